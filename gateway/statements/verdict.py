@@ -1,0 +1,50 @@
+"""What the statement policy answers. Pure values; `policy.judge` is their only maker."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a statement is about, for the audit trail.
+
+    `kind` is the statement's command in lower case ("select", "insert", "begin"; several: joined by "; " in order, at most
+    8 and then "..."), `tables` the relations named (schema-qualified when the text qualifies them), `functions` the
+    functions called by name. Both sorted, unique.
+    """
+
+    kind: str
+    tables: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEdit:
+    """Where the text would set application_name, which the gateway pins to "person [session] ...".
+
+    Replace the bytes `start:end` of the UTF-8 text by `before` + the session's label as a quoted SQL literal + `after`
+    (policy.relabel does it). An insertion has start == end.
+    """
+
+    start: int
+    end: int
+    before: str
+    value: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`rule` is a stable id in kebab-case ("write-statement"; for an allowed text "allowed").
+
+    Of a refusal: `sqlstate` is PostgreSQL's own, `message` says what was refused and by which rule, `hint` what to do
+    next, `position` is the 1-based *character* index into the text (0: none), as ErrorResponse field P has it.
+    """
+
+    allowed: bool
+    rule: str
+    facts: Facts
+    sqlstate: str = ""
+    message: str = ""
+    hint: str = ""
+    position: int = 0
+    edits: tuple[LabelEdit, ...] = ()
