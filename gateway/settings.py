@@ -1,0 +1,172 @@
+"""Typed settings: a TOML file, then `PGBASTION_...` variables (`__` between levels) over it.
+
+Everything has a safe default but the place for state. Durations are seconds, sizes are bytes.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+Seconds = Annotated[float, Field(gt=0)]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(6432, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=127)
+    backlog: int = Field(1024, ge=1)
+
+
+class Tls(_Section):
+    """Without `cert_file` a CA and a certificate for `names` are made at first start, in `<state_dir>/tls`."""
+
+    mode: Literal["require", "allow", "disable"] = "require"
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    names: list[str] = ["localhost", "127.0.0.1", "::1"]
+    handshake_timeout_seconds: Seconds = 10.0
+
+
+class Limits(_Section):
+    pre_auth_timeout_seconds: Seconds = 10.0
+    max_pending: int = Field(1000, ge=1)
+    max_pending_per_address: int = Field(32, ge=1)
+    max_sessions: int = Field(10_000, ge=1)
+    max_message_bytes: Bytes = 16 * 1024 * 1024
+    max_statement_bytes: Bytes = 1024 * 1024
+    max_prepared_statements: int = Field(10_000, ge=1)
+    upstream_connect_timeout_seconds: Seconds = 10.0
+    scram_iterations_max: int = Field(100_000, ge=4096)
+
+
+class Throttle(_Section):
+    """Wrong passwords: after `free_failures` within the window an address is refused, a user's answers are delayed."""
+
+    free_failures: int = Field(10, ge=1)
+    window_seconds: Seconds = 60.0
+    user_delay_seconds: Annotated[float, Field(ge=0, le=1)] = 0.5
+    cancels_per_second: int = Field(10, ge=1)
+
+
+class Audit(_Section):
+    """`durability`: "write" hands each record to the operating system before its statement leaves; "fsync" waits for disk."""
+
+    directory: Path | None = None
+    durability: Literal["write", "fsync"] = "write"
+    rotate_bytes: Bytes = 256 * 1024 * 1024
+    max_statement_bytes: Bytes = 64 * 1024
+
+
+class Policy(_Section):
+    """`judge_inline_bytes`: larger texts are judged in a child process. Caps are PostgreSQL's own units."""
+
+    judge_inline_bytes: Bytes = 16 * 1024
+    judge_timeout_seconds: Seconds = 10.0
+    verdict_cache_entries: int = Field(10_000, ge=1)
+    verdict_cache_bytes: Bytes = 32 * 1024 * 1024
+
+
+class Store(_Section):
+    """`stale_after_seconds`: how long the store may be silent before new sessions are refused; live ones end at three times that."""
+
+    url: str | None = None
+    poll_seconds: Seconds = 0.1
+    stale_after_seconds: Seconds = 10.0
+
+
+class Settings(BaseSettings):
+    """All of it. `load` is the way to make one."""
+
+    model_config = SettingsConfigDict(env_prefix="PGBASTION_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    state_dir: Path
+    listen: Listen = Listen()
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+    throttle: Throttle = Throttle()
+    audit: Audit = Audit()
+    policy: Policy = Policy()
+    store: Store = Store()
+
+    @property
+    def audit_dir(self) -> Path:
+        return self.audit.directory or self.state_dir / "audit"
+
+    @property
+    def store_url(self) -> str:
+        return self.store.url or f"sqlite+aiosqlite:///{self.state_dir / 'store.sqlite3'}"
+
+    @property
+    def key_file(self) -> Path:
+        return self.state_dir / "master.key"
+
+    @property
+    def tls_dir(self) -> Path:
+        return self.state_dir / "tls"
+
+    @property
+    def bus_socket(self) -> Path:
+        return self.state_dir / "bus.sock"
+
+
+_PLACES = ("pgbastion.toml", "/etc/pgbastion/pgbastion.toml")
+
+
+def find_config(given: Path | None) -> Path:
+    """The file to read: the one given, else $PGBASTION_CONFIG, else ./pgbastion.toml, else /etc/pgbastion/pgbastion.toml.
+
+    Raises FileNotFoundError with a text for people.
+    """
+    candidates = [given] if given else [Path(p) for p in (os.environ.get("PGBASTION_CONFIG"), *_PLACES) if p]
+    for path in candidates:
+        if path.is_file():
+            return path
+    tried = ", ".join(str(p) for p in candidates)
+    raise FileNotFoundError(f"no configuration file (tried {tried}); give one with --config FILE")
+
+
+def load(path: Path) -> Settings:
+    """Read one TOML file and the environment. Raises pydantic.ValidationError; relative paths are the file's own."""
+
+    class _FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))
+
+    settings = _FromFile()  # state_dir comes from the file
+    base = path.resolve().parent
+    return settings.model_copy(
+        update={
+            "state_dir": base / settings.state_dir,
+            "tls": settings.tls.model_copy(
+                update={
+                    name: base / value
+                    for name in ("cert_file", "key_file")
+                    if (value := getattr(settings.tls, name)) is not None
+                }
+            ),
+            "audit": settings.audit.model_copy(
+                update={"directory": base / settings.audit.directory if settings.audit.directory else None}
+            ),
+        }
+    )
