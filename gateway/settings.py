@@ -80,7 +80,7 @@ class Policy(_Section):
 
 
 class Store(_Section):
-    """`stale_after_seconds`: how long the store may be silent before new sessions are refused; live ones end at three times that."""
+    """`stale_after_seconds`: how long the store may be silent until new sessions are refused; live ones end at 3 times that."""
 
     url: str | None = None
     poll_seconds: Seconds = 0.1
