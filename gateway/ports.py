@@ -20,8 +20,8 @@ class AuditSink(Protocol):
         """False from the first failed write until one succeeds again (the sink keeps trying by itself)."""
         ...
 
-    def append(self, line: bytes) -> None:
-        """Buffer one JSON line (without the line feed)."""
+    def append(self, body: bytes) -> None:
+        """Buffer one record: the inside of a JSON object, without braces. The sink adds `at`, `mono`, `worker` and `seq`."""
         ...
 
     def release(self, action: Callable[[bool], None]) -> None: ...
