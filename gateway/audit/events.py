@@ -1,0 +1,118 @@
+"""Audit records as bytes. Pure; the statement builders are on the hot path.
+
+A record body is the inside of a JSON object, without braces: the sink puts `at`, `mono`, `worker` and `seq` in front of it.
+All text is ASCII (other characters as \\uXXXX), so that a trail can be shown on any terminal without being obeyed by it.
+
+Events and what they hold besides the session's own fields:
+
+    statement        statement (number in the session), phase, parameters (how many; never their values), sql and the verdict
+    statement_end    statement, outcome, duration_us, rows (absent: none counted), sqlstate (absent: no error)
+    session_start, session_end (reason, statements, bytes_in, bytes_out, duration_seconds)
+    login_failed (reason: for investigators, the client reads another one), session_refused (rule)
+    cancel (outcome), upstream_security (what is weaker than the default), gateway_start, gateway_stop
+    trail_repaired, trail_dropped (the sink's own)
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gateway.audit.redaction import redact, redact_beginning, redact_quotation
+from gateway.statements.verdict import Verdict
+
+FieldValue = str | int | float | bool | None | Sequence[str]
+
+SINK_FIELDS: Final = frozenset({"at", "mono", "worker", "seq"})
+
+_MAX_NAMES: Final = 100  # of tables and functions in one record
+_MAX_MESSAGE: Final = 1000  # characters
+
+_PHASES: Final = {
+    "query": b'"event":"statement","phase":"query",',
+    "parse": b'"event":"statement","phase":"parse",',
+    "execute": b'"event":"statement","phase":"execute",',
+}
+_OUTCOMES: Final = {
+    outcome: f'"event":"statement_end","outcome":"{outcome}",'.encode()
+    for outcome in ("ok", "error", "cancelled", "skipped", "unknown")
+}
+
+_encode: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+
+
+def session_fragment(session: str, user: str, address: str, target: str, mode: str, application: str) -> bytes:
+    """Who, from where, to where: made once per session, stands in every record of it."""
+    return _inside(
+        {"session": session, "user": user, "address": address, "target": target, "mode": mode, "application": application[:256]}
+    )
+
+
+def session_fragment_short(session: str, user: str) -> bytes:
+    """For records that follow one which holds the whole fragment."""
+    return _inside({"session": session, "user": user})
+
+
+def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
+    """The text and what was said of it: made once per verdict and remembered with it.
+
+    Passwords are masked (`"redacted":true`); of a text longer than `limit_bytes` of UTF-8 the beginning is kept
+    (`"truncated":true`); `sql_bytes` is the length of the text as it was sent.
+    """
+    raw = sql.encode("utf-8", "surrogatepass")
+    truncated = len(raw) > limit_bytes
+    whole = raw[:limit_bytes].decode("utf-8", "ignore") if truncated else sql
+    # Cut first: what is not written need not be searched, and a huge text must not hold the event loop.
+    shown = redact_beginning(whole) if truncated else redact(whole)
+    redacted = shown != whole
+    fields: dict[str, FieldValue] = {
+        "sql": shown,
+        "sql_bytes": len(raw),
+        "truncated": truncated,
+        "redacted": redacted,
+        "kind": verdict.facts.kind,
+        "verdict": "allowed" if verdict.allowed else "denied",
+        "rule": verdict.rule,
+        "tables": verdict.facts.tables[:_MAX_NAMES],
+        "functions": verdict.facts.functions[:_MAX_NAMES],
+    }
+    if (more := max(len(verdict.facts.tables), len(verdict.facts.functions)) - _MAX_NAMES) > 0:
+        fields["names_left_out"] = more
+    if not verdict.allowed:
+        fields["sqlstate"] = verdict.sqlstate
+        fields["message"] = (redact_quotation(redact(verdict.message)) if redacted else verdict.message)[:_MAX_MESSAGE]
+    return _inside(fields)
+
+
+def statement_started(session: bytes, statement: bytes, statement_id: int, phase: str, parameters: int) -> bytes:
+    """Before the statement's bytes leave, or are refused. `phase`: "query", "parse" or "execute" (KeyError otherwise)."""
+    return b'%b%b,"statement":%d,"parameters":%d,%b' % (_PHASES[phase], session, statement_id, parameters, statement)
+
+
+def statement_ended(
+    session: bytes, statement_id: int, duration_us: int, rows: int | None, sqlstate: str, outcome: str
+) -> bytes:
+    """After its reply. `outcome`: "ok", "error", "cancelled", "skipped" (an earlier error in its pipeline) or "unknown"."""
+    head = _OUTCOMES[outcome]
+    if rows is None:
+        body = b'%b%b,"statement":%d,"duration_us":%d' % (head, session, statement_id, duration_us)
+    else:
+        body = b'%b%b,"statement":%d,"duration_us":%d,"rows":%d' % (head, session, statement_id, duration_us, rows)
+    # The SQLSTATE is upstream's word: whatever it is, it must not break out of its string.
+    return body if not sqlstate else b'%b,"sqlstate":%b' % (body, _encode(sqlstate[:5]).encode())
+
+
+def event(name: str, fields: Mapping[str, FieldValue]) -> bytes:
+    """Any other record. Raises ValueError for a field that only the sink may set."""
+    if not SINK_FIELDS.isdisjoint(fields) or "event" in fields:
+        raise ValueError(f"{name}: a field name is reserved: {sorted(fields)}")
+    return _inside({"event": name, **fields})
+
+
+def session_event(name: str, session: bytes, fields: Mapping[str, FieldValue]) -> bytes:
+    """`event`, about a session whose fragment exists."""
+    head = b'"event":%b,%b' % (_encode(name).encode(), session)
+    return head if not fields else b"%b,%b" % (head, _inside(fields))
+
+
+def _inside(fields: Mapping[str, FieldValue]) -> bytes:
+    return _encode(dict(fields))[1:-1].encode()

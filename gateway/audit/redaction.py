@@ -1,0 +1,136 @@
+"""Passwords in SQL text, masked before the text is written down. Pure, and linear in the length of the text.
+
+What is masked: the string that follows a password word (`PASSWORD 'x'`, `OPTIONS (password 'x')`, `password => 'x'`), the rest
+of a string in which a connection string names a password (`'host=h password=x'`, `'postgres://u:x@h'`), and both of them again
+inside comments, function bodies and nested strings. It errs towards masking too much; the statement that reaches the server is
+never touched.
+"""
+
+import re
+from typing import Final
+
+MASK: Final = "***"
+
+_MAX_DEPTH: Final = 3  # of bodies within bodies; what lies deeper is masked whole
+_SIGNS: Final = ("passw", "passphrase", "://", "client_secret", "secret_access_key")
+_SECRET_WORD: Final = re.compile(r"(?:password|passwd|passphrase|client_secret|secret_access_key)\Z", re.IGNORECASE)
+
+# The value of a password inside a string: `password=x`, `password ''x''`, `password := x`, and the user part of a URI.
+_INNER_PASSWORD: Final = re.compile(
+    r"(?:password|passwd|passphrase|client_secret|secret_access_key)\\?[\"']*\s*"
+    r"(?:(?::?=>?|:|%3d)\s*|(?=\\?'|[eE]\\?'|[uU]&\\?'|\$|%))",
+    re.IGNORECASE,
+)
+_CUT_URI_LOGIN: Final = re.compile(r"(?<=://)([^\s:@/?#'\"]{0,256}:)[^@\s'\"]*\Z")
+_URI_LOGIN: Final = re.compile(r"(?<=://)([^\s:@/?#'\"]{0,256}:)[^@\s'\"]{1,1024}(?=@)")
+
+_TOKEN: Final = re.compile(
+    r"""
+      (?P<space>\s+)
+    | (?P<line>--[^\n\r]*)
+    | (?P<block>/\*)
+    | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
+    | (?P<escape>[eE]'(?:[^'\\]|\\.|'')*+(?:'|\\?\Z))
+    | (?P<string>(?:[uU]&|[bBxXnN])?'(?:[^']|'')*+(?:'|\Z))
+    | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*+(?:"|\Z))
+    | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+
+
+def redact(sql: str) -> str:
+    """The text with every password in it replaced by `***`; the very same object when there is none."""
+    lowered = sql.lower()
+    if not any(sign in lowered for sign in _SIGNS):
+        return sql
+    return _redact(sql, depth=0)
+
+
+def redact_beginning(beginning: str) -> str:
+    """`redact` of a text that was cut: a password may be cut in two at its end."""
+    return _CUT_URI_LOGIN.sub(rf"\g<1>{MASK}", redact(beginning))
+
+
+def redact_quotation(message: str) -> str:
+    """A parser's message about a text that held a password: it may quote the text, so the quotation is masked."""
+    return re.sub(r'(at or near ").*(")', rf"\g<1>{MASK}\g<2>", message, flags=re.DOTALL)
+
+
+def _redact(sql: str, *, depth: int) -> str:
+    if depth > _MAX_DEPTH:
+        return MASK
+    parts: list[str] = []
+    armed = False  # the next string is a password
+    masked = False  # the last string was one: its continuations ('a' 'b', 'a' || 'b') are too
+    end = 0
+    while match := _TOKEN.match(sql, end):
+        kind, text, start = match.lastgroup, match.group(), end
+        end = match.end()
+        if kind == "block":
+            end = _comment_end(sql, start)
+            close = end - 2 if end - start >= 4 and sql.endswith("*/", start, end) else end
+            parts.append("/*" + _body(sql[start + 2 : close], depth=depth, nested=False)[0] + sql[close:end])
+        elif kind == "line":
+            parts.append("--" + _body(text[2:], depth=depth, nested=False)[0])
+        elif kind in ("escape", "string", "dollar"):
+            opening, body, closing, end = _literal(sql, match)
+            if armed or masked:
+                parts.append(f"{opening}{MASK}{closing}")
+                armed, masked = False, True
+            else:
+                body, armed = _body(body, depth=depth, nested=kind != "dollar")
+                parts.append(f"{opening}{body}{closing}")
+        else:
+            parts.append(text)
+            if kind in ("word", "quoted"):
+                name = text.strip('"')
+                armed, masked = _SECRET_WORD.search(name) is not None or (armed and name.lower() == "to"), False
+            elif kind == "other":
+                armed = armed and text in "=:>,(|"
+                masked = masked and text == "|"
+    return "".join(parts)
+
+
+def _literal(sql: str, match: re.Match[str]) -> tuple[str, str, str, int]:
+    """Opening, body, closing and end of the string that `match` begins; one that never ends reaches to the end."""
+    text, end = match.group(), match.end()
+    if match.lastgroup == "dollar":
+        close = sql.find(text, end)
+        return (text, sql[end:], "", len(sql)) if close < 0 else (text, sql[end:close], text, close + len(text))
+    quote = text.index("'") + 1
+    closed = len(text) > quote and text.endswith("'")
+    return text[:quote], text[quote:-1] if closed else text[quote:], "'" if closed else "", end
+
+
+def _body(body: str, *, depth: int, nested: bool) -> tuple[str, bool]:
+    """What is inside a string or a comment, redacted, and whether a password is still to come in the next string.
+
+    In a quoted string (`nested`) the quotes of inner texts are doubled, so its end is the only sure end of a password in it.
+    """
+    lowered = body.lower()
+    if not any(sign in lowered for sign in _SIGNS):
+        return body, False
+    body = _URI_LOGIN.sub(rf"\g<1>{MASK}", body)
+    if not nested:
+        inner = _INNER_PASSWORD.search(body)
+        if inner is not None and "'" not in body and "$" not in body:
+            return body[: inner.end()] + MASK, False  # a bare password=x
+        return _redact(body, depth=depth + 1), False
+    inner = _INNER_PASSWORD.search(body)
+    if inner is None:
+        return body, _SECRET_WORD.search(body.strip()) is not None
+    rest = body[inner.end() :].strip()
+    return body[: inner.end()] + (MASK if rest else ""), not rest or rest.startswith("%")
+
+
+def _comment_end(sql: str, start: int) -> int:
+    """The end of the (nesting) block comment that begins at `start`."""
+    level = 0
+    for edge in _COMMENT_EDGE.finditer(sql, start):
+        level += 1 if edge.group() == "/*" else -1
+        if level == 0:
+            return edge.end()
+    return len(sql)
