@@ -1,0 +1,225 @@
+"""`authorize` is the only maker of a Lease. Pure: the snapshot, the address and the instant are arguments.
+
+A new login and a live session take the same way: the reconciler calls `renew`, which calls `authorize` with the session's
+facts. So whatever ends a right (expiry, revocation, an edited allowlist, a disabled user, an admin's terminate) ends the session.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from gateway.access.model import AllowlistEntry, DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User
+from gateway.access.networks import Admission, admission, admits
+from gateway.access_mode import AccessMode
+
+_SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
+_LISTED_TARGETS: Final = 20
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+
+
+def parse_database_name(database: str) -> tuple[str, AccessMode]:
+    """What the startup packet's `database` asks for: `target` and `target:ro` read only, `target:rw` read and write.
+
+    Any other suffix stays part of the name, which then names no target (a target's name has no colon).
+    """
+    name, colon, suffix = database.rpartition(":")
+    if colon and (mode := _SUFFIXES.get(suffix)) is not None:
+        return name, mode
+    return database, AccessMode.READ_ONLY
+
+
+def user_by_id(snapshot: Snapshot, user_id: str) -> User | None:
+    """The account with this id, whatever it is called now. Linear: for control verbs, not for logins."""
+    return next((user for user in snapshot.users.values() if user.id == user_id), None)
+
+
+def admits_globally(snapshot: Snapshot, address: IPv4Address | IPv6Address, now: datetime) -> bool:
+    """The check before a byte is answered: the global list alone. An empty one admits nobody."""
+    return admits(snapshot.global_entries, address, now)
+
+
+def authorize(
+    snapshot: Snapshot,
+    *,
+    user_name: str,
+    target_name: str,
+    mode: AccessMode,
+    address: IPv4Address | IPv6Address,
+    now: datetime,
+    session_id: str,
+    user_id: str | None = None,
+    credential_version: int | None = None,
+) -> Lease | Denial:
+    """May this proven user use this target in this mode from this address now, and until when?
+
+    `user_id` and `credential_version`, when given, are those the session logged in with: another account under the same name,
+    or another password, is a denial. A target that does not exist and one without a live grant give the same Denial.
+    """
+    user = _living_user(snapshot, user_name, user_id, credential_version, now)
+    if isinstance(user, Denial):
+        return user
+    if (reason := snapshot.terminated.get(session_id)) is not None:
+        return _session_terminated(reason)
+    everywhere = admission(snapshot.global_entries, address, now)
+    if everywhere is None:
+        return _address_refused("address-not-admitted", address, "the gateway")
+    own = _restricted(user.allowlist, snapshot.user_entries.get(user.id, ()), address, now)
+    if own is None:
+        return _address_refused("address-not-admitted-for-user", address, f'user "{user.name}"')
+    target = snapshot.targets.get(target_name)
+    grants = _live_grants(snapshot, user, now)
+    granted = [grant for grant in grants if target is not None and grant.target_id == target.id]
+    if target is None or not granted:
+        return _no_such_target(snapshot, target_name, grants)
+    grant = _longest(grant for grant in granted if _includes(grant.mode, mode))
+    if grant is None:
+        return _mode_not_granted(target)
+    local = _restricted(target.allowlist, snapshot.target_entries.get(target.id, ()), address, now)
+    if local is None:
+        return _address_refused("address-not-admitted-for-target", address, f'target "{target.name}"')
+    role = _open_role(target, mode)
+    if isinstance(role, Denial):
+        return role
+    ends = (user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
+    return Lease(user, target, mode, role, grant.id, _earliest(*ends), snapshot.revision)
+
+
+def renew(
+    snapshot: Snapshot, lease: Lease, *, address: IPv4Address | IPv6Address, now: datetime, session_id: str
+) -> Lease | Denial:
+    """`authorize` again for a live session. The new lease replaces the old one: its end and its target's lists may differ.
+
+    Ends the session too when the target now means another place (host, port, database, TLS mode or database role: the session
+    would go on where the admin no longer sends anybody), or when something was taken off the target's lists of allowed
+    functions, schemas or settings (statements prepared earlier were judged with it). A new upstream password or CA, and
+    additions to those lists, end nothing.
+    """
+    renewed = authorize(
+        snapshot,
+        user_name=lease.user.name,
+        target_name=lease.target.name,
+        mode=lease.mode,
+        address=address,
+        now=now,
+        session_id=session_id,
+        user_id=lease.user.id,
+        credential_version=lease.user.credential_version,
+    )
+    if isinstance(renewed, Denial) or _same_place(lease, renewed):
+        return renewed
+    return Denial(
+        "target-changed",
+        "57P01",
+        f'the settings of target "{lease.target.name}" were changed',
+        "Connect again to use the new settings.",
+    )
+
+
+def _living_user(
+    snapshot: Snapshot, user_name: str, user_id: str | None, credential_version: int | None, now: datetime
+) -> User | Denial:
+    user = snapshot.users.get(user_name)
+    if user is None or (user_id is not None and user.id != user_id):
+        return Denial("user-unknown", "28000", f'user "{user_name}" does not exist any more', "Ask your administrator.")
+    if not user.enabled:
+        return Denial("user-disabled", "28000", f'user "{user_name}" is disabled', "Ask your administrator.")
+    if user.valid_until is not None and now >= user.valid_until:
+        return Denial("user-expired", "28000", f'user "{user_name}" has expired', "Ask your administrator to extend it.")
+    if credential_version is not None and user.credential_version != credential_version:
+        return Denial(
+            "password-changed", "28000", f'the password of user "{user_name}" was changed', "Connect again with the new one."
+        )
+    return user
+
+
+def _restricted(
+    mode: ListMode, entries: tuple[AllowlistEntry, ...], address: IPv4Address | IPv6Address, now: datetime
+) -> Admission | None:
+    return Admission(None) if mode is ListMode.INHERIT else admission(entries, address, now)
+
+
+def _live_grants(snapshot: Snapshot, user: User, now: datetime) -> list[Grant]:
+    grants = snapshot.grants.get(user.id, ())
+    return [grant for grant in grants if grant.valid_until is None or now < grant.valid_until]
+
+
+def _includes(held: AccessMode, asked: AccessMode) -> bool:
+    return held is asked or held is AccessMode.READ_WRITE
+
+
+def _longest(grants: Iterable[Grant]) -> Grant | None:
+    """The one that lasts longest, so that a short grant never cuts a longer one."""
+    return max(grants, key=lambda grant: (grant.valid_until is None, grant.valid_until or _BEGINNING), default=None)
+
+
+def _earliest(*ends: datetime | None) -> datetime | None:
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _open_role(target: Target, mode: AccessMode) -> DatabaseRole | Denial:
+    if not target.enabled:
+        return Denial(
+            "target-disabled", "55000", f'target "{target.name}" is disabled', "Ask your administrator when it will be back."
+        )
+    role = target.roles.get(mode)
+    if role is None:
+        return Denial(
+            "target-without-login",
+            "55000",
+            f'target "{target.name}" has no upstream login for the access mode {mode}',
+            f"Ask your administrator to run: pgbastion targets login {target.name} --mode {mode}",
+        )
+    return role
+
+
+def _same_place(old: Lease, new: Lease) -> bool:
+    before, after = old.target, new.target
+    return (
+        (before.id, before.host, before.port, before.dbname, before.tls)
+        == (after.id, after.host, after.port, after.dbname, after.tls)
+        and (old.role.id, old.role.login) == (new.role.id, new.role.login)
+        and before.allowed_functions <= after.allowed_functions
+        and before.allowed_schemas <= after.allowed_schemas
+        and before.allowed_settings <= after.allowed_settings
+    )
+
+
+def _session_terminated(reason: str) -> Denial:
+    why = f": {reason}" if reason else ""
+    return Denial("session-terminated", "57P01", f"an administrator ended this session{why}", "")
+
+
+def _address_refused(rule: str, address: IPv4Address | IPv6Address, place: str) -> Denial:
+    return Denial(
+        rule,
+        "28000",
+        f"address {address} is not on the allowlist of {place}",
+        "Connect from an admitted network, or ask your administrator to add this address.",
+    )
+
+
+def _no_such_target(snapshot: Snapshot, target_name: str, grants: list[Grant]) -> Denial:
+    """One text for a target that does not exist and for one without a grant: what exists is not for everybody to know."""
+    names = {target.id: target.name for target in snapshot.targets.values()}
+    held: dict[str, bool] = {}
+    for grant in grants:
+        if (name := names.get(grant.target_id)) is not None:
+            held[name] = held.get(name, False) or grant.mode is AccessMode.READ_WRITE
+    if not held:
+        hint = "You have no targets yet: ask your administrator for a grant."
+    else:
+        shown = [f"{name} and {name}:rw" if held[name] else name for name in sorted(held)]
+        more = f", and {len(shown) - _LISTED_TARGETS} more" if len(shown) > _LISTED_TARGETS else ""
+        hint = f"Connect to one of your targets by its name as the database: {', '.join(shown[:_LISTED_TARGETS])}{more}."
+    named = f'target "{target_name}" does not exist, or you have no grant for it' if target_name else "no target is named"
+    return Denial("target-unknown", "3D000", named, hint)
+
+
+def _mode_not_granted(target: Target) -> Denial:
+    return Denial(
+        "mode-not-granted",
+        "42501",
+        f'you may only read from target "{target.name}"',
+        f'Connect to "{target.name}" to read, or ask your administrator for a read_write grant.',
+    )
