@@ -1,0 +1,34 @@
+"""Fixtures for the whole suite. Every xdist worker has its own server, so tests never share a cluster across processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.upstream import Database, Login, Upstream, fresh_database, make_logins, running_upstream
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    """A real PostgreSQL for the session. PGBASTION_TEST_POSTGRES=installed|embedded|container forces which."""
+    with running_upstream(tmp_path_factory.mktemp("upstream")) as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def upstream_ca(postgres: Upstream) -> Path:
+    """The CA certificate (PEM) that upstream's own certificate was signed by. See `postgres.has_tls`."""
+    return postgres.ca_file
+
+
+@pytest.fixture(scope="session")
+def upstream_logins(postgres: Upstream) -> tuple[Login, Login]:
+    """app_ro and app_rw, with passwords."""
+    return make_logins(postgres)
+
+
+@pytest.fixture
+def database(postgres: Upstream, upstream_logins: tuple[Login, Login]) -> Iterator[Database]:
+    """A fresh database with a few tables, for one test."""
+    with fresh_database(postgres, upstream_logins) as fresh:
+        yield fresh
