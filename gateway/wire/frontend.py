@@ -3,15 +3,14 @@
 Readers get the body without its header and raise BadMessage where PostgreSQL raises an ERROR 08P01 (pq_getmsgend and friends).
 """
 
+import struct
 from dataclasses import dataclass
-from struct import Struct
-from struct import error as StructError
 from typing import Final
 
 from gateway.wire.errors import BadMessage
 
-_INT16: Final = Struct(">H")
-_INT32: Final = Struct(">i")
+_INT16: Final = struct.Struct(">H")
+_INT32: Final = struct.Struct(">i")
 _int16 = _INT16.unpack_from
 _int32 = _INT32.unpack_from
 
@@ -46,11 +45,11 @@ def read_parse(body: bytes) -> Parse:
     sql, at = _string(body, at)
     try:
         (count,) = _int16(body, at)
-    except StructError:
+    except struct.error:
         raise BadMessage("insufficient data left in message") from None
     if len(body) != at + 2 + 4 * count:
         raise BadMessage("invalid message format")
-    types = Struct(f">{count}I").unpack_from(body, at + 2) if count else ()
+    types = struct.Struct(f">{count}I").unpack_from(body, at + 2) if count else ()
     return Parse(name, sql, types)
 
 
@@ -71,7 +70,7 @@ def read_bind(body: bytes) -> Bind:
             elif length < -1:
                 raise BadMessage("invalid parameter length in bind message")
         (results,) = _int16(body, at)
-    except StructError:
+    except struct.error:
         raise BadMessage("insufficient data left in message") from None
     if len(body) != at + 2 + 2 * results:
         raise BadMessage("invalid message format")

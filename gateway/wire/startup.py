@@ -34,7 +34,7 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartupMessage:
-    """`parameters` in the order given, without `user` and `database`; of duplicates all are kept (the last one wins upstream)."""
+    """`parameters` in the order given, without `user` and `database`; duplicates are kept (the last one wins)."""
 
     minor: int
     user: str
