@@ -1,7 +1,8 @@
 """`authorize` is the only maker of a Lease. Pure: the snapshot, the address and the instant are arguments.
 
 A new login and a live session take the same way: the reconciler calls `renew`, which calls `authorize` with the session's
-facts. So whatever ends a right (expiry, revocation, an edited allowlist, a disabled user, an admin's terminate) ends the session.
+facts. So whatever ends a right (expiry, revocation, an edited allowlist, a disabled user, an admin's terminate) ends the
+session.
 """
 
 from collections.abc import Iterable

@@ -14,6 +14,7 @@ from typing import Final
 from gateway.access.model import AllowlistEntry
 
 _PREFIX: Final = re.compile(r"0|[1-9][0-9]{0,2}")
+_OCTET: Final = re.compile(r"[0-9]{1,4}")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 
@@ -101,14 +102,14 @@ def _parse_address(base: str) -> IPv4Address | IPv6Address:
         return ip_address(base)
     except ValueError as error:
         octets = base.split(".")
-        if len(octets) == 4 and all(o.isdecimal() for o in octets) and all(int(o) < 256 for o in octets):
-            plain = ".".join(str(int(o)) for o in octets)
-            raise NetworkError(f"{base!r}: leading zeros are read as octal by some programs: did you mean {plain}?") from error
-        if 0 < len(octets) < 4 and all(o.isdecimal() and int(o) < 256 for o in octets):
-            full = ".".join([*octets, *["0"] * (4 - len(octets))])
-            raise NetworkError(
-                f"{base!r} is not a whole address: write all four numbers; did you mean {full}/{8 * len(octets)}?"
-            ) from error
+        if len(octets) <= 4 and all(_OCTET.fullmatch(octet) for octet in octets):
+            plain = ".".join(str(int(octet)) for octet in octets)
+            if len(octets) < 4:
+                raise NetworkError(f"{base!r} is not a whole address: write all four numbers, such as 10.0.0.0/8") from error
+            if plain != base and all(int(octet) < 256 for octet in octets):
+                raise NetworkError(
+                    f"{base!r}: leading zeros are read as octal by some programs: did you mean {plain}?"
+                ) from error
         raise NetworkError(f"{base!r} is not an IPv4 or IPv6 address") from error
 
 
