@@ -1,9 +1,13 @@
 """The seams between the core and the world. Adapters implement them; nothing here does anything."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from gateway.access.model import DatabaseRole, Snapshot
+from gateway.access.model import AllowlistEntry, DatabaseRole, Grant, Snapshot, Target, User
+from gateway.audit.admin_event import AdminEvent
 from gateway.secret import Secret
 
 
@@ -45,3 +49,52 @@ class Vault(Protocol):
     def open(self, role: DatabaseRole) -> Secret:
         """Raises VaultError (of the adapter's own tree) when the key does not fit or the row was tampered with."""
         ...
+
+
+class Sealer(Protocol):
+    """Seals upstream secrets for their row; what `Vault` opens."""
+
+    def seal(self, row_id: str, secret: Secret) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTermination:
+    """An admin ended this session. `reason` is read by its client."""
+
+    session_id: str
+    reason: str
+
+
+ChangeableRow = User | Target | Grant | AllowlistEntry | SessionTermination
+
+
+class UnitOfWork(Protocol):
+    """One change: look at `snapshot`, stage rows, commit them together with their audit event, or leave without a trace."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The whole as it is now; nobody else can change it before this unit of work ends."""
+        ...
+
+    @property
+    def now(self) -> datetime: ...
+
+    def put(self, row: ChangeableRow) -> None:
+        """Insert or replace by id. A target's database roles go with it."""
+        ...
+
+    def remove(self, row: ChangeableRow) -> None:
+        """What hangs on a user or a target (grants, allowlist entries, database roles) goes too."""
+        ...
+
+    async def commit(self, event: AdminEvent) -> int:
+        """The new revision. Removals run before puts."""
+        ...
+
+
+class Store(Protocol):
+    """Where changes begin."""
+
+    def begin(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
+
+    async def read(self) -> Snapshot: ...

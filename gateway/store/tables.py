@@ -1,0 +1,106 @@
+"""The schema, as SQLAlchemy Core tables. Migrations make it; a test holds the two against each other.
+
+Ids are UUIDs as text and are never used again, so an account or a target that is created anew under an old name inherits
+nothing. Instants are text in UTC (`rows.to_text`), sets of names are JSON arrays.
+"""
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("key_id", Text),
+    CheckConstraint("id = 1", name="meta_one_row"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("verifier", Text, nullable=False),
+    Column("enabled", Integer, nullable=False),
+    Column("valid_until", Text),
+    Column("allowlist", Text, nullable=False),
+    Column("credential_version", Integer, nullable=False),
+)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("dbname", Text, nullable=False),
+    Column("tls", Text, nullable=False),
+    Column("ca_pem", Text),
+    Column("allow_md5", Integer, nullable=False),
+    Column("enabled", Integer, nullable=False),
+    Column("allowlist", Text, nullable=False),
+    Column("allowed_functions", Text, nullable=False),
+    Column("allowed_schemas", Text, nullable=False),
+    Column("allowed_settings", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+
+target_roles = Table(
+    "target_roles",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("login", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    UniqueConstraint("target_id", "mode", name="target_roles_one_per_mode"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("valid_until", Text),
+    UniqueConstraint("user_id", "target_id", "mode", name="grants_one_per_mode"),
+)
+
+allowlist_entries = Table(
+    "allowlist_entries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("network", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("valid_until", Text),
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE")),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE")),
+    CheckConstraint("target_id IS NULL OR user_id IS NULL", name="allowlist_entries_one_level"),
+)
+
+session_terminations = Table(
+    "session_terminations",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("object_name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("audit_events_at", "at"),
+)

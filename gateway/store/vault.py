@@ -1,0 +1,154 @@
+"""Upstream secrets at rest: AES-256-GCM, each bound to its row, under a master key in a file of its own.
+
+Copying a sealed secret to another row, another column or under another key makes it unreadable. The file holds one line:
+`pgbastion-master-key:v1:<key id>:<key, base64>:<checksum>`; the key id says which key a store wants, and nothing about the key.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from gateway.access.model import DatabaseRole
+from gateway.secret import Secret
+from gateway.store.errors import VaultError
+
+_PREFIX: Final = "pgbastion-master-key"
+_FORMAT: Final = "v1"
+_KEY_BYTES: Final = 32
+_KEY_ID_BYTES: Final = 8
+_CHECKSUM_HEX: Final = 16
+_SEALED_FORMAT: Final = b"\x01"
+_NONCE_BYTES: Final = 12
+_HEADER_BYTES: Final = 1 + _KEY_ID_BYTES + _NONCE_BYTES
+_TABLE_AND_COLUMN: Final = b"target_roles\0sealed_secret\0"
+
+
+def ensure_key(path: Path) -> None:
+    """Make the master key unless there is one; never replaces one. It appears whole or not at all. Raises VaultError."""
+    if path.exists():
+        _read_key(path)
+        return
+    key_id, key = secrets.token_bytes(_KEY_ID_BYTES), secrets.token_bytes(_KEY_BYTES)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(_key_line(key_id, key))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # fails when another process was first: then its key stands
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise VaultError(f"the master key {path} cannot be made: {error.strerror}") from error
+    _read_key(path)
+
+
+class SealedVault:
+    """Seals and opens upstream secrets with the key of one file. Implements ports.Vault and ports.Sealer."""
+
+    def __init__(self, key_id: bytes, key: bytes) -> None:
+        self._key_id = key_id
+        self._key = key
+        self._cipher = AESGCM(self.derive("seal upstream secrets"))
+
+    @classmethod
+    def load(cls, path: Path) -> "SealedVault":
+        """Raises VaultError when the file is missing, damaged or readable by others."""
+        return cls(*_read_key(path))
+
+    @property
+    def key_id(self) -> str:
+        """Which key this is; safe to show."""
+        return self._key_id.hex()
+
+    def seal(self, row_id: str, secret: Secret) -> bytes:
+        """The bytes to keep as `sealed_secret` of the database role with this id, and of no other."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = self._cipher.encrypt(nonce, secret.reveal().encode("utf-8"), self._bound_to(row_id))
+        return _SEALED_FORMAT + self._key_id + nonce + sealed
+
+    def open(self, role: DatabaseRole) -> Secret:
+        """Raises VaultError when the key does not fit, or the row was tampered with or swapped."""
+        sealed = role.sealed_secret
+        if len(sealed) <= _HEADER_BYTES or sealed[:1] != _SEALED_FORMAT:
+            raise VaultError(f"the secret of database role {role.id} is not in a form this program knows")
+        key_id = sealed[1 : 1 + _KEY_ID_BYTES]
+        if key_id != self._key_id:
+            raise VaultError(
+                f"the secret of database role {role.id} is sealed with master key {key_id.hex()}, "
+                f"but the key file holds key {self.key_id}"
+            )
+        nonce = sealed[1 + _KEY_ID_BYTES : _HEADER_BYTES]
+        try:
+            plain = self._cipher.decrypt(nonce, sealed[_HEADER_BYTES:], self._bound_to(role.id))
+        except InvalidTag:
+            raise VaultError(f"the secret of database role {role.id} was altered or belongs to another row") from None
+        return Secret(plain.decode("utf-8"))
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for another use (such as the mock SCRAM secret), the same in every process that has this key."""
+        return HKDF(SHA256(), _KEY_BYTES, salt=None, info=f"pgbastion: {purpose}".encode()).derive(self._key)
+
+    def _bound_to(self, row_id: str) -> bytes:
+        return _TABLE_AND_COLUMN + row_id.encode("utf-8") + b"\0" + self._key_id
+
+    def __repr__(self) -> str:
+        return f"SealedVault(key_id={self.key_id!r})"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a vault cannot be serialised")
+
+
+def _key_line(key_id: bytes, key: bytes) -> bytes:
+    text = f"{_PREFIX}:{_FORMAT}:{key_id.hex()}:{base64.b64encode(key).decode('ascii')}"
+    return f"{text}:{_checksum(text)}\n".encode("ascii")
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_CHECKSUM_HEX]
+
+
+def _read_key(path: Path) -> tuple[bytes, bytes]:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            line = file.read(1024)
+    except OSError as error:
+        raise VaultError(f"the master key {path} cannot be read: {error.strerror}") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise VaultError(f"the master key {path} can be read by others: run chmod 600 {path}")
+    try:
+        text, _, checksum = line.decode("ascii").strip().rpartition(":")
+        prefix, form, key_id, key = text.split(":")
+        if (prefix, form) != (_PREFIX, _FORMAT) or not hmac.compare_digest(checksum, _checksum(text)):
+            raise ValueError("checksum")
+        raw_id, raw_key = bytes.fromhex(key_id), base64.b64decode(key, validate=True)
+    except (ValueError, binascii.Error):
+        raise VaultError(f"the master key {path} is damaged: restore it from your backup") from None
+    if len(raw_id) != _KEY_ID_BYTES or len(raw_key) != _KEY_BYTES:
+        raise VaultError(f"the master key {path} is damaged: restore it from your backup")
+    return raw_id, raw_key
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
