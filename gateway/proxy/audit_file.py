@@ -48,21 +48,25 @@ class AuditFile:
 
     def write(self, data: bytes) -> None:
         """All of it, or OSError and as good as nothing: what was written is cut off again, or else ended as a torn line."""
-        view = memoryview(b"\n" + data if self._needs_newline else data)
+        if self._needs_newline:
+            data = b"\n" + data
         written = 0
         try:
-            while written < len(view):
-                written += os.write(self.fd, view[written:])
+            while written < len(data):
+                written += os.write(self.fd, data[written:] if written else data)
         except OSError:
             if written:
-                try:
-                    os.ftruncate(self.fd, self.size)
-                except OSError:  # an append-only file
-                    self._needs_newline = True
-                    self.size += written
+                self._cut_off(written)
             raise
         self.size += written
         self._needs_newline = False
+
+    def _cut_off(self, written: int) -> None:
+        try:
+            os.ftruncate(self.fd, self.size)
+        except OSError:  # an append-only file
+            self._needs_newline = True
+            self.size += written
 
     def rotate(self, last_seq: int) -> int:
         """Go on in a new file. The former one is renamed; its descriptor is returned, to be synced and closed.

@@ -138,19 +138,19 @@ class AuditTrail:
             self._after_write()
 
     def _format(self, bodies: list[bytes]) -> bytes:
-        seq = self._seq
-        head = b'{"at":"%b","mono":%b,"worker":%d,"seq":' % (self._now(), b"%.6f" % time.monotonic(), self._worker)
-        self._seq = seq + len(bodies)
-        if len(bodies) == 1:
-            return b"%b%d,%b}\n" % (head, seq + 1, bodies[0])
-        return b"".join([b"%b%d,%b}\n" % (head, number, body) for number, body in enumerate(bodies, seq + 1)])
-
-    def _now(self) -> bytes:
-        second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        """Whole lines. The clocks are read and printed once for all of them."""
+        nanoseconds = time.time_ns()
+        second = nanoseconds // 1_000_000_000
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{nanoseconds // 1000:06d}Z".encode()
+        head = (
+            f'{{"at":"{self._second_text}.{nanoseconds // 1000 % 1_000_000:06d}Z","mono":{time.monotonic():.6f},'
+            f'"worker":{self._worker},"seq":'
+        ).encode()
+        first = self._seq + 1
+        self._seq += len(bodies)
+        return b"".join([b"%b%d,%b}\n" % (head, seq, body) for seq, body in enumerate(bodies, first)])
 
     def _write(self, lines: bytes) -> None:
         try:
