@@ -1,0 +1,130 @@
+"""Which names, places and passwords are accepted. Pure.
+
+Names are plain ASCII, so that two that look alike are alike and none needs quoting in a connection string or an audit line.
+"""
+
+import re
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Final
+
+from gateway.secret import Secret
+from gateway.services.errors import ServiceError
+
+MIN_PASSWORD_CHARACTERS: Final = 12
+MAX_PASSWORD_CHARACTERS: Final = 256
+
+_USER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,62}")
+_TARGET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+_HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
+_QUALIFIED: Final = re.compile(r'[^\s".*]{1,63}\.([^\s".*]{1,63}|\*)')
+_SIMPLE: Final = re.compile(r'[^\s".*,]{1,63}')
+_SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}")
+_MAX_IDENTIFIER_BYTES: Final = 63
+_MAX_REMARK_CHARACTERS: Final = 500
+
+
+def check_user_name(name: str) -> None:
+    if not _USER.fullmatch(name):
+        raise ServiceError(
+            "user-name-invalid",
+            f"{name!r} cannot be a user's name",
+            "Use 1 to 63 of A-Z a-z 0-9 _ . - @, starting with a letter.",
+        )
+
+
+def check_target_name(name: str) -> None:
+    if not _TARGET.fullmatch(name):
+        raise ServiceError(
+            "target-name-invalid",
+            f"{name!r} cannot be a target's name",
+            "Use 1 to 63 of A-Z a-z 0-9 _ . -, starting with a letter. (A colon separates the access mode, as in name:rw.)",
+        )
+
+
+def check_host(host: str) -> None:
+    """A host name or an address: one typed field, never a piece of a connection string."""
+    if _HOST.fullmatch(host):
+        return
+    try:
+        if "%" in host:
+            raise ValueError
+        ip_address(host)
+    except ValueError:
+        raise ServiceError(
+            "host-invalid", f"{host!r} is neither a host name nor an IP address", "Give the port with --port."
+        ) from None
+
+
+def check_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise ServiceError("port-invalid", f"{port} is not a port", "Ports are 1 to 65535; PostgreSQL's own is 5432.")
+
+
+def check_identifier(what: str, text: str) -> None:
+    """A database's or a database role's name: anything PostgreSQL takes, but nothing that could end a field."""
+    if not text or len(text.encode("utf-8", "replace")) > _MAX_IDENTIFIER_BYTES or not text.isprintable():
+        raise ServiceError(
+            "name-invalid",
+            f"{text!r} cannot be a {what}",
+            f"Use 1 to {_MAX_IDENTIFIER_BYTES} printable bytes.",
+        )
+
+
+def check_function(name: str) -> None:
+    if not _QUALIFIED.fullmatch(name):
+        raise ServiceError(
+            "function-name-invalid",
+            f"{name!r} does not name a function",
+            "Write schema.function, or schema.* for all of a schema, as pg_proc has it: no quotes, lower case.",
+        )
+
+
+def check_schema(name: str) -> None:
+    if not _SIMPLE.fullmatch(name) or name.lower().startswith("pg_"):
+        raise ServiceError("schema-name-invalid", f"{name!r} cannot be listed as a schema", "Write its plain name.")
+
+
+def check_setting(name: str) -> None:
+    if not _SETTING.fullmatch(name):
+        raise ServiceError(
+            "setting-name-invalid", f"{name!r} is not a custom setting", "Write it with its prefix, as in app.tenant."
+        )
+
+
+def check_password(password: Secret) -> None:
+    text = password.reveal()
+    if not MIN_PASSWORD_CHARACTERS <= len(text) <= MAX_PASSWORD_CHARACTERS:
+        raise ServiceError(
+            "password-length",
+            f"a password needs {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters",
+            "Leave it out to have one made.",
+        )
+    if not text.isprintable():
+        raise ServiceError("password-characters", "a password cannot hold control characters", "")
+
+
+def check_upstream_secret(secret: Secret) -> None:
+    text = secret.reveal()
+    if not text or len(text) > MAX_PASSWORD_CHARACTERS * 4 or "\0" in text or "\n" in text:
+        raise ServiceError("upstream-password-invalid", "the upstream password is empty, too long or has line breaks")
+
+
+def check_remark(what: str, text: str) -> None:
+    """A reason or a label: one line for people. It is shown on terminals, so control characters stay out."""
+    if len(text) > _MAX_REMARK_CHARACTERS or not text.isprintable():
+        raise ServiceError("text-invalid", f"the {what} must be one line of at most {_MAX_REMARK_CHARACTERS} characters", "")
+
+
+def check_session_id(session_id: str) -> None:
+    if not 1 <= len(session_id) <= 64 or not session_id.isascii() or not session_id.isprintable():
+        raise ServiceError("session-id-invalid", f"{session_id!r} is not a session id", "See: pgbastion sessions list")
+
+
+def check_expiry(valid_until: datetime | None, now: datetime) -> None:
+    if valid_until is not None and valid_until <= now:
+        raise ServiceError(
+            "expiry-in-the-past",
+            f"{valid_until.isoformat(timespec='seconds')} is over already",
+            "Give a later instant, or a duration such as 8h.",
+        )
