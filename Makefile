@@ -1,0 +1,58 @@
+# make demo [ARGS=--tour]   the gateway in front of a real PostgreSQL, with sample data
+# make test [ARGS=...]      lint, then the whole suite
+# make lint                 ruff, mypy, import contracts
+# make lock                 bring requirements*.txt up to date with pyproject.toml
+# make clean                remove .venv, .demo and caches
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# Reading another user's config or index is none of our business; what we pin has hashes.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --all-build-deps \
+	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+.PHONY: demo test lint format lock clean
+
+demo: $(VENV)/.demo-ready
+	@$(BIN)/python -m gateway.demo $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev-ready
+	$(COMPILE) --upgrade --extra demo --output-file requirements.txt pyproject.toml
+	$(COMPILE) --upgrade --extra demo --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
+
+# The virtual environment. A stamp says what is installed; nothing is installed twice. The project itself is installed
+# editable, without looking for dependencies, so that the lock is the only source of what is there.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pgbastion needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "No venv module: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.demo-ready: $(BIN)/python requirements.txt pyproject.toml
+	@echo "Installing into $(VENV) (once) ..."
+	@$(PIP) install --require-hashes --requirement requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.demo-ready requirements-dev.txt
+	@echo "Installing what the tests want into $(VENV) (once) ..."
+	@$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@touch $@
