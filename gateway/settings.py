@@ -28,6 +28,7 @@ class Listen(_Section):
     port: int = Field(6432, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=127)
     backlog: int = Field(1024, ge=1)
+    drain_seconds: Seconds = 30.0
 
 
 class Tls(_Section):

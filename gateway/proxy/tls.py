@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 
 from gateway.access.model import TlsMode
 from gateway.proxy.certificates import CertificateFiles, TlsError, ensure_certificate
+from gateway.settings import Settings
 
 __all__ = [
     "ALPN",
@@ -23,6 +24,7 @@ __all__ = [
     "TlsReloadError",
     "ensure_certificate",
     "peer_binding",
+    "server_files",
     "upstream_context",
 ]
 
@@ -114,6 +116,13 @@ class ServerTls:
         if self._stamp() != before:
             raise TlsError(f"{self._cert_file} or {self._key_file} changed while it was read")
         return ServerIdentity(context, binding)
+
+
+def server_files(settings: Settings) -> tuple[Path, Path]:
+    """Certificate and key: the configured ones, else those that `ensure_certificate` makes."""
+    if settings.tls.cert_file is not None and settings.tls.key_file is not None:
+        return settings.tls.cert_file, settings.tls.key_file
+    return settings.tls_dir / "server.pem", settings.tls_dir / "server.key"
 
 
 @lru_cache(maxsize=256)
