@@ -21,15 +21,23 @@ class Facts:
 class LabelEdit:
     """Where the text would set application_name, which the gateway pins to "person [session] ...".
 
-    Replace the bytes `start:end` of the UTF-8 text by `before` + the session's label as a quoted SQL literal + `after`
-    (policy.relabel does it). An insertion has start == end.
+    Replace the bytes `start:end` of the UTF-8 text by the label, a blank and `value` as one quoted SQL literal, then
+    `after`. `edits.relabel` does it. An insertion has start == end.
     """
 
     start: int
     end: int
-    before: str
     value: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValueEdit:
+    """Where the text asks for more than a cap: replace the bytes `start:end` of the UTF-8 text by `text`."""
+
+    start: int
+    end: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,9 @@ class Verdict:
 
     Of a refusal: `sqlstate` is PostgreSQL's own, `message` says what was refused and by which rule, `hint` what to do
     next, `position` is the 1-based *character* index into the text (0: none), as ErrorResponse field P has it.
+
+    Of an allowed text: when `edits` is not empty, forward `edits.relabel(...)` in its place; `notice` is a sentence for the
+    client about a value that was lowered to its cap ("" for none).
     """
 
     allowed: bool
@@ -47,4 +58,5 @@ class Verdict:
     message: str = ""
     hint: str = ""
     position: int = 0
-    edits: tuple[LabelEdit, ...] = ()
+    edits: tuple[LabelEdit | ValueEdit, ...] = ()
+    notice: str = ""

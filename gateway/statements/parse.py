@@ -1,0 +1,86 @@
+"""SQL text to PostgreSQL's own parse tree, as JSON. The only module that imports pglast.
+
+The tree is plain dicts and lists: a key that starts with a capital is a node's class, any other a field. Zero, false and empty
+fields are left out by the parser. Never the Python AST of pglast: building it can kill the process (see docs/read-only.md).
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from pglast.parser import ParseError, get_postgresql_version, parse_sql_json
+
+Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+Fields = dict[str, Json]
+
+GRAMMAR: Final = ".".join(str(part) for part in get_postgresql_version())
+"""The PostgreSQL version whose grammar this is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParseFailure:
+    """The parser's own message. `index` counts characters from 0, or is None. `too_deep`: it gave up on nesting."""
+
+    message: str
+    index: int | None
+    too_deep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RawStatement:
+    """One statement of the text: node class, node, and its bytes `start:end` of the UTF-8 text (with leading blanks)."""
+
+    tag: str
+    node: Fields
+    start: int
+    end: int
+
+
+def parse(text: str) -> tuple[RawStatement, ...] | ParseFailure:
+    """All statements of `text`; none for blanks and comments. `text` holds no NUL (the parser would stop there)."""
+    try:
+        tree = json.loads(parse_sql_json(text))
+    except ParseError as error:
+        message = str(error.args[0])
+        deep = "stack depth" in message or "memory exhausted" in message
+        return ParseFailure(message, error.args[1] if len(error.args) > 1 else None, deep)
+    except RecursionError:
+        return ParseFailure("statement is nested too deeply", None, too_deep=True)
+    raw = tree["stmts"]
+    if not raw:
+        return ()
+    size = len(text.encode())
+    return tuple(_statement(entry, size) for entry in raw)
+
+
+def _statement(entry: Fields, size: int) -> RawStatement:
+    node = entry["stmt"]
+    if not isinstance(node, dict):
+        raise TypeError("a statement is no node")
+    ((tag, fields),) = node.items()
+    if not isinstance(fields, dict):
+        raise TypeError("a node has no fields")
+    start = int(str(entry.get("stmt_location", 0)))
+    length = int(str(entry.get("stmt_len", 0)))
+    return RawStatement(tag, fields, start, start + length if length else size)
+
+
+def string(node: Json) -> str:
+    """The text of a String node; "" when it is none."""
+    if isinstance(node, dict):
+        inner = node.get("String")
+        if isinstance(inner, dict):
+            value = inner.get("sval", "")
+            return value if isinstance(value, str) else ""
+    return ""
+
+
+def strings(value: Json) -> tuple[str, ...]:
+    """The texts of a list of String nodes: a qualified name."""
+    return tuple(string(item) for item in value) if isinstance(value, list) else ()
+
+
+def location(fields: Fields) -> int | None:
+    """A node's place: bytes from the start of the UTF-8 text; None when the parser does not know it."""
+    value = fields.get("location", 0)  # the parser leaves zero out
+    return value if isinstance(value, int) and value >= 0 else None

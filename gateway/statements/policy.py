@@ -1,0 +1,210 @@
+"""The policy's one question: may this text run in this access mode? Pure, whole, and never raises.
+
+`judge` reads a text the way the server will (PostgreSQL's own grammar, standard_conforming_strings on, UTF-8) and refuses what
+it cannot read. A text is judged whole: one refused statement refuses all of a batch. `is_small` says whether a text may be
+judged on an event loop; others belong in an expendable process. `judge_setting`, `parse_options` and `judge_parameter_types`
+are the same rules for what reaches the server outside of a text.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from gateway.access_mode import AccessMode
+from gateway.statements import readonly, readwrite, settings
+from gateway.statements.catalogue import REVISION
+from gateway.statements.edits import relabel
+from gateway.statements.hygiene import MAX_COMMENT_DEPTH, comment_depth, is_small
+from gateway.statements.names import Listed
+from gateway.statements.options import parse_options
+from gateway.statements.parse import GRAMMAR, ParseFailure, RawStatement, parse
+from gateway.statements.readonly import Statement, new_walk
+from gateway.statements.refusal import READ_WRITE_HINT, Refusal
+from gateway.statements.settings import Caps, Lower, SettingRules
+from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
+from gateway.statements.words import statement_words
+
+__all__ = [
+    "Caps",
+    "Policy",
+    "is_small",
+    "judge",
+    "judge_parameter_types",
+    "judge_setting",
+    "parse_options",
+    "relabel",
+]
+
+_RULES_VERSION: Final = 1
+_FIRST_USER_OID: Final = 16384
+_MAX_KINDS: Final = 8
+_MAX_NAMES: Final = 200
+_BLANK: Final = re.compile(rb"(?:[\s;]|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+\*/)*+")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a session may send. The lists are a target's; `server_major` is the upstream server's.
+
+    `allowed_functions` holds "schema.name" or "schema.*" (operators and types, too), `allowed_schemas` what search_path may
+    name, `allowed_settings` custom settings ("class.name").
+    """
+
+    mode: AccessMode
+    allowed_functions: frozenset[str] = frozenset()
+    allowed_schemas: frozenset[str] = frozenset({"public"})
+    allowed_settings: frozenset[str] = frozenset()
+    server_major: int = 18
+    max_statement_bytes: int = 1024 * 1024
+    caps: Caps = field(default_factory=Caps)
+
+    @property
+    def revision(self) -> str:
+        """Changes whenever a verdict under this policy could: with the policy, the rules, the catalogue or the grammar."""
+        parts = (
+            _RULES_VERSION,
+            REVISION,
+            GRAMMAR,
+            self.mode.value,
+            sorted(self.allowed_functions),
+            sorted(self.allowed_schemas),
+            sorted(self.allowed_settings),
+            self.server_major,
+            self.max_statement_bytes,
+            repr(self.caps),
+        )
+        return sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @property
+    def setting_rules(self) -> SettingRules:
+        return SettingRules(
+            self.mode, self.allowed_schemas, frozenset(name.lower() for name in self.allowed_settings), self.caps
+        )
+
+
+def judge(sql: bytes, policy: Policy) -> Verdict:
+    """The verdict on a whole text: the bytes of a Query or Parse message, without the NUL that ends them. Never raises."""
+    try:
+        return _judge(sql, policy)
+    except RecursionError:
+        return _refuse("statement-too-complex", "54001", "statement is nested too deeply to be judged", _SIMPLER)
+    except Exception as error:  # whatever goes wrong here must close, not open
+        return _refuse(
+            "internal-error",
+            "XX000",
+            f"the policy could not judge this statement ({type(error).__name__})",
+            "Please report the statement to the maintainers.",
+        )
+
+
+_SIMPLER: Final = "Split it, or move long lists into a table or an array parameter."
+
+
+def _judge(sql: bytes, policy: Policy) -> Verdict:
+    if len(sql) > policy.max_statement_bytes:
+        text = f"statement of {len(sql)} bytes is longer than the gateway's limit of {policy.max_statement_bytes}"
+        return _refuse("statement-too-long", "54000", text, _SIMPLER)
+    if b"\0" in sql:
+        return _refuse("nul-character", "22021", "a statement cannot contain the NUL character", "Remove it.")
+    try:
+        text = sql.decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        words = f"the statement is not valid UTF-8 at byte {error.start + 1}"
+        return _refuse("invalid-utf8", "22021", words, "Send text as UTF-8 (client_encoding is UTF8 here).")
+    if comment_depth(text) > MAX_COMMENT_DEPTH:
+        return _refuse(
+            "statement-too-complex",
+            "54001",
+            f"comments nest deeper than {MAX_COMMENT_DEPTH} levels",
+            "Remove the nested comments.",
+        )
+    statements = parse(text)
+    if isinstance(statements, ParseFailure):
+        return _syntax_error(statements)
+    return _judge_statements(sql, statements, policy)
+
+
+def _syntax_error(failure: ParseFailure) -> Verdict:
+    position = 0 if failure.index is None else failure.index + 1
+    if failure.too_deep:
+        return _refuse("statement-too-complex", "54001", failure.message, _SIMPLER, position)
+    return _refuse("syntax-error", "42601", failure.message, "", position)
+
+
+def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: Policy) -> Verdict:
+    rules = policy.setting_rules
+    listed = Listed(policy.allowed_functions, policy.allowed_schemas)
+    kinds: list[str] = []
+    tables: set[str] = set()
+    functions: set[str] = set()
+    edits: list[LabelEdit | ValueEdit] = []
+    refused: Refusal | None = None
+    only_read = policy.mode is AccessMode.READ_ONLY
+    for raw in statements:
+        walk = new_walk(listed, policy.server_major, sql, rules)
+        statement = Statement(raw, sql, _first_word(sql, raw.start), rules, walk)
+        found = readonly.judge_statement(statement) if only_read else readwrite.judge_statement(statement)
+        kinds.append(statement_words(raw.tag, raw.node))
+        tables |= walk.tables - walk.ctes
+        functions |= walk.functions
+        edits.extend(statement.edits)
+        if found is not None:
+            refused = found
+            break
+    facts = Facts("; ".join(kinds[:_MAX_KINDS] + ["..."] * (len(kinds) > _MAX_KINDS)), _some(tables), _some(functions))
+    if refused is not None:
+        position = 0 if refused.offset is None else len(sql[: refused.offset].decode("utf-8", "replace")) + 1
+        return Verdict(
+            False, refused.rule, facts, refused.sqlstate, _with_rule(refused.message, refused.rule), refused.hint, position
+        )
+    notice = "a value above this gateway's cap was lowered to it" if any(isinstance(e, ValueEdit) for e in edits) else ""
+    return Verdict(True, "allowed", facts, edits=tuple(edits), notice=notice)
+
+
+def _some(names: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(names)[:_MAX_NAMES])
+
+
+def _first_word(sql: bytes, start: int) -> int:
+    """Past blanks and comments: where people see the statement start."""
+    found = _BLANK.match(sql, start)
+    return found.end() if found else start
+
+
+def _with_rule(message: str, rule: str) -> str:
+    return f"{message} (rule {rule})"
+
+
+def _refuse(rule: str, sqlstate: str, message: str, hint: str, position: int = 0) -> Verdict:
+    """A refusal of a text that has no tree. Syntax errors keep the parser's own words."""
+    words = message if rule == "syntax-error" else _with_rule(message, rule)
+    return Verdict(False, rule, Facts(""), sqlstate, words, hint, position)
+
+
+def judge_setting(name: str, value: str | None, policy: Policy) -> Verdict | None:
+    """A setting outside of a statement: a startup parameter, or one from its `options`. None: fine. Value None: the default.
+
+    A value over its cap is refused here, since there is no text to change.
+    """
+    match settings.check(name, value, policy.setting_rules):
+        case None:
+            return None
+        case Lower(text):
+            words = f'setting "{name.lower()}" may be at most {text} (milliseconds), and not 0'
+            return _refuse("setting-value", "42501", words, "Use a smaller value, or set it after logging in.")
+        case Refusal() as found:
+            return _refuse(found.rule, found.sqlstate, found.message, found.hint)
+
+
+def judge_parameter_types(oids: Sequence[int], policy: Policy) -> Verdict | None:
+    """The parameter types that a Parse message declares. None: fine. A user's type could run code when a value is bound."""
+    if policy.mode is AccessMode.READ_WRITE:
+        return None
+    for number, oid in enumerate(oids, 1):
+        if not 0 <= oid < _FIRST_USER_OID:
+            words = f"parameter ${number} declares a user-defined type (OID {oid}), which could run code when it is bound"
+            hint = "Declare it as text (or not at all) and cast it in the statement. " + READ_WRITE_HINT
+            return _refuse("parameter-type", "42501", words, hint)
+    return None

@@ -1,0 +1,179 @@
+"""The rules of read-only sessions, statement by statement. Deny by default: a statement class that is not here is a write."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.statements import assignment, refusal
+from gateway.statements.names import Listed
+from gateway.statements.parse import Fields, Json, RawStatement, location
+from gateway.statements.refusal import Refusal
+from gateway.statements.secrets import secret_use
+from gateway.statements.settings import SettingRules
+from gateway.statements.verdict import LabelEdit, ValueEdit
+from gateway.statements.walk import Walk
+from gateway.statements.words import statement_words
+
+_ACCESS_SHARE: Final = 1
+_PLAIN_TRANSACTIONS: Final = frozenset(
+    f"TRANS_STMT_{kind}" for kind in ("BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "ROLLBACK_TO")
+)
+
+
+@dataclass(slots=True)
+class Statement:
+    """One statement under judgement. `place` is where its first word starts, in bytes."""
+
+    raw: RawStatement
+    sql: bytes
+    place: int
+    settings: SettingRules
+    walk: Walk
+    edits: list[LabelEdit | ValueEdit] = field(default_factory=list)
+
+
+def new_walk(listed: Listed, server_major: int, sql: bytes, rules: SettingRules) -> Walk:
+    return Walk(listed, server_major, lambda call: assignment.set_config(call, sql, rules))
+
+
+def judge_statement(statement: Statement) -> Refusal | None:
+    """None: allowed. What was found on the way is in `statement.walk` and `statement.edits`."""
+    rule = _RULES.get(statement.raw.tag)
+    if rule is None:
+        return _refused_class(statement)
+    found = rule(statement)
+    if found is None and statement.walk.secret:
+        found = secret_use([{statement.raw.tag: statement.raw.node}], frozenset(statement.walk.secret))
+    statement.edits.extend(statement.walk.edits)
+    return found
+
+
+def _refused_class(statement: Statement) -> Refusal:
+    tag, node, place = statement.raw.tag, statement.raw.node, statement.place
+    match tag:
+        case "LoadStmt" | "CheckPointStmt" | "AlterSystemStmt":
+            return refusal.server_control(statement_words(tag, node).upper(), place)
+        case "ListenStmt":
+            return refusal.unsupported("LISTEN in a read-only session", refusal.READ_WRITE_HINT, place)
+        case "DoStmt" | "CallStmt":
+            what = f"{statement_words(tag, node).upper()} (it runs code that is not judged)"
+            return refusal.write_statement(what, place)
+        case _ if tag.endswith("Stmt"):
+            return refusal.write_statement(statement_words(tag, node).upper(), place)
+        case _:
+            return refusal.unknown_syntax(tag, place)
+
+
+def _query(statement: Statement, query: Json, inner: frozenset[str]) -> Refusal | None:
+    """The statement inside EXPLAIN, PREPARE, DECLARE or COPY: of a class in `inner`, and then by its own rule."""
+    if not isinstance(query, dict) or len(query) != 1:
+        return refusal.unknown_syntax("query", statement.place)
+    ((tag, node),) = query.items()
+    if not isinstance(node, dict):
+        return refusal.unknown_syntax(tag, statement.place)
+    nested = Statement(
+        RawStatement(tag, node, statement.raw.start, statement.raw.end),
+        statement.sql,
+        statement.place,
+        statement.settings,
+        statement.walk,
+    )
+    if tag not in inner:
+        return _refused_class(nested)
+    return _RULES[tag](nested)
+
+
+def _select(statement: Statement) -> Refusal | None:
+    found = statement.walk.run(statement.raw.node)
+    if found is not None and found.offset is None:
+        return refusal.Refusal(found.rule, found.sqlstate, found.message, found.hint, statement.place)
+    return found
+
+
+def _explain(statement: Statement) -> Refusal | None:
+    return _query(statement, statement.raw.node.get("query"), frozenset({"SelectStmt", "DeclareCursorStmt", "ExecuteStmt"}))
+
+
+def _prepare(statement: Statement) -> Refusal | None:
+    types = statement.walk.run(statement.raw.node.get("argtypes"))
+    return types or _query(statement, statement.raw.node.get("query"), frozenset({"SelectStmt"}))
+
+
+def _declare(statement: Statement) -> Refusal | None:
+    return _query(statement, statement.raw.node.get("query"), frozenset({"SelectStmt"}))
+
+
+def _execute(statement: Statement) -> Refusal | None:
+    return statement.walk.run(statement.raw.node.get("params"))
+
+
+def _copy(statement: Statement) -> Refusal | None:
+    node = statement.raw.node
+    if node.get("filename") is not None or node.get("is_program"):
+        return refusal.copy_file(statement.place)
+    if node.get("is_from"):
+        return refusal.write_statement("COPY ... FROM", statement.place)
+    if "whereClause" in node:
+        return refusal.unknown_syntax("COPY ... WHERE", statement.place)
+    if "query" in node:
+        return _query(statement, node["query"], frozenset({"SelectStmt"}))
+    relation = node.get("relation")
+    if not isinstance(relation, dict):
+        return refusal.unknown_syntax("CopyStmt", statement.place)
+    found = statement.walk.relation(relation)
+    if found is None and statement.walk.secret and "attlist" not in node:
+        return refusal.secret_column(str(relation.get("relname")), location(relation))
+    return found
+
+
+def _lock(statement: Statement) -> Refusal | None:
+    node = statement.raw.node
+    if node.get("mode") != _ACCESS_SHARE:
+        return refusal.write_statement("LOCK TABLE in a mode above ACCESS SHARE", statement.place)
+    return statement.walk.run(node.get("relations"))
+
+
+def _transaction(statement: Statement) -> Refusal | None:
+    node: Fields = statement.raw.node
+    if str(node.get("kind", "TRANS_STMT_BEGIN")) not in _PLAIN_TRANSACTIONS:
+        return refusal.two_phase(statement.place)
+    if assignment.transaction_options_write(node.get("options")):
+        return refusal.read_write_transaction(statement.place)
+    return None
+
+
+def _set(statement: Statement) -> Refusal | None:
+    raw = statement.raw
+    match assignment.variable_set(raw.node, statement.sql, raw.end, statement.settings, statement.place):
+        case Refusal() as refused:
+            return refused
+        case LabelEdit() | ValueEdit() as edit:
+            statement.edits.append(edit)
+        case None:
+            pass
+    return None
+
+
+def _harmless(_statement: Statement) -> Refusal | None:
+    return None
+
+
+_RULES: Final[dict[str, Callable[[Statement], Refusal | None]]] = {
+    "SelectStmt": _select,
+    "ExplainStmt": _explain,
+    "PrepareStmt": _prepare,
+    "ExecuteStmt": _execute,
+    "DeclareCursorStmt": _declare,
+    "CopyStmt": _copy,
+    "LockStmt": _lock,
+    "TransactionStmt": _transaction,
+    "VariableSetStmt": _set,
+    "VariableShowStmt": _harmless,
+    "DeallocateStmt": _harmless,
+    "FetchStmt": _harmless,
+    "ClosePortalStmt": _harmless,
+    "DiscardStmt": _harmless,
+    "ConstraintsSetStmt": _harmless,
+    "UnlistenStmt": _harmless,
+}
+ALLOWED_CLASSES: Final = frozenset(_RULES)

@@ -1,0 +1,195 @@
+"""A rule's "no", before it is placed in a text: every rule id, its SQLSTATE and its words for people in one place."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.statements.catalogue import WHY
+
+READ_WRITE_HINT: Final = 'Connect to the database "<target>:rw" if you hold a read-write grant, or ask an admin for one.'
+LIST_HINT: Final = 'If it is safe, an admin can list "{name}" among the allowed functions of this target.'
+_KINDS: Final = {"function": "Function", "operator": "Operator", "type": "Type"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`offset` is the place in bytes of the UTF-8 text, None when there is none."""
+
+    rule: str
+    sqlstate: str
+    message: str
+    hint: str
+    offset: int | None = None
+
+
+def write_statement(what: str, offset: int | None) -> Refusal:
+    """A statement that changes data, schema or shared state."""
+    return Refusal("write-statement", "25006", f"{what} is not allowed in a read-only session", READ_WRITE_HINT, offset)
+
+
+def row_lock(offset: int | None) -> Refusal:
+    return Refusal(
+        "row-lock",
+        "25006",
+        "locking rows (FOR UPDATE, FOR SHARE ...) is not allowed in a read-only session",
+        "Leave the FOR ... clause out; a plain SELECT sees a consistent snapshot. " + READ_WRITE_HINT,
+        offset,
+    )
+
+
+def select_into(offset: int | None) -> Refusal:
+    return Refusal(
+        "select-into", "25006", "SELECT INTO creates a table: not allowed in a read-only session", READ_WRITE_HINT, offset
+    )
+
+
+def read_write_transaction(offset: int | None) -> Refusal:
+    return Refusal(
+        "read-write-transaction",
+        "25006",
+        "a READ WRITE transaction is not allowed in a read-only session",
+        "Leave READ WRITE out (the session is read-only by itself). " + READ_WRITE_HINT,
+        offset,
+    )
+
+
+def two_phase(offset: int | None) -> Refusal:
+    return Refusal(
+        "two-phase-transaction",
+        "25006",
+        "two-phase transactions (PREPARE TRANSACTION, COMMIT PREPARED ...) are not allowed in a read-only session",
+        "Use COMMIT or ROLLBACK. " + READ_WRITE_HINT,
+        offset,
+    )
+
+
+def known_function(name: str, why: str, offset: int | None) -> Refusal:
+    """A function of the catalogue's refused list; `why` is a key of WHY."""
+    return Refusal(
+        "function-not-allowed",
+        "42501",
+        f"function {name} is not allowed in a read-only session: {WHY[why]}",
+        READ_WRITE_HINT,
+        offset,
+    )
+
+
+def unknown_name(kind: str, name: str, listed_as: str, offset: int | None) -> Refusal:
+    """A function, operator or type that is not PostgreSQL's own and not listed for the target."""
+    return Refusal(
+        f"{kind}-not-listed",
+        "42501",
+        f"{kind} {name} is not built in and not listed for this target, so it could do anything",
+        LIST_HINT.format(name=listed_as),
+        offset,
+    )
+
+
+def attribute_call(name: str, why: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "attribute-call",
+        "42501",
+        f'".{name}" is a call of function {name} in attribute notation, not allowed in a read-only session: {WHY[why]}',
+        "If a column has this name, give it another one with AS in a view or a subquery. " + READ_WRITE_HINT,
+        offset,
+    )
+
+
+def denied_relation(name: str, shows: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "secret-relation",
+        "42501",
+        f"relation {name} is not readable through the gateway: it shows {shows}",
+        "Ask the administrator of the database for what you need from it.",
+        offset,
+    )
+
+
+def secret_column(name: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "secret-column",
+        "42501",
+        f"this statement would read secret columns of {name}",
+        f"Name the columns you need of {name} one by one: no star, no whole row, none that holds passwords or options.",
+        offset,
+    )
+
+
+def setting_never(name: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "setting-not-allowed",
+        "42501",
+        f'setting "{name}" may not be changed through the gateway in this access mode',
+        "Leave it at its value. A custom setting (with a dot in its name) can be listed for this target by an admin.",
+        offset,
+    )
+
+
+def setting_value(name: str, wanted: str, offset: int | None) -> Refusal:
+    """`wanted` completes "may only be set to ..."."""
+    return Refusal(
+        "setting-value", "42501", f'setting "{name}" may only be set to {wanted}', f"Set it to {wanted}, or leave it.", offset
+    )
+
+
+def setting_not_constant(offset: int | None) -> Refusal:
+    return Refusal(
+        "setting-not-constant",
+        "42501",
+        "set_config needs a constant setting name, and a constant value where the value matters",
+        "Write both as plain string literals, for instance set_config('timezone', 'UTC', false).",
+        offset,
+    )
+
+
+def label_not_editable(offset: int | None) -> Refusal:
+    return Refusal(
+        "application-name",
+        "42501",
+        "application_name carries the session's label here, and this way of setting it cannot keep the label",
+        "Write SET application_name = 'text', or set_config('application_name', 'text', false).",
+        offset,
+    )
+
+
+def unsupported(what: str, hint: str, offset: int | None) -> Refusal:
+    return Refusal("not-supported", "0A000", f"{what} is not supported through the gateway", hint, offset)
+
+
+def unknown_syntax(tag: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "unknown-syntax",
+        "0A000",
+        f"this statement uses a construct that the read-only policy does not know ({tag})",
+        "Write it another way, or tell the maintainers if it only reads. " + READ_WRITE_HINT,
+        offset,
+    )
+
+
+def copy_file(offset: int | None) -> Refusal:
+    return Refusal(
+        "copy-server-file",
+        "42501",
+        "COPY to or from a file or program of the server is not allowed",
+        "Use COPY ... TO STDOUT or FROM STDIN (psql: \\copy), which move the data to and from your own machine.",
+        offset,
+    )
+
+
+def account_change(what: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "role-change",
+        "42501",
+        f"{what} is not allowed through the gateway: database roles belong to its upstream logins",
+        "Accounts and grants of people are managed in the gateway, not in the database.",
+        offset,
+    )
+
+
+def server_control(what: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "server-control",
+        "42501",
+        f"{what} is not allowed through the gateway",
+        "Ask the administrator of the database server.",
+        offset,
+    )

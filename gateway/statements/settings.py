@@ -1,0 +1,207 @@
+"""Which settings a session may change, and to what: free, by value, never. For SET, set_config and the startup packet alike.
+
+Values are texts as the server would take them. `DEFAULT` and RESET stand for None: everything the gateway relies on is a
+startup value of its own session, so going back to the default is harmless, except where it would undo the access mode.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.access_mode import AccessMode
+from gateway.statements import refusal
+from gateway.statements.catalogue import FREE_SETTINGS
+from gateway.statements.refusal import Refusal
+
+READ_ONLY_SETTINGS: Final = frozenset({"transaction_read_only", "default_transaction_read_only"})
+TIMEOUTS: Final = frozenset(
+    {
+        "statement_timeout",
+        "lock_timeout",
+        "transaction_timeout",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+    }
+)
+_IDENTITY: Final = frozenset({"role", "session_authorization"})
+# These change how the server reads text; the parser here reads it one way only. Pinned in every access mode.
+_PINNED_ON: Final = "standard_conforming_strings"
+_PINNED_QUOTE: Final = "backslash_quote"
+_ENCODING: Final = "client_encoding"
+_TRUE: Final = frozenset({"1", "on", "t", "tr", "tru", "true", "y", "ye", "yes"})
+_MILLISECONDS: Final = {"": 1.0, "us": 0.001, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6, "d": 8.64e7}
+_KILOBYTES: Final = {"": 1.0, "B": 1 / 1024, "kB": 1.0, "MB": 1024.0, "GB": 1024.0**2, "TB": 1024.0**3}
+_NUMBER: Final = re.compile(r"\s*\+?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How far a read-only session may raise its own limits. The timeout is in milliseconds, memory in kB."""
+
+    timeout_milliseconds: int = 24 * 3600 * 1000
+    work_mem_kilobytes: int = 1024 * 1024
+    hash_mem_multiplier: float = 8.0
+    parallel_workers: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRules:
+    """What `check` needs of a policy."""
+
+    mode: AccessMode
+    schemas: frozenset[str]
+    custom: frozenset[str]
+    caps: Caps
+
+
+@dataclass(frozen=True, slots=True)
+class Lower:
+    """The value is over its cap (or 0: no limit): use `text` in its place."""
+
+    text: str
+
+
+def check(
+    name: str, value: str | Sequence[str] | None, rules: SettingRules, offset: int | None = None
+) -> Refusal | Lower | None:
+    """None: fine. `value` is one text to be split as the server does, or the parts of a list, or None for DEFAULT and RESET."""
+    name = name.lower()
+    whole = value if value is None or isinstance(value, str) else ", ".join(value)
+    if name in _IDENTITY:
+        return _identity(name, whole, offset)
+    if name == _ENCODING:
+        if whole is None or is_utf8(whole):
+            return None
+        return Refusal(
+            "client-encoding",
+            "42501",
+            "client_encoding must be UTF8 through the gateway",
+            "Set client_encoding to UTF8 (for libpq programs: environment PGCLIENTENCODING=UTF8).",
+            offset,
+        )
+    if name == _PINNED_ON:
+        return None if whole is None or is_true(whole) else refusal.setting_value(name, "on", offset)
+    if name == _PINNED_QUOTE:
+        if rules.mode is AccessMode.READ_WRITE and (whole is None or whole.lower() == "safe_encoding"):
+            return None
+        return refusal.setting_never(name, offset)
+    if rules.mode is AccessMode.READ_WRITE:
+        return None
+    return _read_only(name, value, whole, rules, offset)
+
+
+def _read_only(
+    name: str, value: str | Sequence[str] | None, whole: str | None, rules: SettingRules, offset: int | None
+) -> Refusal | Lower | None:
+    if name in READ_ONLY_SETTINGS:
+        return None if whole is not None and is_true(whole) else refusal.setting_value(name, "on", offset)
+    if name == "search_path":
+        return _search_path(value, rules.schemas, offset)
+    if name in FREE_SETTINGS or ("." in name and name in rules.custom):
+        return None
+    if name in TIMEOUTS:
+        return _timeout(name, whole, rules.caps, offset)
+    caps = rules.caps
+    match name:
+        case "work_mem":
+            return _capped(name, whole, _KILOBYTES, caps.work_mem_kilobytes, f"at most {caps.work_mem_kilobytes}kB", offset)
+        case "hash_mem_multiplier":
+            return _capped(name, whole, {"": 1.0}, caps.hash_mem_multiplier, f"at most {caps.hash_mem_multiplier:g}", offset)
+        case "max_parallel_workers_per_gather":
+            return _capped(name, whole, {"": 1.0}, caps.parallel_workers, f"at most {caps.parallel_workers}", offset)
+        case _:
+            return refusal.setting_never(name, offset)
+
+
+def _identity(name: str, value: str | None, offset: int | None) -> Refusal | None:
+    """Going back to the login role itself is what pools send between uses, and the login role is all there ever was."""
+    if value is None or (name == "role" and value.lower() == "none"):
+        return None
+    return Refusal(
+        "role-change",
+        "42501",
+        f'setting "{name}" may not be changed through the gateway: each access mode has its own database role',
+        "Work as the role you have; ask an admin for another target or mode.",
+        offset,
+    )
+
+
+def is_true(value: str) -> bool:
+    """The server's parse_bool for true: unique prefixes, any case, no blanks."""
+    return value.lower() in _TRUE
+
+
+def is_utf8(value: str) -> bool:
+    """The server compares encoding names by their letters and digits only."""
+    return re.sub(r"[^0-9a-z]", "", value.lower()) in ("utf8", "unicode")
+
+
+def _timeout(name: str, value: str | None, caps: Caps, offset: int | None) -> Refusal | Lower | None:
+    if value is None:
+        return None
+    number = _number(value, _MILLISECONDS)
+    if number is None:
+        return refusal.setting_value(name, "a time such as '30s'", offset)
+    # Anything that rounds to 0 is "no limit" for the server.
+    if 1 <= number <= caps.timeout_milliseconds:
+        return None
+    return Lower(str(caps.timeout_milliseconds))
+
+
+def _capped(
+    name: str, value: str | None, units: dict[str, float], cap: float, wanted: str, offset: int | None
+) -> Refusal | None:
+    if value is None:
+        return None
+    number = _number(value, units)
+    if number is None or number > cap:
+        return refusal.setting_value(name, wanted, offset)
+    return None
+
+
+def _number(value: str, units: dict[str, float]) -> float | None:
+    """A plain decimal number with a unit. The server takes more forms (0x10, 1e3): those are refused."""
+    found = _NUMBER.fullmatch(value)
+    if (
+        not found
+        or found[2] not in units
+        or len(found[1]) > 20
+        or (len(found[1]) > 1 and found[1][0] == "0" and "." not in found[1])
+    ):
+        return None
+    return float(found[1]) * units[found[2]]
+
+
+def _search_path(value: str | Sequence[str] | None, schemas: frozenset[str], offset: int | None) -> Refusal | None:
+    if value is None:
+        return None
+    parts = split_identifiers(value) if isinstance(value, str) else value
+    wanted = "schemas listed for this target (" + ", ".join(sorted(schemas)) + ', "$user"), never pg_catalog or pg_temp by name'
+    if parts is None:
+        return refusal.setting_value("search_path", wanted, offset)
+    for part in parts:
+        named_by_us = part in ("pg_catalog", "pg_temp") or part.startswith("pg_temp_")
+        if named_by_us or (part not in schemas and part not in ("", "$user")):
+            return refusal.setting_value("search_path", wanted, offset)
+    return None
+
+
+_IDENTIFIER: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:(,)|$)')
+
+
+def split_identifiers(text: str) -> tuple[str, ...] | None:
+    """A list of names as the server splits it: quoted ones as they are, others in lower case. None: not a list."""
+    if not text.strip():
+        return ()
+    parts = []
+    place = 0
+    while True:
+        found = _IDENTIFIER.match(text, place)
+        if not found:
+            return None
+        quoted, plain, comma = found.groups()
+        parts.append(quoted.replace('""', '"') if quoted is not None else plain.lower())
+        place = found.end()
+        if not comma:
+            return tuple(parts) if place == len(text) else None

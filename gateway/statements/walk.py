@@ -1,0 +1,223 @@
+"""The read-only walk over one statement's parse tree: every node known, every name allowed, or a refusal.
+
+One loop without recursion, because the tree's depth is the client's choice. Each dict key is looked up once: a class or field
+that is neither plain nor has a rule here is refused. Order of the walk does not matter: one refusal is enough.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.statements import names, refusal
+from gateway.statements.catalogue import (
+    ATTRIBUTE_FUNCTIONS,
+    DENIED_RELATIONS,
+    KEYWORD_SINCE,
+    REFUSED_FUNCTIONS,
+    SECRET_COLUMNS,
+)
+from gateway.statements.names import Listed
+from gateway.statements.nodes import LEAF_NODES, NESTED_FIELDS, PLAIN_NODES, SCALAR_FIELDS
+from gateway.statements.parse import Fields, Json, location, string, strings
+from gateway.statements.refusal import Refusal
+from gateway.statements.verdict import LabelEdit, ValueEdit
+from gateway.statements.words import statement_words
+
+_SYSTEM_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
+_SAMPLING_METHODS: Final = frozenset({"system", "bernoulli"})
+
+SetConfigRule = Callable[[Fields], Refusal | LabelEdit | None]
+
+
+@dataclass(slots=True)
+class Walk:
+    """The walk's surroundings, and what it found. `set_config` judges calls of that function (see settings.py)."""
+
+    listed: Listed
+    server_major: int
+    set_config: SetConfigRule
+    tables: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+    ctes: set[str] = field(default_factory=set)
+    secret: set[str] = field(default_factory=set)
+    edits: list[LabelEdit | ValueEdit] = field(default_factory=list)
+
+    def run(self, root: Json) -> Refusal | None:
+        """The first refusal found below `root` (a node, a list of nodes or a struct), or None."""
+        stack: list[Json] = [root]
+        pop, push = stack.pop, stack.append
+        while stack:
+            node = pop()
+            if isinstance(node, list):
+                stack.extend(node)
+                continue
+            if not isinstance(node, dict):
+                continue
+            for key, value in node.items():
+                rule = _RULES.get(key)
+                if rule is True:
+                    push(value)
+                elif rule is None:
+                    return _unknown(key, value)
+                elif rule is not False:
+                    found = rule(self, value, push)
+                    if found is not None:
+                        return found
+        return None
+
+    def relation(self, value: Fields) -> Refusal | None:
+        """A RangeVar: noted, and refused when what it names is secret as a whole."""
+        name = str(value.get("relname", ""))
+        schema = value.get("schemaname")
+        self.tables.add(f"{schema}.{name}" if schema else name)
+        if schema is None or schema in _SYSTEM_SCHEMAS:
+            if name in DENIED_RELATIONS:
+                return refusal.denied_relation(name, DENIED_RELATIONS[name], location(value))
+            if name in SECRET_COLUMNS:
+                self.secret.add(name)
+        elif schema == "pg_toast":
+            return refusal.denied_relation(f"pg_toast.{name}", "raw storage of other tables", location(value))
+        return None
+
+
+_Push = Callable[[Json], None]
+_Rule = Callable[[Walk, Json, _Push], Refusal | None]
+
+
+def _unknown(key: str, value: Json) -> Refusal:
+    offset = location(value) if isinstance(value, dict) and "location" in value else None
+    if key[:1].isupper() and key.endswith("Stmt"):
+        if offset is None and isinstance(value, dict) and isinstance(target := value.get("relation"), dict):
+            offset = location(target)
+        return refusal.write_statement(statement_words(key, value).upper(), offset)
+    return refusal.unknown_syntax(key, offset)
+
+
+def _function_call(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    if not isinstance(value, dict):
+        return refusal.unknown_syntax("FuncCall", None)
+    parts = strings(value.get("funcname"))
+    if not parts:
+        return refusal.unknown_syntax("FuncCall", location(value))
+    walk.functions.add(names.shown(parts))
+    push(value)
+    if parts[-1] == "set_config" and (len(parts) == 1 or parts[-2] == "pg_catalog"):
+        match walk.set_config(value):
+            case Refusal() as refused:
+                return refused
+            case LabelEdit() as edit:
+                walk.edits.append(edit)
+            case None:
+                pass
+        return None
+    arguments = value.get("args")
+    count = len(arguments) if isinstance(arguments, list) else 0
+    return names.check_function(parts, count, walk.listed, location(value))
+
+
+def _column(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+    """`t.name` is a call of `name` when t has no such column. (A plain name never is.)"""
+    if isinstance(value, dict):
+        fields = value.get("fields")
+        if isinstance(fields, list) and len(fields) > 1:
+            name = string(fields[-1])
+            if name in ATTRIBUTE_FUNCTIONS:
+                return refusal.attribute_call(name, REFUSED_FUNCTIONS[name], location(value))
+    return None
+
+
+def _indirection(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    """`(x).name` is a call of `name` when x has no such field, whatever the type of x is."""
+    if isinstance(value, list):
+        for item in value:
+            name = string(item)
+            if name in ATTRIBUTE_FUNCTIONS:
+                return refusal.attribute_call(name, REFUSED_FUNCTIONS[name], None)
+        push(value)
+    return None
+
+
+def _operator(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+    if isinstance(value, list):  # elsewhere "name" is a plain text
+        return names.check_operator(strings(value), walk.listed, None)
+    return None
+
+
+def _type(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    if isinstance(value, dict):
+        push(value)
+        parts = strings(value.get("names"))
+        return names.check_type(parts, walk.listed, location(value)) if len(parts) > 1 else None
+    return None
+
+
+def _range_var(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    if isinstance(value, dict):
+        push(value)  # its fields and alias must be known, too
+        return walk.relation(value)
+    return refusal.unknown_syntax("RangeVar", None)
+
+
+def _relation_field(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    if isinstance(value, dict) and "relname" in value:
+        return _range_var(walk, value, push)
+    push(value)
+    return None
+
+
+def _sampling(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+    parts = strings(value)
+    if parts and (parts[-1] in _SAMPLING_METHODS and (len(parts) == 1 or parts[-2] == "pg_catalog")):
+        return None
+    return names.check_function(parts or ("",), 1, walk.listed, None)
+
+
+def _cte_name(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+    walk.ctes.add(str(value))
+    return None
+
+
+def _row_lock(_walk: Walk, _value: Json, _push: _Push) -> Refusal | None:
+    return refusal.row_lock(None)
+
+
+def _into(_walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+    relation = value.get("rel") if isinstance(value, dict) else None
+    return refusal.select_into(location(relation) if isinstance(relation, dict) else None)
+
+
+def _keyword(tag: str) -> _Rule:
+    since, name = KEYWORD_SINCE[tag]
+
+    def rule(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+        push(value)
+        if walk.server_major >= since:
+            return None
+        called = name
+        if tag == "JsonFuncExpr" and isinstance(value, dict):
+            called = str(value.get("op", "JSON_EXISTS_OP")).removesuffix("_OP").lower()
+        return names.check_function((called,), 1, walk.listed, location(value) if isinstance(value, dict) else None)
+
+    return rule
+
+
+_RULES: Final[dict[str, bool | _Rule]] = {
+    **dict.fromkeys(PLAIN_NODES | NESTED_FIELDS, True),
+    **dict.fromkeys(LEAF_NODES | SCALAR_FIELDS, False),
+    **{tag: _keyword(tag) for tag in KEYWORD_SINCE},
+    "FuncCall": _function_call,
+    "ColumnRef": _column,
+    "indirection": _indirection,
+    "name": _operator,
+    "operName": _operator,
+    "useOp": _operator,
+    "TypeName": _type,
+    "typeName": _type,
+    "RangeVar": _range_var,
+    "relation": _relation_field,
+    "method": _sampling,
+    "ctename": _cte_name,
+    "lockingClause": _row_lock,
+    "LockingClause": _row_lock,
+    "intoClause": _into,
+}
