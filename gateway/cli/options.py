@@ -1,0 +1,89 @@
+"""The options that many commands share, and how their texts are read."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from gateway.access_mode import AccessMode
+
+_DURATION: Final = re.compile(r"(?:(\d{1,4})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+_MODES: Final = {"ro": AccessMode.READ_ONLY, "rw": AccessMode.READ_WRITE}
+NEVER: Final = "never"
+
+
+def parse_expiry(text: str, now: datetime) -> datetime | None:
+    """`8h`, `1d12h`, an ISO instant (UTC unless it says otherwise), or `never`. Raises typer.BadParameter."""
+    if text == NEVER:
+        return None
+    match = _DURATION.fullmatch(text)
+    try:
+        if text and match is not None:
+            weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+            return now + timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+        instant = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r} is neither a duration such as 8h, 30m or 1d12h, nor an instant such as 2030-01-31T18:00Z, nor never"
+        ) from None
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def parse_mode(text: str) -> AccessMode:
+    """read_only, read_write, or ro, rw. Raises typer.BadParameter."""
+    try:
+        return _MODES.get(text) or AccessMode(text.replace("-", "_"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no access mode: use read_only or read_write") from None
+
+
+def _expiry(text: str) -> str:
+    parse_expiry(text, datetime.now(UTC))  # refuse it as a usage error now; the verb reads it again
+    return text
+
+
+def expiry(text: str | None) -> datetime | None:
+    return None if text is None else parse_expiry(text, datetime.now(UTC))
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The gateway's configuration file.",
+        exists=True,
+        dir_okay=False,
+        show_default="$PGBASTION_CONFIG, ./pgbastion.toml or /etc/pgbastion/pgbastion.toml",
+        rich_help_panel="Everywhere",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Everywhere")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.", show_default=False, rich_help_panel="Everywhere")]
+Expires = Annotated[
+    str | None,
+    typer.Option(
+        "--expires",
+        metavar="WHEN",
+        parser=_expiry,
+        help="When it ends: a duration (8h, 30m, 1d12h) or an instant (2030-01-31T18:00Z; UTC unless it says otherwise).",
+        show_default="never",
+    ),
+]
+NewExpiry = Annotated[
+    str, typer.Option("--expires", metavar="WHEN", parser=_expiry, help="A duration (8h), an instant, or never.")
+]
+Mode = Annotated[
+    AccessMode, typer.Option("--mode", metavar="MODE", parser=parse_mode, help="read_only or read_write (ro, rw).")
+]
+AnyMode = Annotated[
+    AccessMode | None,
+    typer.Option("--mode", metavar="MODE", parser=parse_mode, help="Only this access mode.", show_default="all"),
+]
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option("--password-file", metavar="FILE", help="Read the password from this file.", exists=True, dir_okay=False),
+]

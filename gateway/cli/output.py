@@ -1,0 +1,81 @@
+"""What commands print: JSON for programs, tables for people, errors as sentences. Control characters never reach a terminal."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+Record = Mapping[str, JsonValue]
+"""One line of a listing: stable field names, which are also JSON's. For printing only."""
+
+
+def show(records: Sequence[Record], *, as_json: bool, columns: Mapping[str, str], empty: str) -> None:
+    """A listing. `columns`: field name to heading, for people; `empty`: the sentence when there is nothing."""
+    if as_json:
+        print_json(records)
+    elif not records:
+        say(empty)
+    else:
+        _table(records, columns)
+
+
+def print_json(value: JsonValue) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(visible(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Something to know, apart from the result: standard error, so that pipes stay clean."""
+    sys.stderr.write(visible(text) + "\n")
+
+
+def complain(message: str, hint: str) -> None:
+    sys.stderr.write(f"error: {visible(message)}\n")
+    if hint:
+        sys.stderr.write(f"hint: {visible(hint)}\n")
+
+
+def visible(text: str) -> str:
+    """The text with everything that could move a cursor or change a colour written out. Line feeds stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def when(instant: datetime | None) -> str | None:
+    """As JSON has it: ISO 8601 in UTC, seconds."""
+    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _table(records: Sequence[Record], columns: Mapping[str, str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # A pipe gets lines as long as they are, whatever the terminal around it.
+    console = Console() if sys.stdout.isatty() else Console(width=100_000, color_system=None)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in columns.values():
+        table.add_column(heading)
+    for record in records:
+        table.add_row(*(Text(visible(_cell(record.get(name)))) for name in columns))
+    console.print(table)
+
+
+def _cell(value: JsonValue) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case str() | int() | float():
+            return str(value)
+        case Mapping():
+            return ", ".join(f"{name}: {_cell(each)}" for name, each in value.items()) or "-"
+        case _:
+            return ", ".join(_cell(each) for each in value) or "-"
