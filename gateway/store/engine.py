@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from gateway.store.errors import StoreConflictError, StoreError, StoreUnavailableError
+from gateway.store.files import make_private_folder, open_private
 
 BUSY_TIMEOUT_SECONDS: Final = 1.5
 _BACKEND: Final = "sqlite"
@@ -44,8 +45,8 @@ def store_path(url: str) -> Path:
 def create_file(path: Path) -> None:
     """Make an empty store file, 0600 in a 0700 folder, unless it is there. SQLite gives its side files the same mode."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        make_private_folder(path.parent)
+        os.close(open_private(path, os.O_RDWR))
     except OSError as error:
         raise StoreUnavailableError(f"the store {path} cannot be created: {error.strerror}") from error
 

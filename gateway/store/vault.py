@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gateway.access.model import DatabaseRole
 from gateway.secret import Secret
 from gateway.store.errors import VaultError
+from gateway.store.files import make_private_folder, open_private
 
 _PREFIX: Final = "pgbastion-master-key"
 _FORMAT: Final = "v1"
@@ -42,8 +43,8 @@ def ensure_key(path: Path) -> None:
     key_id, key = secrets.token_bytes(_KEY_ID_BYTES), secrets.token_bytes(_KEY_BYTES)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
+        make_private_folder(path.parent)
+        with os.fdopen(open_private(draft, os.O_EXCL | os.O_WRONLY), "wb") as file:
             file.write(_key_line(key_id, key))
             file.flush()
             os.fsync(file.fileno())
