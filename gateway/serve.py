@@ -70,7 +70,7 @@ async def _serve(config: Path, settings: Settings) -> int:
             *("--config", str(config.resolve()), "--worker", str(worker), "--port", str(port)),
         )
 
-    with _reserved_port(settings.listen.host, settings.listen.port) as port:
+    with reserved_port(settings.listen.host, settings.listen.port) as port:
         return await Supervisor(settings, port, command, ca_file).run()
 
 
@@ -285,7 +285,7 @@ class _Place:
 
 
 @contextlib.contextmanager
-def _reserved_port(host: str, port: int) -> Iterator[int]:
+def reserved_port(host: str, port: int) -> Iterator[int]:
     """Hold the port (0: a free one) on all addresses of `host`; the workers bind it too, with SO_REUSEPORT."""
     places = _resolve(host)
     held: list[socket.socket] = []
