@@ -24,6 +24,11 @@ class AuditSink(Protocol):
         """False from the first failed write until one succeeds again (the sink keeps trying by itself)."""
         ...
 
+    @property
+    def sqlstate_of_failure(self) -> str:
+        """Why it is not healthy: "53100" (disk full) or "58030"."""
+        ...
+
     def append(self, body: bytes) -> None:
         """Buffer one record: the inside of a JSON object, without braces. The sink adds `at`, `mono`, `worker` and `seq`."""
         ...
@@ -40,6 +45,19 @@ class Directory(Protocol):
     @property
     def fresh(self) -> bool:
         """False when the store has not answered for longer than `stale_after_seconds`: admit nobody new."""
+        ...
+
+    @property
+    def stale_for_seconds(self) -> float:
+        """How long the store has not answered (0 while it does)."""
+        ...
+
+    def wake(self) -> None:
+        """Somebody says that the store changed: look now."""
+        ...
+
+    def subscribe(self, callback: Callable[[Snapshot], None]) -> None:
+        """Called on the event loop with each new snapshot."""
         ...
 
 

@@ -1,0 +1,142 @@
+"""The first bytes of a connection, read from the bare socket: TLS or not, cancel or session. Then a transport is made for it.
+
+Reading the socket itself, not through a transport, leaves no buffer in which clear bytes could wait and later pass for encrypted.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import structlog
+
+from gateway.proxy.pending import Arrival, PendingSession
+from gateway.proxy.tls import ServerIdentity
+from gateway.proxy.worker import Worker
+from gateway.session.effects import fatal
+from gateway.session.greeting import Answer, Begin, Cancel, Greeting, Refuse, StartTls
+from gateway.wire.backend import build_error
+from gateway.wire.errors import ProtocolViolation, SilentClose
+from gateway.wire.startup import CancelRequest
+
+_TLS_HANDSHAKE: Final = 0x16
+_CHUNK: Final = 10_004
+_SHUTDOWN_SECONDS: Final = 2.0
+_log: Final = structlog.stdlib.get_logger("gateway.greeter")
+
+
+class Greeter:
+    """Owns the socket until a PendingSession does. `leave` is called exactly once when neither of them is pending any more."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        sock: socket.socket,
+        address: IPv4Address | IPv6Address,
+        leave: Callable[[], None],
+        cancel: Callable[[IPv4Address | IPv6Address, CancelRequest], None],
+    ) -> None:
+        self._worker = worker
+        self._sock = sock
+        self._address = address
+        self._leave = leave
+        self._cancel = cancel
+        self._loop = asyncio.get_running_loop()
+        self._identity = worker.tls.identity if worker.tls is not None else None
+        self._greeting = Greeting(tls_offered=self._identity is not None, encrypted=False)
+        self._first = True
+        self._handed_over = False
+        self._pending: PendingSession | None = None
+        self._deadline = self._loop.call_later(worker.settings.limits.pre_auth_timeout_seconds, self._expire)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        try:
+            if self._first and self._identity is not None:
+                self._first = False
+                if self._sock.recv(1, socket.MSG_PEEK)[:1] == bytes((_TLS_HANDSHAKE,)):
+                    self._hand_over(self._identity, direct_tls=True)
+                    return
+            data = self._sock.recv(_CHUNK)
+            if not data:
+                self._close()
+                return
+            self._greeted(data)
+        except BlockingIOError:
+            return
+        except SilentClose:
+            self._close()
+        except ProtocolViolation as broken:
+            self._say(build_error(fatal(broken.sqlstate, broken.message)))
+            self._close()
+        except OSError:
+            self._close()
+
+    def _greeted(self, data: bytes) -> None:
+        step = self._greeting.feed(data)
+        while step is not None:
+            match step:
+                case StartTls(injected):
+                    self._say(Answer.YES.value)
+                    self._hand_over(self._identity, injected=injected)
+                    return
+                case Refuse():
+                    self._say(Answer.NO.value)
+                case Begin():
+                    self._hand_over(None, begin=step)
+                    return
+                case Cancel(request):
+                    self._cancel(self._address, request)
+                    self._close()
+                    return
+            step = self._greeting.feed(b"")
+
+    def _say(self, data: bytes) -> None:
+        """A few bytes into an empty socket buffer: they go at once or the peer is not worth waiting for."""
+        self._sock.send(data)
+
+    def _hand_over(
+        self, identity: ServerIdentity | None, *, direct_tls: bool = False, injected: bool = False, begin: Begin | None = None
+    ) -> None:
+        self._loop.remove_reader(self._sock.fileno())
+        self._handed_over = True
+        arrival = Arrival(self._address, identity, direct_tls, injected, begin)
+        self._worker.keep(self._loop.create_task(self._connect(arrival), name="handshake"))
+
+    async def _connect(self, arrival: Arrival) -> None:
+        tls = arrival.identity.context if arrival.identity is not None else None
+        timeout = self._worker.settings.tls.handshake_timeout_seconds if tls is not None else None
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: self._session(arrival),
+                self._sock,
+                ssl=tls,
+                ssl_handshake_timeout=timeout,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS if tls is not None else None,
+            )
+        except (OSError, asyncio.CancelledError):
+            self._sock.close()
+            if self._pending is None:
+                self._left()
+
+    def _session(self, arrival: Arrival) -> PendingSession:
+        self._pending = PendingSession(self._worker, arrival, self._left, lambda r: self._cancel(self._address, r))
+        return self._pending
+
+    def _expire(self) -> None:
+        if self._pending is not None:
+            self._pending.expire()
+        elif not self._handed_over:
+            self._close()
+        else:
+            self._sock.close()
+
+    def _close(self) -> None:
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        self._left()
+
+    def _left(self) -> None:
+        self._deadline.cancel()
+        self._leave()

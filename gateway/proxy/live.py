@@ -1,0 +1,351 @@
+"""A session that was let in: the shell around its sans-IO sides. It moves bytes, obeys back-pressure, and ends in one place.
+
+What leaves for upstream behind an audit record leaves only when the trail says that the record is written; bytes behind such
+bytes queue with them, in order.
+"""
+
+import asyncio
+import select
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import structlog
+
+from gateway.access.authorize import renew
+from gateway.access.model import Denial, Lease
+from gateway.proxy.bus_lines import Payload
+from gateway.proxy.cancel import UpstreamCancel
+from gateway.proxy.flow import ReadGate, Reason
+from gateway.proxy.opening import Opened, converse
+from gateway.proxy.upstream import HIGH_WATER
+from gateway.proxy.worker import Worker
+from gateway.session.client_side import ClientSide
+from gateway.session.effects import ClientQuit, End, JudgeElsewhere, fatal
+from gateway.session.upstream_side import UpstreamSide
+from gateway.statements.verdict import Verdict
+from gateway.wire import backend, sqlstate
+from gateway.wire.backend import ErrorFields, build_error
+from gateway.wire.frontend import TERMINATE
+
+_LONG_KEYS_MINOR: Final = 2  # protocol 3.2 has cancel keys of up to 256 bytes
+_HELD_LIMIT: Final = 256 * 1024
+_UNRELEASED_LIMIT: Final = 512 * 1024
+_FLUSH_SECONDS: Final = 0.5  # how long a farewell may take to leave before the socket is cut
+_QUIT_GRACE_SECONDS: Final = 0.5  # how long upstream may take to answer a Terminate
+_GONE: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+_log: Final = structlog.stdlib.get_logger("gateway.session")
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """Who this is; fixed when the session begins."""
+
+    session_id: str
+    address: IPv4Address | IPv6Address
+    application: str
+    tls: bool
+
+
+class LiveSession(asyncio.Protocol):
+    """Implements registry.Session and upstream.Relay."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        who: Introduction,
+        lease: Lease,
+        opened: Opened,
+        client: asyncio.Transport,
+    ) -> None:
+        self.session_id = who.session_id
+        self._worker = worker
+        self._who = who
+        self._lease = lease
+        self._deadline = _deadline(lease)
+        self._opened = opened
+        self._shared = shared = converse(worker, who.session_id, str(who.address), lease, opened)
+        self._client_side = ClientSide(shared)
+        self._upstream_side = UpstreamSide(shared)
+        self._client = client
+        self._upstream = opened.connection.transport
+        self._cancel = UpstreamCancel(opened.place, opened.welcome.process_id, opened.welcome.key)
+        self._process_id: int | None = None
+        self._client_gate = ReadGate(client)
+        self._upstream_gate = ReadGate(self._upstream)
+        self._trail = worker.trail
+        self._unreleased = 0  # bytes waiting for the audit trail
+        self._releases = 0
+        self._ended = False
+        self._client_gone = False
+        self._quitting = False
+        self._started = time.monotonic()
+        self._started_at = datetime.now(UTC)
+        self._bytes_in = self._bytes_out = 0
+        client.set_write_buffer_limits(high=HIGH_WATER)
+
+    @property
+    def lease(self) -> Lease | None:
+        return self._lease
+
+    @property
+    def busy(self) -> bool:
+        return self._shared.ledger.busy or self._shared.status != b"I"
+
+    def welcome(self, minor: int) -> bytes:
+        """AuthenticationOk to ReadyForQuery, with a cancel key of our own."""
+        statuses = {**self._opened.welcome.statuses, "session_authorization": self._lease.user.name}
+        parts = [backend.AUTHENTICATION_OK]
+        parts += [backend.parameter_status(name, value) for name, value in statuses.items()]
+        if self._opened.welcome.key:
+            self._process_id, key = self._worker.registry.new_key(self, long=minor >= _LONG_KEYS_MINOR)
+            parts.append(backend.backend_key_data(self._process_id, key))
+        if self._opened.wishes.notice:
+            parts.append(backend.build_notice(ErrorFields("NOTICE", "00000", self._opened.wishes.notice)))
+        return b"".join((*parts, backend.ready_for_query(b"I")))
+
+    def record_start(self) -> None:
+        self._shared.event("session_start", {"tls": self._who.tls, "server": self._opened.server_major})
+        weak = ", ".join(self._opened.weaknesses(self._lease))
+        if weak:
+            self._shared.event("upstream_security", {"weaker": weak})
+        self._record()
+
+    # -- bytes ---------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._bytes_in += len(data)
+        shared = self._shared
+        shared.audit_sqlstate = "" if self._trail.healthy else self._trail.sqlstate_of_failure
+        self._from_client(self._client_side.feed(data, time.monotonic()))
+
+    def _from_client(self, out: bytes) -> None:
+        """Send on what a client-side call returned, behind its audit records; then do what else it asked for."""
+        shared = self._shared
+        if self._ended:
+            return
+        if shared.records:
+            self._record()
+            if out:
+                self._forward_when_written(out)
+        elif out:
+            if self._releases:
+                self._forward_when_written(out)
+            else:
+                self._upstream.write(out)
+        if shared.effects:
+            self._act()
+        if self._client_side.held_bytes > _HELD_LIMIT:
+            self._client_gate.close(Reason.ON_HOLD)
+
+    def _record(self) -> None:
+        append = self._trail.append
+        for record in self._shared.records:
+            append(record)
+        self._shared.records.clear()
+
+    def _forward_when_written(self, out: bytes) -> None:
+        self._releases += 1
+        self._unreleased += len(out)
+        if self._unreleased > _UNRELEASED_LIMIT:
+            self._client_gate.close(Reason.AUDIT_PENDING)
+        self._trail.release(partial(self._forward, out))
+
+    def _forward(self, out: bytes, written: bool) -> None:
+        self._releases -= 1
+        self._unreleased -= len(out)
+        if self._ended:
+            return
+        if not written:
+            text = "the gateway could not write its audit trail, so the statement was not run"
+            self.end("audit-unavailable", fatal(self._trail.sqlstate_of_failure, text, "Tell your administrator."))
+            return
+        self._upstream.write(out)
+        if self._unreleased <= _UNRELEASED_LIMIT // 2:
+            self._client_gate.open(Reason.AUDIT_PENDING)
+
+    def upstream_data(self, data: bytes) -> None:
+        if self._ended:
+            return
+        now = time.monotonic()
+        out = self._upstream_side.feed(data, now)
+        if out:
+            self._bytes_out += len(out)
+            self._client.write(out)
+        shared = self._shared
+        if shared.records:
+            self._record()
+        if shared.effects:
+            self._act()
+        elif self._client_side.waiting_for_replies:
+            self._resume(self._client_side.resume(now))
+
+    def _resume(self, out: bytes) -> None:
+        if not self._client_side.on_hold:
+            self._client_gate.open(Reason.ON_HOLD)
+        self._from_client(out)
+
+    def _act(self) -> None:
+        shared = self._shared
+        effects, shared.effects = shared.effects, []
+        for effect in effects:
+            match effect:
+                case JudgeElsewhere():
+                    self._worker.judge.submit(effect.sql, effect.policy, partial(self._judged, effect))
+                case End():
+                    self.end(effect.reason, effect.farewell)
+                case ClientQuit():
+                    self._quitting = True
+                    asyncio.get_running_loop().call_later(_QUIT_GRACE_SECONDS, self.end, "client quit", None)
+
+    def _judged(self, effect: JudgeElsewhere, verdict: Verdict) -> None:
+        if not self._ended:
+            self._resume(self._client_side.judged(effect, verdict, time.monotonic()))
+
+    # -- back-pressure and loss ----------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        self._upstream_gate.close(Reason.OTHER_SIDE_FULL)
+
+    def resume_writing(self) -> None:
+        self._upstream_gate.open(Reason.OTHER_SIDE_FULL)
+
+    def upstream_full(self) -> None:
+        self._client_gate.close(Reason.OTHER_SIDE_FULL)
+
+    def upstream_drained(self) -> None:
+        self._client_gate.open(Reason.OTHER_SIDE_FULL)
+
+    def eof_received(self) -> bool:
+        """A client that closes while its query runs is gone; one that closes while idle has finished."""
+        if not self._quitting:
+            self.end("client vanished" if self._shared.ledger.busy else "client quit", None)
+        return self._quitting
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._client_gone = True
+        if not self._quitting:  # else what it sent before its Terminate may finish, for a moment
+            self.end("client vanished" if exc is not None else "client quit", None)
+
+    def upstream_lost(self) -> None:
+        if self._quitting:
+            self.end("client quit", None)
+        elif self._shared.upstream_fatal:
+            self.end(f"upstream ended the session ({self._shared.upstream_fatal})", None)
+        else:
+            text = "the database closed the connection"
+            self.end("upstream lost", fatal(sqlstate.CONNECTION_FAILURE, text, "Connect again."))
+
+    def probe(self) -> None:
+        """A paused transport shows neither FIN nor RST: ask the kernel."""
+        if self._ended or not (self._client_gate.closed or self._client_side.on_hold):
+            return
+        sock = self._client.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return
+        poll = select.poll()
+        poll.register(sock.fileno(), _GONE)
+        if poll.poll(0):
+            self._client_gone = True
+            self.end("client vanished", None)
+
+    # -- rights --------------------------------------------------------------------------------------------------------
+
+    def reconcile(self) -> None:
+        worker = self._worker
+        now = datetime.now(UTC)
+        renewed = renew(worker.directory.snapshot, self._lease, address=self._who.address, now=now, session_id=self.session_id)
+        if isinstance(renewed, Denial):
+            self.terminate(renewed)
+            return
+        if renewed.valid_until != self._lease.valid_until:
+            self._deadline = _deadline(renewed)
+        self._lease = renewed
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self.terminate(Denial("grant-expired", sqlstate.ADMIN_SHUTDOWN, "your access to this target has expired", ""))
+            return
+        policy = worker.policies.policy_of(renewed.target, renewed.mode, self._opened.server_major)
+        if policy.revision != self._shared.in_force.policy.revision:
+            self._shared.in_force = worker.policies.in_force(policy)
+
+    def terminate(self, denial: Denial) -> None:
+        """FATAL 57P01 whatever the reason: that is how a session ends that was once let in."""
+        text = f"terminating connection: {denial.message}"
+        self.end(denial.rule, fatal(sqlstate.ADMIN_SHUTDOWN, text, denial.hint, f"pgbastion rule: {denial.rule}"))
+
+    def cancel_query(self) -> None:
+        busy = self._shared.ledger.busy
+        self._shared.event("cancel", {"outcome": "sent" if busy else "nothing runs"})
+        self._record()
+        if busy:
+            self._cancel.request()
+
+    def describe(self) -> Payload:
+        return {
+            "session": self.session_id,
+            "user": self._lease.user.name,
+            "target": self._lease.target.name,
+            "mode": self._lease.mode.value,
+            "address": str(self._who.address),
+            "application": self._who.application,
+            "tls": self._who.tls,
+            "started_at": self._started_at.isoformat(timespec="seconds"),
+            "state": "active" if self._shared.ledger.busy else "in transaction" if self._shared.status != b"I" else "idle",
+            "statements": self._shared.statements,
+            "bytes_in": self._bytes_in,
+            "bytes_out": self._bytes_out,
+            "worker": self._worker.number,
+            "process_id": self._process_id,
+            "valid_until": self._lease.valid_until.isoformat() if self._lease.valid_until else None,
+        }
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def end(self, reason: str, farewell: ErrorFields | None) -> None:
+        """The one way out, whoever asks for it first."""
+        if self._ended:
+            return
+        self._ended = True
+        running = self._shared.ledger.busy
+        partly_sent = self._client_side.mid_message
+        self._client_side.drop()
+        self._worker.registry.remove(self, self._process_id)
+        self._shared.abandon_all(time.monotonic())
+        self._shared.event("session_end", self._totals(reason))
+        self._record()
+        if running:
+            self._cancel.request()
+            self._upstream.abort()
+        else:
+            if not partly_sent and not self._upstream.is_closing():
+                self._upstream.write(TERMINATE)
+            self._upstream.close()
+        self._leave_client(farewell)
+
+    def _leave_client(self, farewell: ErrorFields | None) -> None:
+        if self._client_gone:
+            self._client.abort()
+            return
+        if farewell is not None and not self._upstream_side.mid_message:
+            self._client.write(build_error(farewell))
+        self._client.close()
+        asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._client.abort)
+
+    def _totals(self, reason: str) -> dict[str, str | int | float | bool | None]:
+        return {
+            "reason": reason,
+            "statements": self._shared.statements,
+            "bytes_in": self._bytes_in,
+            "bytes_out": self._bytes_out,
+            "duration_seconds": round(time.monotonic() - self._started, 3),
+        }
+
+
+def _deadline(lease: Lease) -> float | None:
+    """The lease's end on the monotonic clock, which nobody can set back."""
+    if lease.valid_until is None:
+        return None
+    return time.monotonic() + (lease.valid_until - datetime.now(UTC)).total_seconds()

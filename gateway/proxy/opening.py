@@ -1,0 +1,107 @@
+"""From a lease to an open upstream session: the client's wishes judged, the secret opened, PostgreSQL logged in to and checked."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from gateway.access.model import Lease, TlsMode
+from gateway.audit import events
+from gateway.proxy.upstream import Place, UpstreamConnection
+from gateway.proxy.worker import Worker
+from gateway.secret import Secret
+from gateway.session.conversation import Conversation, Facts
+from gateway.session.effects import fatal
+from gateway.session.startup_settings import Wishes, label_of, pinned_settings, read_wishes, upstream_parameters
+from gateway.session.upstream_errors import explain
+from gateway.session.upstream_login import UpstreamPlan, UpstreamRefused, Welcome
+from gateway.wire import sqlstate
+from gateway.wire.backend import ErrorFields
+from gateway.wire.startup import StartupMessage
+
+_LATEST_MAJOR: Final = 18
+_log: Final = structlog.stdlib.get_logger("gateway.upstream")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An upstream session that waits for its client."""
+
+    connection: UpstreamConnection
+    welcome: Welcome
+    place: Place
+    wishes: Wishes
+    label: str
+    pinned: dict[str, str]
+    server_major: int
+
+    def weaknesses(self, lease: Lease) -> list[str]:
+        """What is weaker than the default, for the audit."""
+        weak = []
+        if lease.target.tls is not TlsMode.VERIFY_FULL:
+            weak.append(f"tls {lease.target.tls.value}")
+        if self.welcome.used_md5:
+            weak.append("md5 password")
+        return weak
+
+
+async def open_session(worker: Worker, session_id: str, startup: StartupMessage, lease: Lease) -> Opened | ErrorFields:
+    """What went wrong as fields for the client; the audit and the log say more. Cancelling it leaves nothing open."""
+    limits = worker.settings.limits
+    if len(worker.registry.sessions) >= limits.max_sessions:
+        return fatal(sqlstate.TOO_MANY_CONNECTIONS, "the gateway has too many sessions", "Try again later.")
+    wishes = read_wishes(startup, worker.policies.policy_of(lease.target, lease.mode, _LATEST_MAJOR))
+    if isinstance(wishes, ErrorFields):
+        return wishes
+    secret = worker.vault.open(lease.role)
+    label = label_of(lease.user.name, session_id)
+    pinned = pinned_settings(lease.mode, lease.role.login)
+    parameters = upstream_parameters(lease.role.login, lease.target.dbname, lease.mode, label, wishes)
+    plan = UpstreamPlan(parameters, lease.mode, pinned, lease.target.allow_md5, limits.scram_iterations_max)
+    try:
+        connection, welcome, place = await _dial(worker, lease, secret, plan)
+    except UpstreamRefused as refused:
+        facts: dict[str, events.FieldValue] = {
+            "session": session_id,
+            "user": lease.user.name,
+            "target": lease.target.name,
+            "kind": refused.kind,
+            "sqlstate": refused.sqlstate,
+            "detail": refused.detail,
+        }
+        worker.audit(events.event("upstream_refused", facts))
+        _log.warning("upstream refused a session", **facts)
+        return explain(refused, lease.target.name, session_id)
+    major = int("".join(c for c in welcome.statuses.get("server_version", "").split(".")[0] if c.isdigit()) or 0)
+    return Opened(connection, welcome, place, wishes, label, pinned, major)
+
+
+async def _dial(worker: Worker, lease: Lease, secret: Secret, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:
+    try:
+        async with asyncio.timeout(worker.settings.limits.upstream_connect_timeout_seconds):
+            return await worker.dialer.open(lease.target, lease.role, secret, plan)
+    except TimeoutError:
+        raise UpstreamRefused("unreachable", "no answer in time") from None
+
+
+def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened: Opened) -> Conversation:
+    """The shared state of both sides, when the session is let in."""
+    facts = Facts(
+        session_id=session_id,
+        user=lease.user.name,
+        label=opened.label,
+        pinned=opened.pinned,
+        nonce=secrets.token_hex(8),
+        max_message_bytes=worker.settings.limits.max_message_bytes,
+        max_prepared_statements=worker.settings.limits.max_prepared_statements,
+        inline_bytes=worker.settings.policy.judge_inline_bytes,
+    )
+    policy = worker.policies.policy_of(lease.target, lease.mode, opened.server_major)
+    full = events.session_fragment(
+        session_id, lease.user.name, address, lease.target.name, lease.mode.value, opened.wishes.application_name
+    )
+    return Conversation(
+        facts, worker.policies.in_force(policy), full, events.session_fragment_short(session_id, lease.user.name)
+    )

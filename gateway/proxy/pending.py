@@ -1,0 +1,288 @@
+"""A connection that has not been let in yet: startup packet, SCRAM, authorization, upstream login; then it becomes a LiveSession.
+
+Everything before the proof is bounded by one absolute deadline and costs no store call. The right is asked for twice: after the
+proof, and again in the very step that answers AuthenticationOk, so that a revocation in between is never missed.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, cast
+
+import structlog
+
+from gateway.access.authorize import authorize, parse_database_name
+from gateway.access.model import Denial, Lease, User
+from gateway.access.verifiers import VerifierError, mock_verifier, parse_verifier
+from gateway.audit import events
+from gateway.proxy.live import Introduction, LiveSession
+from gateway.proxy.opening import Opened, open_session
+from gateway.proxy.tls import ServerIdentity
+from gateway.proxy.worker import Worker
+from gateway.session.effects import fatal
+from gateway.session.greeting import Begin, Cancel, Greeting, injected
+from gateway.session.login import Login, Proved, WrongPassword
+from gateway.wire import sqlstate
+from gateway.wire.backend import ErrorFields, build_error
+from gateway.wire.errors import ProtocolViolation, SilentClose
+from gateway.wire.scram import ServerKeys
+from gateway.wire.startup import CancelRequest, StartupMessage
+
+_EARLY_LIMIT: Final = 64 * 1024
+_CLOSE_SECONDS: Final = 0.5
+_ALPN: Final = "postgresql"
+_log: Final = structlog.stdlib.get_logger("gateway.login")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the greeter found out. `identity`: the certificate that this connection's TLS uses, None in the clear."""
+
+    address: IPv4Address | IPv6Address
+    identity: ServerIdentity | None
+    direct_tls: bool = False
+    injected: bool = False
+    begin: Begin | None = None
+
+
+class PendingSession(asyncio.Protocol):
+    """`leave` is called exactly once, when this connection is no longer pending, for whatever reason."""
+
+    def __init__(self, worker: Worker, arrival: Arrival, leave: Callable[[], None], cancel: Callable[[CancelRequest], None]):
+        self._worker = worker
+        self._arrival = arrival
+        self._leave = leave
+        self._cancel_request = cancel
+        self._greeting = Greeting(tls_offered=False, encrypted=True)
+        self._startup: StartupMessage | None = None
+        self._login: Login | None = None
+        self._user: User | None = None
+        self._why_unknown = ""
+        self._early = b""
+        self._concluding: asyncio.Task[None] | None = None
+        self._done = False
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.session_id = secrets.token_hex(8)
+
+    # -- bytes ---------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        arrival = self._arrival
+        if arrival.direct_tls:
+            tls = transport.get_extra_info("ssl_object")
+            if tls is None or tls.selected_alpn_protocol() != _ALPN:
+                self._close()
+                return
+        if arrival.injected:
+            self._guarded(self._raise_injected)
+        elif arrival.begin is not None:
+            begin = arrival.begin
+            self._guarded(lambda: self._begin(begin))
+
+    def data_received(self, data: bytes) -> None:
+        if not self._done:
+            self._guarded(lambda: self._received(data))
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except SilentClose:
+            self._close()
+        except ProtocolViolation as broken:
+            self._fail(fatal(broken.sqlstate, broken.message))
+
+    def _raise_injected(self) -> None:
+        raise injected()
+
+    def _received(self, data: bytes) -> None:
+        if self._concluding is not None:
+            self._early += data
+            if len(self._early) > _EARLY_LIMIT:
+                self._transport.pause_reading()
+        elif self._login is not None:
+            out, outcome = self._login.feed(data)
+            if out:
+                self._transport.write(out)
+            if outcome is not None:
+                self._concluding = asyncio.create_task(self._conclude(outcome), name=f"login {self.session_id}")
+        else:
+            match self._greeting.feed(data):
+                case Begin() as begin:
+                    self._begin(begin)
+                case Cancel(request):
+                    self._cancel_request(request)
+                    self._close()
+                case _:
+                    pass
+
+    def eof_received(self) -> bool:
+        self._close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish()
+        if self._concluding is not None:
+            self._concluding.cancel()
+
+    def expire(self) -> None:
+        """The deadline: closed without a word, as PostgreSQL does."""
+        if not self._done:
+            self._transport.abort()
+
+    # -- the proof -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, begin: Begin) -> None:
+        self._startup = startup = begin.startup
+        worker, address = self._worker, self._arrival.address
+        if self._arrival.identity is None and worker.settings.tls.mode == "require":
+            hint = "Connect with sslmode=verify-full and the gateway's CA file (or at least sslmode=require)."
+            self._fail(fatal(sqlstate.INVALID_AUTHORIZATION, "this gateway requires TLS", hint))
+            return
+        if worker.draining or not worker.directory.fresh:
+            self._fail(fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready to accept connections", "Try again later."))
+            return
+        wait = worker.logins.refused_for_seconds(address, time.monotonic())
+        if wait > 0:
+            text = f"too many failed logins from this address; try again in {int(wait) + 1} seconds"
+            self._fail(fatal(sqlstate.INVALID_AUTHORIZATION, text))
+            return
+        keys = self._keys_of(startup.user)
+        binding = self._arrival.identity.binding if self._arrival.identity is not None else None
+        known = "known" if self._user is not None else "unknown"
+        self._login = Login(startup, keys, binding, secrets.token_urlsafe(18), known)
+        self._transport.write(self._login.greeting())
+        if begin.rest:
+            self._received(begin.rest)
+
+    def _keys_of(self, name: str) -> ServerKeys:
+        """Of an unknown user, or one whose verifier is broken: mock keys that never fit, and look like any others."""
+        user = self._worker.directory.snapshot.users.get(name)
+        if user is None:
+            self._why_unknown = "unknown-user"
+            verifier = mock_verifier(name, self._worker.mock_secret)
+        else:
+            try:
+                verifier = parse_verifier(user.verifier)
+                self._user = user
+            except VerifierError:
+                self._why_unknown = "corrupt-verifier"
+                _log.error("a user's stored verifier is corrupt: set a new password", user=name)
+                verifier = mock_verifier(name, self._worker.mock_secret)
+        return ServerKeys(verifier.iterations, verifier.salt, verifier.stored_key, verifier.server_key)
+
+    async def _conclude(self, outcome: Proved | WrongPassword) -> None:
+        worker, startup = self._worker, cast(StartupMessage, self._startup)
+        delay = worker.logins.delay_seconds(startup.user, time.monotonic())
+        if delay:
+            await asyncio.sleep(delay)
+        user = self._user
+        if isinstance(outcome, WrongPassword) or user is None:
+            self._wrong_password(startup.user)
+            return
+        worker.logins.succeeded(self._arrival.address, startup.user, time.monotonic())
+        self._early = outcome.rest + self._early
+        final = outcome.final
+        lease = self._authorize(user)
+        if isinstance(lease, Denial):
+            self._refuse(lease.rule, fatal(lease.sqlstate, lease.message, lease.hint, f"pgbastion rule: {lease.rule}"), final)
+            return
+        try:
+            opened = await open_session(worker, self.session_id, startup, lease)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("a session could not be opened", session=self.session_id)
+            self._refuse("internal-error", fatal(sqlstate.INTERNAL_ERROR, "the gateway failed; it is logged"), final)
+            return
+        if isinstance(opened, ErrorFields):
+            self._refuse("upstream-or-settings", opened, final)
+            return
+        self._go_live(user, opened, final)
+
+    def _authorize(self, user: User) -> Lease | Denial:
+        target_name, mode = parse_database_name(cast(StartupMessage, self._startup).database)
+        if target_name == user.name and target_name not in self._worker.directory.snapshot.targets:
+            target_name = ""  # libpq's default when no database is named
+        return authorize(
+            self._worker.directory.snapshot,
+            user_name=user.name,
+            user_id=user.id,
+            credential_version=user.credential_version,
+            target_name=target_name,
+            mode=mode,
+            address=self._arrival.address,
+            now=datetime.now(UTC),
+            session_id=self.session_id,
+        )
+
+    def _go_live(self, user: User, opened: Opened, final: bytes) -> None:
+        """From the last question to AuthenticationOk without giving up the event loop."""
+        worker = self._worker
+        lease = self._authorize(user)
+        if self._done or isinstance(lease, Denial) or worker.draining or not worker.directory.fresh or not worker.trail.healthy:
+            opened.connection.transport.abort()
+            if self._done:
+                return
+            if isinstance(lease, Denial):
+                self._refuse(lease.rule, fatal(lease.sqlstate, lease.message, lease.hint), final)
+            else:
+                self._refuse("not-ready", fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready"), final)
+            return
+        startup = cast(StartupMessage, self._startup)
+        who = Introduction(
+            self.session_id, self._arrival.address, opened.wishes.application_name, self._arrival.identity is not None
+        )
+        self._finish()
+        session = LiveSession(worker, who, lease, opened, self._transport)
+        worker.registry.add(session)
+        session.record_start()
+        self._transport.write(final + session.welcome(startup.minor))
+        self._transport.set_protocol(session)
+        opened.connection.attach(session)
+        self._transport.resume_reading()
+        if self._early:
+            session.data_received(self._early)
+
+    # -- refusals ------------------------------------------------------------------------------------------------------
+
+    def _wrong_password(self, name: str) -> None:
+        worker = self._worker
+        worker.login_failed(self._arrival.address, name, time.monotonic())
+        reason = self._why_unknown or "wrong-password"
+        self._record("login_failed", {"reason": reason, "tls": self._arrival.identity is not None})
+        self._fail(fatal(sqlstate.INVALID_PASSWORD, f'password authentication failed for user "{name}"'))
+
+    def _refuse(self, rule: str, fields: ErrorFields, final: bytes) -> None:
+        self._record("session_refused", {"rule": rule, "sqlstate": fields.sqlstate, "message": fields.message})
+        self._fail(fields, final)
+
+    def _record(self, name: str, more: dict[str, str | bool]) -> None:
+        startup = cast(StartupMessage, self._startup)
+        facts: dict[str, events.FieldValue] = {
+            "session": self.session_id,
+            "user": startup.user[:200],
+            "address": str(self._arrival.address),
+            "database": startup.database[:200],
+            **more,
+        }
+        self._worker.audit(events.event(name, facts))
+
+    def _fail(self, fields: ErrorFields, before: bytes = b"") -> None:
+        if not self._done:
+            self._transport.write(before + build_error(fields))
+            self._close()
+
+    def _close(self) -> None:
+        self._finish()
+        self._transport.close()
+        asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.abort)
+
+    def _finish(self) -> None:
+        if not self._done:
+            self._done = True
+            self._leave()

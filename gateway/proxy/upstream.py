@@ -1,0 +1,207 @@
+"""Our connection to PostgreSQL for one session: dial, TLS, login, then bytes.
+
+TLS is asked for on the bare socket and exactly one byte of answer is read, so that nothing sent in the clear behind it can ever be
+taken for part of the encrypted stream.
+"""
+
+import asyncio
+import secrets
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar, cast
+
+from gateway.access.model import DatabaseRole, Target
+from gateway.proxy.tls import TlsError, peer_binding, upstream_context
+from gateway.secret import Secret
+from gateway.session.upstream_login import UpstreamLogin, UpstreamPlan, UpstreamRefused, Welcome
+from gateway.wire.errors import WireError
+from gateway.wire.scram import Challenge, ClientKeys, derive_client_keys
+from gateway.wire.startup import SSL_REQUEST
+
+#: Above this much that upstream has not taken yet, the client is not read.
+HIGH_WATER: Final = 256 * 1024
+_KEYS_REMEMBERED: Final = 1000
+P = TypeVar("P", bound=asyncio.Protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session's server is, resolved: a cancel must go to the very same one."""
+
+    family: int
+    address: tuple[str, int] | tuple[str, int, int, int]
+    tls: ssl.SSLContext | None
+    server_name: str
+
+
+class Relay(Protocol):
+    """The session, as its upstream connection sees it."""
+
+    def upstream_data(self, data: bytes) -> None: ...
+    def upstream_lost(self) -> None: ...
+    def upstream_full(self) -> None: ...
+    def upstream_drained(self) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """During login it resolves `ready`; afterwards it hands everything to the session. Reading is paused in between."""
+
+    def __init__(self) -> None:
+        self._login: UpstreamLogin | None = None
+        self._on_challenge: Callable[[Challenge], None] | None = None
+        self._session: Relay | None = None
+        self._lost = False
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.ready: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def log_in(self, login: UpstreamLogin, on_challenge: Callable[[Challenge], None]) -> None:
+        self._login, self._on_challenge = login, on_challenge
+        self.transport.write(login.start())
+
+    def attach(self, session: Relay) -> None:
+        """From here on the session gets what comes."""
+        self._session, self._login = session, None
+        if self._lost:
+            session.upstream_lost()
+        else:
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._session is not None:
+            self._session.upstream_data(data)
+        elif self._login is not None and not self.ready.done():
+            try:
+                out, welcome = self._login.feed(data)
+            except (UpstreamRefused, WireError) as error:
+                self.ready.set_exception(error)
+                return
+            if out:
+                self.transport.write(out)
+            if self._login.challenge is not None and self._on_challenge is not None:
+                self._on_challenge(self._login.challenge)
+            if welcome is not None:
+                self.transport.pause_reading()
+                self.ready.set_result(welcome)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if self._session is not None:
+            self._session.upstream_lost()
+        elif not self.ready.done():
+            self.ready.set_exception(UpstreamRefused("closed", "the server closed the connection during login"))
+
+    def pause_writing(self) -> None:
+        if self._session is not None:
+            self._session.upstream_full()
+
+    def resume_writing(self) -> None:
+        if self._session is not None:
+            self._session.upstream_drained()
+
+
+class UpstreamDialer:
+    """Opens upstream sessions. Remembers SCRAM client keys (as secret as the passwords they come from)."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, bytes, bytes, int], ClientKeys] = {}
+
+    async def open(
+        self, target: Target, role: DatabaseRole, secret: Secret, plan: UpstreamPlan
+    ) -> tuple[UpstreamConnection, Welcome, Place]:
+        """Raises UpstreamRefused. The caller bounds the time; a cancelled attempt leaves no socket."""
+        connection: UpstreamConnection | None = None
+        try:
+            connection, place = await self._connect(target)
+            binding = _binding_of(connection.transport)
+            login = UpstreamLogin(plan, binding, secrets.token_urlsafe(18), secret.reveal)
+            running: list[asyncio.Task[None]] = []
+            upstream = connection
+
+            def challenged(challenge: Challenge) -> None:
+                running.append(asyncio.create_task(self._answer(upstream, login, role, secret, challenge)))
+
+            connection.log_in(login, challenged)
+            return connection, await connection.ready, place
+        except WireError as error:
+            raise self._failed(connection, UpstreamRefused("protocol", error.message)) from error
+        except ssl.SSLError as error:
+            raise self._failed(connection, UpstreamRefused("tls", str(error))) from error
+        except TlsError as error:
+            raise self._failed(connection, UpstreamRefused("tls", str(error))) from error
+        except OSError as error:
+            raise self._failed(connection, UpstreamRefused("unreachable", str(error))) from error
+        except BaseException:
+            if connection is not None:
+                connection.transport.abort()
+            raise
+
+    @staticmethod
+    def _failed(connection: UpstreamConnection | None, refused: UpstreamRefused) -> UpstreamRefused:
+        if connection is not None:
+            connection.transport.abort()
+        return refused
+
+    async def _answer(
+        self, connection: UpstreamConnection, login: UpstreamLogin, role: DatabaseRole, secret: Secret, challenge: Challenge
+    ) -> None:
+        key = (role.id, role.sealed_secret, challenge.salt, challenge.iterations)
+        keys = self._keys.get(key)
+        if keys is None:
+            keys = await asyncio.to_thread(derive_client_keys, secret.reveal(), challenge.salt, challenge.iterations)
+            if len(self._keys) >= _KEYS_REMEMBERED:
+                self._keys.clear()
+            self._keys[key] = keys
+        if not connection.ready.done():
+            connection.transport.write(login.derived(keys))
+
+    async def _connect(self, target: Target) -> tuple[UpstreamConnection, Place]:
+        loop = asyncio.get_running_loop()
+        infos = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        failure: OSError = OSError(f"{target.host} has no address")
+        for family, _, _, _, address in infos[:8]:
+            place = Place(family, cast("tuple[str, int]", address), upstream_context(target.tls, target.ca_pem), target.host)
+            try:
+                _, connection = await connect(place, UpstreamConnection)
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = error
+                continue
+            return connection, place
+        raise failure
+
+
+async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    """A socket to this very place, inside TLS where the target wants it. Raises OSError (ssl.SSLError among them)."""
+    loop = asyncio.get_running_loop()
+    sock = socket.socket(place.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, place.address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if place.tls is not None:
+            await loop.sock_sendall(sock, SSL_REQUEST)
+            if await loop.sock_recv(sock, 1) != b"S":
+                raise ssl.SSLError("the server does not offer TLS, and the target asks for it")
+            transport, protocol = await loop.create_connection(
+                factory, sock=sock, ssl=place.tls, server_hostname=place.server_name, ssl_handshake_timeout=10
+            )
+        else:
+            transport, protocol = await loop.create_connection(factory, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return transport, protocol
+
+
+def _binding_of(transport: asyncio.Transport) -> bytes | None:
+    tls = transport.get_extra_info("ssl_object")
+    certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+    return peer_binding(certificate) if certificate else None

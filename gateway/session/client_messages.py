@@ -1,0 +1,283 @@
+"""One whole client message at a time: judge it, enter it in the ledger, say what goes upstream instead of it (None: itself).
+
+(Documentation: "Message Flow". What PostgreSQL answers to malformed bodies: an ERROR 08P01, and the session lives.)
+"""
+
+from typing import Final
+
+from gateway.audit.events import statement_fragment
+from gateway.session.conversation import Conversation
+from gateway.session.denial import RESERVED_NAME, Refusal
+from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
+from gateway.session.names import UNSETTLED, Unsettled
+from gateway.session.verdicts import Judged
+from gateway.statements.policy import is_small, judge_parameter_types, relabel
+from gateway.statements.verdict import Facts, Verdict
+from gateway.wire import sqlstate
+from gateway.wire.backend import ErrorFields
+from gateway.wire.errors import BadMessage, ProtocolViolation
+from gateway.wire.frontend import (
+    build_parse,
+    build_query,
+    read_bind,
+    read_execute,
+    read_kind_and_name,
+    read_parse,
+    read_query,
+)
+
+_QUERY: Final = ord("Q")
+_FUNCTION_CALL: Final = ord("F")
+_STATEMENT: Final = ord("S")
+
+
+class HoldStream(Exception):
+    """This message and all behind it must wait: for a verdict on `sql`, or (None) for the replies that are owed."""
+
+    def __init__(self, sql: bytes | None) -> None:
+        super().__init__()
+        self.sql = sql
+
+
+class Messages:
+    """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
+
+    __slots__ = ("_shared", "in_hand")
+
+    def __init__(self, shared: Conversation) -> None:
+        self._shared = shared
+        self.in_hand: Judged | None = None
+
+    def read(self, kind: int, body: bytes, now: float) -> bytes | None:
+        """Raises HoldStream (the message has changed nothing then) and ProtocolViolation."""
+        try:
+            return self._read(kind, body, now)
+        except BadMessage as bad:
+            refusal = self._shared.refuse(ErrorFields("ERROR", bad.sqlstate, bad.message), "malformed-message")
+            return self._replace_query(refusal) if kind in (_QUERY, _FUNCTION_CALL) else self._replace(refusal)
+
+    def _read(self, kind: int, body: bytes, now: float) -> bytes | None:
+        match kind:
+            case 0x42:  # Bind
+                return self._bind(body, now)
+            case 0x45:  # Execute
+                return self._execute(body, now)
+            case 0x53:  # Sync
+                self._sync(body)
+                return None
+            case 0x50:  # Parse
+                return self._parse(body, now)
+            case 0x51:  # Query
+                return self._query(body, now)
+            case 0x44:  # Describe
+                read_kind_and_name(body)
+                self._owe(DESCRIBE_ENTRY)
+                return None
+            case 0x43:  # Close
+                self._close(body)
+                return None
+            case 0x46:  # FunctionCall
+                return self._function_call()
+            case 0x63 | 0x66:  # CopyDone, CopyFail
+                self._shared.ledger.copy_end_sent()
+                return None
+            case 0x48 | 0x58:  # Flush, Terminate
+                return None
+            case _:
+                raise ProtocolViolation(f"invalid frontend message type {kind}")
+
+    def _owe(self, entry: Entry) -> None:
+        if not self._shared.ledger.skipping:
+            self._shared.ledger.queue.append(entry)
+
+    def _judge(self, sql: bytes) -> Judged:
+        in_force = self._shared.in_force
+        judged = in_force.remembered.get(sql)
+        if judged is not None:
+            return judged
+        if self.in_hand is not None and self.in_hand.sql == sql and self.in_hand.policy is in_force.policy:
+            judged, self.in_hand = self.in_hand, None
+            return judged
+        if is_small(sql, self._shared.facts.inline_bytes):
+            return in_force.judge(sql)
+        raise HoldStream(sql)
+
+    def _query(self, body: bytes, now: float) -> bytes | None:
+        shared = self._shared
+        judged = self._judge(read_query(body))
+        refusal = self._refusal_of(judged, "query")
+        if refusal is not None:
+            return self._replace_query(refusal)
+        entry = Entry(QUERY, shared.started(judged, "query", 0), now, judged=judged)
+        if shared.ledger.skipping:
+            shared.ended(entry, now, "skipped")
+            return None
+        shared.ledger.queue.append(entry)
+        shared.prepared.will_drop(b"")
+        self._note_names(judged)
+        return build_query(self._relabelled(judged)) if judged.verdict.edits else None
+
+    def _parse(self, body: bytes, now: float) -> bytes | None:
+        shared = self._shared
+        message = read_parse(body)
+        existing = shared.prepared.lookup(message.name) if message.name else None
+        if existing is UNSETTLED:
+            raise HoldStream(None)
+        judged = self._judge(message.sql)
+        refusal = self._refusal_of(judged, "parse") or self._refusal_of_parse(message.name, message.parameter_types)
+        if refusal is not None:
+            if not message.name:
+                shared.prepared.will_drop(b"")  # as any error in such a Parse does
+            return self._replace(refusal, message.name)
+        entry = Entry(PARSE, shared.started(judged, "parse", 0), now, name=message.name, judged=judged)
+        if shared.ledger.skipping:
+            shared.ended(entry, now, "skipped")
+            return None
+        if isinstance(existing, Judged):
+            entry.judged = existing  # upstream will answer 42P05: the first text stands
+        shared.ledger.queue.append(entry)
+        shared.prepared.send(message.name, entry.judged)
+        if judged.verdict.edits:
+            return build_parse(message.name, self._relabelled(judged), message.parameter_types)
+        return None
+
+    def _refusal_of_parse(self, name: bytes, types: tuple[int, ...]) -> Refusal | None:
+        shared = self._shared
+        if name == RESERVED_NAME:
+            fields = _error(sqlstate.INSUFFICIENT_PRIVILEGE, f'the statement name "{name.decode()}" is reserved')
+            return shared.refuse(fields, "reserved-name")
+        if name and len(shared.prepared) >= shared.facts.max_prepared_statements:
+            text = f"too many prepared statements (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
+            return shared.refuse(_error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-statements")
+        if any(types):
+            verdict = judge_parameter_types(types, shared.in_force.policy)
+            if verdict is not None:
+                shared.event("refused", {"rule": verdict.rule, "sqlstate": verdict.sqlstate, "message": verdict.message})
+                return shared.refuse_verdict(verdict)
+        return None
+
+    def _bind(self, body: bytes, now: float) -> bytes | None:
+        shared = self._shared
+        message = read_bind(body)
+        known = shared.prepared.lookup(message.statement)
+        if isinstance(known, Unsettled):
+            raise HoldStream(None)
+        judged = self._renewed(known) if known is not None else None
+        refusal = self._refusal_of(judged, "execute") if judged is not None else self._refusal_of_unknown()
+        if refusal is not None:
+            return self._replace(refusal)
+        if not shared.ledger.skipping:
+            entry = Entry(BIND, name=message.portal, judged=judged, parameters=message.parameters)
+            shared.ledger.queue.append(entry)
+            shared.portals.send(message.portal, entry)
+        return None
+
+    def _execute(self, body: bytes, now: float) -> bytes | None:
+        shared = self._shared
+        portal = read_execute(body)
+        bound = shared.portals.lookup(portal)
+        if isinstance(bound, Unsettled):
+            raise HoldStream(None)
+        judged = self._renewed(bound.judged) if bound is not None and bound.judged is not None else None
+        refusal = self._refusal_of(judged, "execute") if judged is not None else self._refusal_of_unknown()
+        if refusal is not None:
+            return self._replace(refusal)
+        if judged is None:
+            judged = _unknown(portal)
+        parameters = bound.parameters if bound is not None else 0
+        entry = Entry(EXECUTE, shared.started(judged, "execute", parameters), now, judged=judged)
+        if shared.ledger.skipping:
+            shared.ended(entry, now, "skipped")
+        else:
+            shared.ledger.queue.append(entry)
+            self._note_names(judged)
+        return None
+
+    def _renewed(self, judged: Judged) -> Judged:
+        """The verdict under the policy in force, which may be newer than the one of the text's Parse."""
+        return judged if judged.policy is self._shared.in_force.policy else self._judge(judged.sql)
+
+    def _note_names(self, judged: Judged) -> None:
+        """SQL's own PREPARE, DEALLOCATE and DISCARD work in the same name space, unseen by `names`."""
+        if judged.changes_names:
+            self._shared.prepared.will_drop_all()
+
+    def _sync(self, body: bytes) -> None:
+        if body:
+            raise BadMessage("invalid message format")
+        shared = self._shared
+        shared.ledger.sync_sent()
+        shared.prepared.group_sent()
+        shared.portals.group_sent()
+
+    def _close(self, body: bytes) -> None:
+        kind, name = read_kind_and_name(body)
+        shared = self._shared
+        if shared.ledger.skipping:
+            return
+        if kind == _STATEMENT:
+            if shared.prepared.lookup(name) is UNSETTLED:
+                raise HoldStream(None)
+            shared.ledger.queue.append(Entry(CLOSE, name=name))
+            shared.prepared.send(name, None)
+        else:
+            if shared.portals.lookup(name) is UNSETTLED:
+                raise HoldStream(None)
+            shared.ledger.queue.append(Entry(CLOSE_PORTAL, name=name))
+            shared.portals.send(name, None)
+
+    def _function_call(self) -> bytes:
+        text = "function calls by the fast-path protocol are not supported"
+        fields = _error(sqlstate.FEATURE_NOT_SUPPORTED, text, "Call the function in a SELECT.")
+        return self._replace_query(self._shared.refuse(fields, "fast-path-call"))
+
+    def _relabelled(self, judged: Judged) -> bytes:
+        return relabel(judged.sql, judged.verdict, self._shared.facts.label)
+
+    def _refusal_of(self, judged: Judged, phase: str) -> Refusal | None:
+        """Records a refused text in the audit; an allowed one is the caller's to record."""
+        shared = self._shared
+        if shared.audit_sqlstate:
+            text = "the gateway cannot write its audit trail, so it runs no statements"
+            return shared.refuse(_error(shared.audit_sqlstate, text, "Tell your administrator."), "audit-unavailable")
+        if not judged.verdict.allowed:
+            shared.started(judged, phase, 0)
+            return shared.refuse_verdict(judged.verdict)
+        if judged.verdict.facts.kind == "execute":
+            return self._refusal_of_unknown()
+        return None
+
+    def _refusal_of_unknown(self) -> Refusal | None:
+        """A name that SQL's PREPARE or DECLARE defined was judged when it was; not so under a policy that came since."""
+        shared = self._shared
+        if shared.audit_sqlstate:
+            return self._refusal_of(_unknown(b""), "execute")
+        if shared.in_force.policy is shared.first_policy:
+            return None
+        text = "the policy changed since this statement was prepared"
+        return shared.refuse(
+            _error(sqlstate.INSUFFICIENT_PRIVILEGE, text, "Connect again and prepare it anew."), "policy-changed"
+        )
+
+    def _replace_query(self, refusal: Refusal) -> bytes:
+        """Upstream runs it, or skips it as it would skip the real one."""
+        shared = self._shared
+        if not shared.ledger.skipping:
+            shared.ledger.queue.append(Entry(QUERY, refusal=refusal))
+            shared.prepared.will_drop(b"")
+        return refusal.as_query()
+
+    def _replace(self, refusal: Refusal, name: bytes = RESERVED_NAME) -> bytes:
+        self._owe(Entry(PARSE, refusal=refusal, name=name))
+        return refusal.as_parse(name)
+
+
+def _unknown(name: bytes) -> Judged:
+    """A text that protocol messages did not define: SQL's PREPARE, a cursor, or nothing at all."""
+    verdict = Verdict(True, "allowed", Facts("named"))
+    text = f"/* the statement or cursor {name.decode('utf-8', 'replace')!r}, defined by SQL */"
+    return Judged(b"", verdict, statement_fragment(text, verdict, len(text)), None)
+
+
+def _error(code: str, message: str, hint: str = "") -> ErrorFields:
+    return ErrorFields("ERROR", code, message, hint=hint)

@@ -1,0 +1,154 @@
+"""Client to upstream. What may pass goes on as the very bytes that came; Query, Parse, Bind and the like are read and judged
+before their first byte leaves; a refused message is replaced (see `denial`); a verdict that is late holds the stream.
+
+`feed` is the hot loop: one whole allowed message in one chunk costs one dictionary look-up, one ledger entry and one record.
+"""
+
+from typing import Final
+
+from gateway.session.client_messages import HoldStream, Messages
+from gateway.session.conversation import Conversation
+from gateway.session.effects import ClientQuit, End, JudgeElsewhere, fatal
+from gateway.session.ledger import QUERY, Entry
+from gateway.statements.verdict import Verdict
+from gateway.wire.errors import SilentClose, WireError
+from gateway.wire.framing import HEADER_SIZE, check_frontend_length, unpack_header
+
+_COPY_DATA: Final = ord("d")
+_QUERY: Final = ord("Q")
+_TERMINATE: Final = ord("X")
+
+
+class ClientSide:
+    """Feed it what the client sent; it returns what upstream shall read, in order."""
+
+    __slots__ = ("_body_left", "_held", "_messages", "_partial", "_quit", "_shared", "_wanted", "waiting_for_replies")
+
+    def __init__(self, shared: Conversation) -> None:
+        self._shared = shared
+        self._messages = Messages(shared)
+        self._body_left = 0  # of a CopyData that is passing through
+        self._partial = bytearray()  # the beginning of a message that must be whole
+        self._wanted = 0
+        self._held: bytearray | None = None  # while on hold: the held message and all behind it
+        self.waiting_for_replies = False
+        self._quit = False
+
+    @property
+    def held_bytes(self) -> int:
+        return len(self._held) if self._held is not None else 0
+
+    @property
+    def on_hold(self) -> bool:
+        return self._held is not None
+
+    @property
+    def mid_message(self) -> bool:
+        """Part of a message is already upstream: nothing can be put between."""
+        return self._body_left > 0
+
+    def feed(self, data: bytes, now: float) -> bytes:
+        """Raises nothing: broken input becomes an `End` effect."""
+        if self._held is not None:
+            self._held += data
+            return b""
+        if self._quit:
+            return b""
+        if self._wanted:
+            self._partial += data
+            if len(self._partial) < self._wanted:
+                return b""
+            data = bytes(self._partial)
+            self._partial = bytearray()
+            self._wanted = 0
+        try:
+            return self._relay(data, now)
+        except SilentClose as broken:
+            self._shared.effects.append(End(f"protocol violation: {broken.message}"))
+        except WireError as broken:
+            farewell = fatal(broken.sqlstate, broken.message)
+            self._shared.effects.append(End(f"protocol violation: {broken.message}", farewell))
+        self._quit = True
+        return b""
+
+    def _relay(self, data: bytes, now: float) -> bytes:
+        size = len(data)
+        position = start = 0
+        if self._body_left:
+            position = min(self._body_left, size)
+            self._body_left -= position
+        shared = self._shared
+        limit = shared.facts.max_message_bytes
+        remembered = shared.in_force.remembered
+        out: list[bytes] = []
+        while size - position >= HEADER_SIZE:
+            kind, length = unpack_header(data, position)
+            check_frontend_length(kind, length, limit)
+            end = position + 1 + length
+            if kind == _COPY_DATA:
+                if end > size:
+                    self._body_left = end - size
+                    end = size
+                position = end
+                continue
+            if end > size:
+                self._wanted = 1 + length
+                break
+            if kind == _QUERY and not shared.ledger.skipping and not shared.audit_sqlstate:
+                judged = remembered.get(data[position + HEADER_SIZE : end - 1])
+                if judged is not None and judged.passes and data[end - 1] == 0:
+                    shared.ledger.queue.append(Entry(QUERY, shared.started(judged, "query", 0), now))
+                    shared.prepared.will_drop(b"")
+                    position = end
+                    continue
+            try:
+                instead = self._messages.read(kind, data[position + HEADER_SIZE : end], now)
+            except HoldStream as hold:
+                self._hold(hold, data[position:])
+                break
+            if instead is not None:
+                out.append(data[start:position])
+                out.append(instead)
+                start = end
+            position = end
+            if kind == _TERMINATE:
+                self._quit = True
+                shared.effects.append(ClientQuit())
+                break
+        else:
+            if position < size:
+                self._wanted = HEADER_SIZE  # and then as much as that header says
+        if self._wanted:
+            self._partial += data[position:]
+        if start == 0 and position == size:
+            return data
+        out.append(data[start:position])
+        return b"".join(out)
+
+    def _hold(self, hold: HoldStream, rest: bytes) -> None:
+        self._held = bytearray(rest)
+        if hold.sql is None:
+            self.waiting_for_replies = True
+        else:
+            self._shared.effects.append(JudgeElsewhere(hold.sql, self._shared.in_force.policy))
+
+    def judged(self, effect: JudgeElsewhere, verdict: Verdict, now: float) -> bytes:
+        """The late verdict for the held message has come. Returns what may leave now."""
+        if self._held is None or self._quit:
+            return b""
+        in_force = self._shared.in_force
+        if effect.policy is in_force.policy:
+            self._messages.in_hand = in_force.remember(effect.sql, verdict)
+        return self.resume(now)
+
+    def resume(self, now: float) -> bytes:
+        """Go on with what was held (and hold again, if the policy changed meanwhile)."""
+        self.waiting_for_replies = False
+        held, self._held = self._held, None
+        return self.feed(bytes(held), now) if held else b""
+
+    def drop(self) -> None:
+        """The session ends: nothing that was held or half read will leave."""
+        self._quit = True
+        self._held = None
+        self._partial = bytearray()

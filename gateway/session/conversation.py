@@ -1,0 +1,103 @@
+"""What both directions of a relayed session share: the ledger, the names, the policy in force, and what is to be audited."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.audit.events import session_event, statement_ended, statement_started
+from gateway.session.denial import Refusal, fields_of
+from gateway.session.effects import Effect
+from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
+from gateway.session.names import Names
+from gateway.session.verdicts import Judged, PolicyInForce
+from gateway.statements.verdict import Verdict
+from gateway.wire.backend import ErrorFields
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Fixed when relaying begins. `label` is upstream's application_name; `pinned` the settings that may never change."""
+
+    session_id: str
+    user: str
+    label: str
+    pinned: dict[str, str]
+    nonce: str  # unpredictable, 16 hex digits: part of every poison's mark
+    max_message_bytes: int
+    max_prepared_statements: int
+    inline_bytes: int
+
+
+class Conversation:
+    """`records` (audit bodies) and `effects` are emptied by the shell after each call into either side."""
+
+    __slots__ = (
+        "_full",
+        "_marks",
+        "_short",
+        "audit_sqlstate",
+        "effects",
+        "facts",
+        "first_policy",
+        "in_force",
+        "ledger",
+        "portals",
+        "prepared",
+        "records",
+        "statements",
+        "status",
+        "upstream_fatal",
+    )
+
+    def __init__(self, facts: Facts, in_force: PolicyInForce, full_fragment: bytes, short_fragment: bytes) -> None:
+        self.facts = facts
+        self.in_force = in_force
+        self.first_policy = in_force.policy
+        self.ledger: Final = Ledger()
+        self.prepared: Final = Names[Judged]()
+        self.portals: Final = Names[Entry]()
+        self.records: list[bytes] = []
+        self.effects: list[Effect] = []
+        self.statements = 0
+        self.status = b"I"
+        self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
+        self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
+        self._full = full_fragment
+        self._short = short_fragment
+        self._marks = 0
+
+    def refuse(self, fields: ErrorFields, rule: str) -> Refusal:
+        """A refusal that is not about a text, with its own audit event."""
+        if not self.audit_sqlstate:
+            self.event("refused", {"rule": rule, "sqlstate": fields.sqlstate, "message": fields.message})
+        return self._marked(fields, rule)
+
+    def _marked(self, fields: ErrorFields, rule: str) -> Refusal:
+        self._marks += 1
+        return Refusal(fields, rule, f"pgbastion_denied_{self.facts.nonce}_{self._marks}".encode())
+
+    def refuse_verdict(self, verdict: Verdict) -> Refusal:
+        """The text's own audit record tells of it."""
+        return self._marked(fields_of(verdict), verdict.rule)
+
+    def started(self, judged: Judged, phase: str, parameters: int) -> int:
+        """Record that this text is about to leave (or was refused); returns its number in the session."""
+        self.statements += 1
+        self.records.append(statement_started(self._full, judged.fragment, self.statements, phase, parameters))
+        return self.statements
+
+    def ended(self, entry: Entry, now: float, outcome: str) -> None:
+        if entry.statement_id:
+            microseconds = int((now - entry.started) * 1_000_000)
+            self.records.append(
+                statement_ended(self._short, entry.statement_id, microseconds, entry.rows, entry.sqlstate, outcome)
+            )
+
+    def event(self, name: str, fields: dict[str, str | int | float | bool | None]) -> None:
+        self.records.append(session_event(name, self._full, fields))
+
+    def abandon_all(self, now: float) -> None:
+        """The session ends while upstream still owes replies: nobody will learn how these statements went."""
+        for entry in self.ledger.queue:
+            if entry.kind in (QUERY, EXECUTE):
+                self.ended(entry, now, "unknown")
+        self.ledger.queue.clear()

@@ -1,0 +1,42 @@
+"""What a session asks of the shell around it, besides carrying its bytes."""
+
+from dataclasses import dataclass
+
+from gateway.statements.policy import Policy
+from gateway.wire.backend import ErrorFields
+from gateway.wire.scram import Challenge
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeElsewhere:
+    """This text is too large or too deep for the event loop. Answer with `ClientSide.judged`."""
+
+    sql: bytes
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The session is over for this reason (an audit word in kebab-case). `farewell` is for the client, None: say nothing."""
+
+    reason: str
+    farewell: ErrorFields | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientQuit:
+    """The client sent Terminate: its bytes are on their way upstream, which will close."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeriveKeys:
+    """Compute upstream's client keys off the event loop. Answer with `UpstreamLogin.derived`."""
+
+    challenge: Challenge
+
+
+Effect = JudgeElsewhere | End | ClientQuit
+
+
+def fatal(sqlstate: str, message: str, hint: str = "", detail: str = "") -> ErrorFields:
+    return ErrorFields("FATAL", sqlstate, message, detail=detail, hint=hint)

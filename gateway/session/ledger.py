@@ -1,0 +1,129 @@
+"""Which replies upstream still owes, in order. (Documentation: "Extended Query" and "Pipelining".)
+
+Rules. Every message that upstream answers leaves one entry when it is forwarded. A Query's entry stays until ReadyForQuery; an
+extended message's until its own completion. An error in the extended protocol takes with it every entry up to the next Sync, and
+if that Sync is not sent yet, everything until it is sent is *skipped* by upstream and leaves no entry. While COPY IN runs, Sync
+and Flush are swallowed by upstream until CopyDone or CopyFail.
+"""
+
+from collections import deque
+from typing import Final
+
+from gateway.session.denial import Refusal
+from gateway.session.verdicts import Judged
+
+QUERY: Final = 1
+PARSE: Final = 2
+BIND: Final = 3
+DESCRIBE: Final = 4
+EXECUTE: Final = 5
+CLOSE: Final = 6
+SYNC: Final = 7
+COPY_END: Final = 8
+CLOSE_PORTAL: Final = 9
+
+
+class Entry:
+    """One owed reply. `statement_id` is the audit's (0: not audited), `started` monotonic seconds, `rows` as the tags say.
+
+    Of a Bind, `name` is the portal's, `judged` the statement's and `parameters` how many values were bound.
+    """
+
+    __slots__ = ("judged", "kind", "name", "parameters", "refusal", "rows", "sqlstate", "started", "statement_id")
+
+    def __init__(
+        self,
+        kind: int,
+        statement_id: int = 0,
+        started: float = 0.0,
+        refusal: Refusal | None = None,
+        name: bytes = b"",
+        judged: Judged | None = None,
+        parameters: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.statement_id = statement_id
+        self.started = started
+        self.refusal = refusal
+        self.name = name
+        self.judged = judged
+        self.parameters = parameters
+        self.rows: int | None = None
+        self.sqlstate = ""
+
+
+#: Entries without any facts of their own are shared.
+SYNC_ENTRY: Final = Entry(SYNC)
+DESCRIBE_ENTRY: Final = Entry(DESCRIBE)
+COPY_END_ENTRY: Final = Entry(COPY_END)
+
+
+class Ledger:
+    """`queue` is read directly by the relay's hot loops; it changes only there and here."""
+
+    __slots__ = ("_swallowed_syncs", "copy_in", "queue", "skipping")
+
+    def __init__(self) -> None:
+        self.queue: deque[Entry] = deque()
+        self.skipping = False
+        self.copy_in = False
+        self._swallowed_syncs = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.queue) or self.copy_in
+
+    def sync_sent(self) -> None:
+        if self.copy_in:
+            self._swallowed_syncs += 1
+            return
+        self.skipping = False
+        self.queue.append(SYNC_ENTRY)
+
+    def copy_end_sent(self) -> None:
+        """CopyDone or CopyFail left: it ends a COPY that upstream has announced, or one whose announcement is on its way."""
+        if self.copy_in:
+            self.copy_in = False
+        elif self.queue:
+            self.queue.append(COPY_END_ENTRY)
+
+    def copy_in_started(self) -> None:
+        """CopyInResponse for the head: what was sent behind it, up to the first CopyDone or CopyFail, feeds the COPY."""
+        kept: list[Entry] = [self.queue.popleft()]
+        self.copy_in = True
+        while self.queue:
+            entry = self.queue.popleft()
+            if entry.kind == COPY_END:
+                self.copy_in = False
+                break
+            if entry.kind == SYNC:
+                self._swallowed_syncs += 1
+            else:
+                kept.append(entry)
+        self.queue.extendleft(reversed(kept))
+
+    def popped(self) -> None:
+        """After a head left: stray ends of COPY are answered by nothing."""
+        while self.queue and self.queue[0].kind == COPY_END:
+            self.queue.popleft()
+
+    def fail(self) -> list[Entry]:
+        """An ERROR in the extended protocol: returns the entries that it takes with it, the failed one first."""
+        self.copy_in = False
+        lost = []
+        while self.queue and self.queue[0].kind != SYNC:
+            lost.append(self.queue.popleft())
+        if not self.queue:
+            self.skipping = True
+        return lost
+
+    def absorb_surplus_ready(self) -> bool:
+        """Whether a ReadyForQuery that nobody waits for is explained by a Sync that a failing COPY may have left unread."""
+        if self._swallowed_syncs:
+            self._swallowed_syncs -= 1
+            return True
+        return False
+
+    def settled(self) -> None:
+        """Upstream is ready and owes nothing: no doubt is left about earlier Syncs."""
+        self._swallowed_syncs = 0

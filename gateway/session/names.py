@@ -1,0 +1,79 @@
+"""What a prepared statement's or portal's name stands for, at the point of the stream that is being *sent*.
+
+Within the group of messages up to a Sync the sent order decides, since upstream runs a message only if all before it in the
+group succeeded. Across groups only replies decide: a name whose definition in an earlier group is unanswered is UNSETTLED, and the
+message that uses it must wait.
+"""
+
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Unsettled:
+    """The type of UNSETTLED."""
+
+
+UNSETTLED: Final = Unsettled()
+
+
+class Names(Generic[T]):
+    """One name space. A value of None: the name is not one that was defined by protocol messages."""
+
+    __slots__ = ("_confirmed", "_group", "_in_flight")
+
+    def __init__(self) -> None:
+        self._confirmed: dict[bytes, T | None] = {}
+        self._group: dict[bytes, T | None] = {}
+        self._in_flight: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._confirmed) + len(self._group)
+
+    def send(self, name: bytes, value: T | None) -> None:
+        """A definition (None: a Close) leaves; `confirm` or `abandon` follows with its reply."""
+        self._group[name] = value
+        self._in_flight[name] = self._in_flight.get(name, 0) + 1
+
+    def confirm(self, name: bytes, value: T | None) -> None:
+        self._landed(name)
+        if value is None:
+            self._confirmed.pop(name, None)
+        else:
+            self._confirmed[name] = value
+
+    def abandon(self, name: bytes) -> None:
+        self._landed(name)
+
+    def _landed(self, name: bytes) -> None:
+        left = self._in_flight.get(name, 0) - 1
+        if left > 0:
+            self._in_flight[name] = left
+        else:
+            self._in_flight.pop(name, None)
+
+    def group_sent(self) -> None:
+        self._group.clear()
+
+    def will_drop(self, name: bytes) -> None:
+        """What was just sent makes upstream drop it (a Query drops the unnamed statement)."""
+        self._group[name] = None
+
+    def dropped(self, name: bytes) -> None:
+        """A reply tells that upstream dropped it."""
+        self._confirmed.pop(name, None)
+
+    def will_drop_all(self) -> None:
+        """What was just sent drops or redefines names by SQL text: none is known any more, until it is defined again."""
+        for name in (*self._confirmed, *self._in_flight):
+            self._group[name] = None
+
+    def all_dropped(self) -> None:
+        self._confirmed.clear()
+
+    def lookup(self, name: bytes) -> T | Unsettled | None:
+        if name in self._group:
+            return self._group[name]
+        if name in self._in_flight:
+            return UNSETTLED
+        return self._confirmed.get(name)

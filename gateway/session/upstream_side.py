@@ -1,0 +1,254 @@
+"""Upstream to client. Rows are stepped over; what advances the ledger is noted; the error of a replaced message is swapped for
+our denial; a setting that must not change ends the session when upstream reports that it did.
+
+`feed` is the hot loop. Messages that must be read (CommandComplete, ErrorResponse, ReadyForQuery, ParameterStatus) are kept until
+they are whole; of all others only the header is looked at.
+"""
+
+from typing import Final
+
+from gateway.session.conversation import Conversation
+from gateway.session.effects import End, fatal
+from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE, EXECUTE, PARSE, QUERY, SYNC, Entry
+from gateway.wire import sqlstate
+from gateway.wire.backend import error_code, parameter_status, read_parameter_status, rows_of_tag
+from gateway.wire.errors import ProtocolViolation
+from gateway.wire.framing import HEADER_SIZE, LARGE_LIMIT, skip_rows, unpack_header
+
+#: The longest ErrorResponse, CommandComplete and so on that is kept whole.
+_READ_LIMIT: Final = 1024 * 1024
+
+_COMMAND_COMPLETE: Final = ord("C")
+_READY: Final = ord("Z")
+_READ_WHOLE: Final = frozenset(b"CEZS")
+_PASSED_ON: Final = frozenset(b"TNADd")
+_DONE: Final = frozenset({PARSE, BIND, CLOSE, CLOSE_PORTAL})
+
+
+class UpstreamSide:
+    """Feed it what upstream sent; it returns what the client shall read."""
+
+    __slots__ = ("_body_left", "_broken", "_shared", "_tail")
+
+    def __init__(self, shared: Conversation) -> None:
+        self._shared = shared
+        self._body_left = 0  # of a message that is passing through
+        self._tail = b""  # the beginning of a message that must be read
+        self._broken = False
+
+    @property
+    def mid_message(self) -> bool:
+        """The client has part of a message: nothing may be put between."""
+        return self._body_left > 0
+
+    def feed(self, data: bytes, now: float) -> bytes:
+        """Raises nothing: what upstream may not send becomes an `End` effect, and nothing more is relayed."""
+        if self._broken:
+            return b""
+        try:
+            return self._relay(data, now)
+        except ProtocolViolation as broken:
+            self._broken = True
+            text = "the connection to the database broke the protocol and was closed"
+            self._shared.effects.append(End(f"upstream: {broken.message}", fatal(sqlstate.CONNECTION_FAILURE, text)))
+            return b""
+
+    def _relay(self, data: bytes, now: float) -> bytes:
+        if self._tail:
+            data = self._tail + data
+            self._tail = b""
+        size = len(data)
+        position = start = 0
+        if self._body_left:
+            position = min(self._body_left, size)
+            self._body_left -= position
+        out: list[bytes] = []
+        while True:
+            position = skip_rows(data, position, size)
+            if position + HEADER_SIZE > size:
+                break
+            kind, length = unpack_header(data, position)
+            if not 4 <= length <= LARGE_LIMIT:
+                raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
+            end = position + 1 + length
+            if kind in _READ_WHOLE:
+                if end > size:
+                    if length > _READ_LIMIT:
+                        raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
+                    break
+                if kind == _READY:
+                    self._ready(data[position + HEADER_SIZE : end], now)
+                elif kind == _COMMAND_COMPLETE:
+                    self._complete(rows_of_tag(data[position + HEADER_SIZE : end]), now)
+                else:
+                    instead = self._read(kind, data[position + HEADER_SIZE : end], now)
+                    if instead is not None:
+                        out.append(data[start:position])
+                        out.append(instead)
+                        start = end
+            else:
+                self._note(kind, now)
+            position = end
+        if position > size:
+            self._body_left = position - size
+            position = size
+        elif position < size:
+            self._tail = data[position:]
+        if start == 0 and position == size:
+            return data
+        out.append(data[start:position])
+        return b"".join(out)
+
+    def _head(self) -> Entry | None:
+        queue = self._shared.ledger.queue
+        return queue[0] if queue else None
+
+    def _pop(self) -> None:
+        ledger = self._shared.ledger
+        ledger.queue.popleft()
+        if ledger.queue and ledger.queue[0].kind > SYNC:
+            ledger.popped()
+
+    def _note(self, kind: int, now: float) -> None:
+        """A message whose header says enough."""
+        head = self._head()
+        expected = head.kind if head is not None else 0
+        if head is not None and head.refusal is not None and kind not in b"NA":
+            raise ProtocolViolation("a success where a replaced statement had to fail")
+        match chr(kind):
+            case "1" if expected == PARSE and head is not None:
+                self._shared.prepared.confirm(head.name, head.judged)
+                self._pop()
+            case "2" if expected == BIND and head is not None:
+                self._shared.portals.confirm(head.name, head)
+                self._pop()
+            case "3" if expected == CLOSE and head is not None:
+                self._shared.prepared.confirm(head.name, None)
+                self._pop()
+            case "3" if expected == CLOSE_PORTAL and head is not None:
+                self._shared.portals.confirm(head.name, None)
+                self._pop()
+            case "T" | "n" if expected == DESCRIBE:
+                self._pop()
+            case "T" if expected == QUERY:
+                pass
+            case "t" if expected == DESCRIBE:
+                pass
+            case "I" if expected == QUERY:
+                pass
+            case "I" | "s" if expected == EXECUTE:
+                self._complete(None, now)
+            case "G" if expected in (QUERY, EXECUTE):
+                self._shared.ledger.copy_in_started()
+            case "H" if expected in (QUERY, EXECUTE):
+                pass
+            case "c" if expected in (QUERY, EXECUTE):
+                pass
+            case "N" | "A":
+                pass
+            case _:
+                raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
+
+    def _complete(self, rows: int | None, now: float) -> None:
+        """CommandComplete and its kin: of an Execute the end, of a Query one statement's."""
+        head = self._head()
+        if head is None or head.refusal is not None or head.kind not in (QUERY, EXECUTE):
+            raise ProtocolViolation("unexpected CommandComplete")
+        if rows is not None:
+            head.rows = rows if head.rows is None else head.rows + rows
+        self._shared.ledger.copy_in = False
+        if head.kind == EXECUTE:
+            self._pop()
+            self._finished(head, now)
+
+    def _finished(self, entry: Entry, now: float) -> None:
+        outcome = "ok" if not entry.sqlstate else "cancelled" if entry.sqlstate == "57014" else "error"
+        self._shared.ended(entry, now, outcome)
+        if entry.judged is not None and entry.judged.changes_names:
+            self._shared.prepared.all_dropped()
+
+    def _ready(self, body: bytes, now: float) -> None:
+        shared = self._shared
+        if body not in (b"I", b"T", b"E"):
+            raise ProtocolViolation("malformed ReadyForQuery")
+        head = self._head()
+        if head is None or head.kind not in (QUERY, SYNC):
+            if head is None and shared.ledger.absorb_surplus_ready():
+                return
+            raise ProtocolViolation("unexpected ReadyForQuery")
+        if head.refusal is not None and not head.sqlstate:
+            raise ProtocolViolation("a success where a replaced statement had to fail")
+        shared.status = body
+        shared.ledger.copy_in = False
+        self._pop()
+        if head.kind == QUERY:
+            shared.prepared.dropped(b"")
+            self._finished(head, now)
+        if body == b"I":
+            shared.portals.all_dropped()  # portals end with their transaction
+        if not shared.ledger.queue:
+            shared.ledger.settled()
+
+    def _read(self, kind: int, body: bytes, now: float) -> bytes | None:
+        """ErrorResponse or ParameterStatus. What the client shall read instead, None: the message itself."""
+        return self._error(body, now) if kind == 0x45 else self._status(body)
+
+    def _error(self, body: bytes, now: float) -> bytes | None:
+        shared = self._shared
+        code = error_code(body)
+        if len(code) != 5 or not body.endswith(b"\0\0"):
+            raise ProtocolViolation("malformed ErrorResponse")
+        if b"\0VFATAL\0" in body or b"\0VPANIC\0" in body:
+            shared.upstream_fatal = code
+            return None  # the connection closes next; nothing owed will come
+        head = self._head()
+        instead = None
+        if head is not None and head.refusal is not None and head.refusal.matches(code, body):
+            instead = head.refusal.message()
+        if head is None:
+            return instead
+        head_is_failing = head.kind != SYNC
+        if head_is_failing and head.kind == QUERY:
+            head.sqlstate = code
+            shared.ledger.copy_in = False
+            return instead
+        for place, entry in enumerate(shared.ledger.fail()):
+            self._lost(entry, code if place == 0 else "", now)
+        return instead
+
+    def _lost(self, entry: Entry, code: str, now: float) -> None:
+        """An error took this entry with it; `code` only where it is the failed one, the others were never looked at."""
+        shared = self._shared
+        match entry.kind:
+            case k if k == PARSE and entry.refusal is None:
+                shared.prepared.abandon(entry.name)
+            case k if k == CLOSE:
+                shared.prepared.abandon(entry.name)
+            case k if k in (BIND, CLOSE_PORTAL):
+                shared.portals.abandon(entry.name)
+        if code and entry.kind == PARSE and not entry.name:
+            shared.prepared.dropped(b"")  # an error in a Parse drops the unnamed statement
+        entry.sqlstate = code
+        if code:
+            self._finished(entry, now)
+        else:
+            shared.ended(entry, now, "skipped")
+
+    def _status(self, body: bytes) -> bytes | None:
+        shared = self._shared
+        name, value = read_parameter_status(body)
+        pinned = shared.facts.pinned.get(name)
+        if pinned is not None and value != pinned:
+            shared.event("tripwire", {"setting": name, "value": value[:100], "pinned": pinned})
+            text = f'the database changed the setting "{name}", which this gateway relies on'
+            farewell = fatal(sqlstate.ADMIN_SHUTDOWN, text, "Connect again; tell your administrator if this repeats.")
+            shared.effects.append(End(f"tripwire: {name}", farewell))
+            self._broken = True
+        if name == "application_name" and not value.startswith(shared.facts.label):
+            shared.effects.append(
+                End("tripwire: application_name", fatal(sqlstate.ADMIN_SHUTDOWN, "application_name is pinned"))
+            )
+            self._broken = True
+        if name == "session_authorization":
+            return parameter_status(name, shared.facts.user)
+        return None
