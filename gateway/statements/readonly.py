@@ -8,7 +8,7 @@ from gateway.statements import assignment, refusal
 from gateway.statements.names import Listed
 from gateway.statements.parse import Fields, Json, RawStatement, location
 from gateway.statements.refusal import Refusal
-from gateway.statements.secrets import secret_use
+from gateway.statements.secret_columns import secret_use
 from gateway.statements.settings import SettingRules
 from gateway.statements.verdict import LabelEdit, ValueEdit
 from gateway.statements.walk import Walk

@@ -137,10 +137,15 @@ def _indirection(walk: Walk, value: Json, push: _Push) -> Refusal | None:
     return None
 
 
+def _expression(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    if not isinstance(value, dict):
+        return refusal.unknown_syntax("A_Expr", None)
+    push(value)
+    return names.check_operator(strings(value.get("name")), walk.listed, location(value))
+
+
 def _operator(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
-    if isinstance(value, list):  # elsewhere "name" is a plain text
-        return names.check_operator(strings(value), walk.listed, None)
-    return None
+    return names.check_operator(strings(value), walk.listed, None)
 
 
 def _type(walk: Walk, value: Json, push: _Push) -> Refusal | None:
@@ -208,7 +213,7 @@ _RULES: Final[dict[str, bool | _Rule]] = {
     "FuncCall": _function_call,
     "ColumnRef": _column,
     "indirection": _indirection,
-    "name": _operator,
+    "A_Expr": _expression,
     "operName": _operator,
     "useOp": _operator,
     "TypeName": _type,
