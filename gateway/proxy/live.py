@@ -223,7 +223,7 @@ class LiveSession(asyncio.Protocol):
         """A client that closes while its query runs is gone; one that closes while idle has finished."""
         if not self._quitting:
             self.end("client vanished" if self._shared.ledger.busy else "client quit", None)
-        return self._quitting
+        return self._quitting and not self._who.tls  # TLS closes both ways, whatever is said here
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client_gone = True

@@ -49,7 +49,6 @@ def fields_of(verdict: Verdict) -> ErrorFields:
         "ERROR",
         verdict.sqlstate,
         verdict.message,
-        detail=f"pgbastion rule: {verdict.rule}",
         hint=verdict.hint,
         position=verdict.position,
     )

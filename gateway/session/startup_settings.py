@@ -78,8 +78,7 @@ def _encoding(value: str) -> tuple[ErrorFields | None, str]:
 
 
 def _fatal(verdict: Verdict) -> ErrorFields:
-    detail = f"pgbastion rule: {verdict.rule}"
-    return ErrorFields("FATAL", verdict.sqlstate, verdict.message, detail=detail, hint=verdict.hint)
+    return ErrorFields("FATAL", verdict.sqlstate, verdict.message, hint=verdict.hint)
 
 
 def label_of(user: str, session_id: str) -> str:

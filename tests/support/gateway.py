@@ -1,0 +1,221 @@
+"""A running gateway for end-to-end tests: configured through the services that the CLI uses, served by `pgbastion serve`."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from gateway.access.model import ListMode, TlsMode
+from gateway.access_mode import AccessMode
+from gateway.cli.local import Operator, operator
+from gateway.secret import Secret
+from gateway.services import allowlist, grants, targets, users
+from tests.support.upstream import Database
+
+_READY_SECONDS = 30
+WHY = {"actor": "test", "reason": "a test"}
+
+
+@dataclass
+class Person:
+    name: str
+    password: str
+
+
+@dataclass
+class RunningGateway:
+    """`client` opens a psycopg connection as a person; `events` reads the audit; admin verbs act at once."""
+
+    directory: Path
+    config: Path
+    host: str
+    admin: Operator
+    process: "subprocess.Popen[str]"
+    port: int
+    log: list[str]
+    _open: list["psycopg.Connection[Any]"] = field(default_factory=list)
+
+    @property
+    def state_dir(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.state_dir / "tls" / "ca.pem"
+
+    def person(self, name: str = "") -> Person:
+        name = name or f"u_{secrets.token_hex(4)}"
+        made = self.admin.change(users.create_user(self.admin.store, name=name, **WHY))
+        assert made.generated is not None
+        return Person(name, made.generated.reveal())
+
+    def target(self, database: Database, name: str = "", *, modes: tuple[AccessMode, ...] = tuple(AccessMode)) -> str:
+        name = name or f"t_{secrets.token_hex(4)}"
+        upstream = database.upstream
+        tls, ca_pem = (TlsMode.VERIFY_FULL, upstream.ca_file.read_text()) if upstream.has_tls else (TlsMode.DISABLE, None)
+        place = targets.Place(upstream.host, upstream.port, database.name, tls, ca_pem)
+        self.admin.change(targets.create_target(self.admin.store, name=name, place=place, **WHY))
+        logins = {AccessMode.READ_ONLY: database.app_ro, AccessMode.READ_WRITE: database.app_rw}
+        for mode in modes:
+            self.login(name, mode, logins[mode].name, logins[mode].password)
+        return name
+
+    def login(self, target: str, mode: AccessMode, role: str, password: Secret) -> None:
+        change = targets.set_login(
+            self.admin.store, self.admin.vault, name=target, mode=mode, login=role, password=password, **WHY
+        )
+        self.admin.change(change)
+
+    def grant(self, person: Person, target: str, mode: AccessMode = AccessMode.READ_ONLY) -> None:
+        self.admin.change(grants.create_grant(self.admin.store, user_name=person.name, target_name=target, mode=mode, **WHY))
+
+    def revoke(self, person: Person, target: str) -> None:
+        self.admin.change(grants.revoke_grants(self.admin.store, user_name=person.name, target_name=target, **WHY))
+
+    def analyst(self, database: Database, mode: AccessMode = AccessMode.READ_ONLY) -> tuple[Person, str]:
+        """A person with a grant on a new target for this database. The gateway's workers know of both when this returns."""
+        person, target = self.person(), self.target(database)
+        self.grant(person, target, mode)
+        self.settle(person, target)
+        return person, target
+
+    def settle(self, person: Person, target: str) -> None:
+        """Wait until a login works: a change is seen at the next poll, at the latest."""
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                self.client(person, target).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def parameters(self, person: Person, target: str, **more: Any) -> dict[str, Any]:
+        base = {
+            "host": self.host,
+            "port": self.port,
+            "user": person.name,
+            "password": person.password,
+            "dbname": target,
+            "sslmode": "verify-full",
+            "sslrootcert": str(self.ca_file),
+        }
+        return {**base, **more}
+
+    def client(self, person: Person, target: str, **more: Any) -> "psycopg.Connection[Any]":
+        autocommit = more.pop("autocommit", True)
+        connection = psycopg.connect(**self.parameters(person, target, **more), autocommit=autocommit)
+        self._open.append(connection)
+        return connection
+
+    def events(self, **wanted: Any) -> list[dict[str, Any]]:
+        """Audit records that hold all of `wanted`, in the order written by each worker."""
+        found = []
+        for path in sorted((self.state_dir / "audit").glob("*.jsonl")):
+            for line in path.read_text().splitlines():
+                record = json.loads(line)
+                if all(record.get(key) == value for key, value in wanted.items()):
+                    found.append(record)
+        return found
+
+    def wait_for_event(self, seconds: float = 3.0, **wanted: Any) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while not (found := self.events(**wanted)):
+            assert time.monotonic() < deadline, f"no audit event {wanted}"
+            time.sleep(0.02)
+        return found[-1]
+
+    def close_clients(self) -> None:
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
+
+    def worker_pids(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+
+def write_config(directory: Path, **sections: dict[str, Any]) -> Path:
+    """A TOML file in `directory`; values are strings, numbers and lists, as JSON writes them."""
+    sections = {"listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0}, **sections}
+    lines = ['state_dir = "state"']
+    for name, values in sections.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    path = directory / "pgbastion.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@contextlib.contextmanager
+def running_gateway(
+    *, networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128"), **sections: dict[str, Any]
+) -> Iterator[RunningGateway]:
+    """`sections` go into the configuration file. Ends with SIGTERM, and fails if the gateway did not end well."""
+    with tempfile.TemporaryDirectory(prefix="pgbastion-") as made:
+        directory = Path(made)
+        config = write_config(directory, **sections)
+        admin = operator(config)
+        for network in networks:
+            change = allowlist.create_entry(admin.store, level=allowlist.Everybody(), network=network, label="tests", **WHY)
+            admin.change(change)
+        process, log = start_serve(config)
+        try:
+            gateway = RunningGateway(directory, config, "127.0.0.1", admin, process, wait_until_ready(process, log), log)
+            yield gateway
+            gateway.close_clients()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                status = process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert status == 0, "".join(log)
+
+
+def start_serve(config: Path) -> tuple["subprocess.Popen[str]", list[str]]:
+    command = [str(Path(sys.executable).with_name("pgbastion")), "serve", "--config", str(config)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+        stdin=subprocess.DEVNULL,
+        env=os.environ,
+    )
+    log: list[str] = []
+    assert process.stdout is not None
+    threading.Thread(target=lambda: log.extend(process.stdout or []), daemon=True).start()
+    return process, log
+
+
+def wait_until_ready(process: "subprocess.Popen[str]", log: list[str]) -> int:
+    """The port that it listens on."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        for line in log:
+            if match := re.search(r"ready on \S*:(\d+)", line):
+                return int(match[1])
+        assert process.poll() is None, "".join(log)
+        time.sleep(0.02)
+    raise AssertionError(f"the gateway is not ready: {''.join(log)}")
+
+
+__all__ = ["ListMode", "Person", "RunningGateway", "running_gateway", "start_serve", "wait_until_ready", "write_config"]
