@@ -1,0 +1,214 @@
+"""Everything the demo needs, running: PostgreSQL with data, the gateway, and what an admin configures by the CLI."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.demo.binaries import Preference
+from gateway.demo.connection_strings import Door
+from gateway.demo.narrator import Narrator
+from gateway.demo.postgres import PostgresServer, TlsFiles, start_postgres
+from gateway.demo.sample import SCHEMAS, SampleDatabase, load_sample
+from gateway.proxy.tls import ensure_certificate
+
+HOST: Final = "127.0.0.1"
+ADDRESS: Final = f"{HOST}/32"
+ANALYST: Final = "ana"
+TARGET: Final = "shop"
+_USUAL_PORT: Final = 6432
+_READY_SECONDS: Final = 60.0
+_PROGRAM: Final = (sys.executable, "-P", "-c", "from gateway.cli.main import run; run()")
+
+
+class DemoError(Exception):
+    """The stage could not be set. The text is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Runs `pgbastion` as an admin would, and shows it."""
+
+    config: Path
+    narrator: Narrator
+
+    def do(self, *words: str, given: str | None = None) -> str:
+        """Show the command, run it with `given` on standard input, show and return what it printed. Raises DemoError."""
+        self.narrator.command(["pgbastion", *words])
+        answer = self.ask(*words, given=given)
+        self.narrator.answer(answer)
+        return answer
+
+    def ask(self, *words: str, given: str | None = None) -> str:
+        """The same, unseen."""
+        done = subprocess.run(
+            [*_PROGRAM, "--config", str(self.config), *words],
+            input=given or "",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode != 0:
+            raise DemoError(f"pgbastion {' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The running demo. `directory` holds everything the gateway writes; `gateway_log` is its standard output and error."""
+
+    directory: Path
+    gateway_log: Path
+    upstream: PostgresServer
+    sample: SampleDatabase
+    admin: Admin
+    door: Door
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen: every upstream password."""
+        return tuple(
+            secret.reveal()
+            for secret in (self.upstream.superuser_password, self.sample.read_only.password, self.sample.read_write.password)
+        )
+
+
+@contextlib.contextmanager
+def set_stage(parent: Path, narrator: Narrator, prefer: Preference) -> Iterator[Stage]:
+    """Start everything below `parent`; on the way out stop it and remove what it wrote. Raises DemoError, PostgresError."""
+    _forget_our_variables()
+    directory = _fresh_directory(parent)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        narrator.heading("A real PostgreSQL with sample data")
+        upstream = stack.enter_context(_upstream(directory, prefer))
+        started_at = time.monotonic()
+        sample = asyncio.run(load_sample(upstream))
+        _describe_upstream(narrator, upstream, sample, time.monotonic() - started_at)
+
+        narrator.heading("What an admin types, once")
+        config = _write_config(directory)
+        admin = Admin(config, narrator)
+        password = _configure(admin, directory, upstream, sample)
+
+        narrator.heading("The gateway")
+        narrator.command(["pgbastion", "serve", "--config", str(config)])
+        log = directory / "gateway.log"
+        port = stack.enter_context(_gateway(config, log))
+        narrator.say(f"  ready on {HOST}:{port}, TLS required")
+        door = Door(HOST, port, ANALYST, password, TARGET, directory / "state" / "tls" / "ca.pem")
+        yield Stage(directory, log, upstream, sample, admin, door)
+
+
+def _forget_our_variables() -> None:
+    """PGPASSWORD, PGSSLMODE, PGBASTION_LISTEN__PORT and the like would make this another demo."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
+def _fresh_directory(parent: Path) -> Path:
+    try:
+        parent.mkdir(mode=0o700, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="run-", dir=parent)).resolve()
+    except OSError:  # somebody else's clone
+        return Path(tempfile.mkdtemp(prefix="pgbastion-demo-")).resolve()
+
+
+def _upstream(directory: Path, prefer: Preference) -> PostgresServer:
+    """With a CA of its own, so that the gateway can verify whom it talks to."""
+    files = ensure_certificate(directory / "upstream-tls", [HOST])
+    return start_postgres(directory / "postgres", prefer=prefer, tls=TlsFiles(files.cert_file, files.key_file))
+
+
+def _describe_upstream(narrator: Narrator, upstream: PostgresServer, sample: SampleDatabase, seconds: float) -> None:
+    schemas = ", ".join(SCHEMAS)
+    narrator.say(
+        f"  PostgreSQL {upstream.major} on {upstream.host}:{upstream.port}; database {sample.name}: {sample.rows:,} rows in"
+    )
+    narrator.say(
+        f"  the schemas {schemas}, made in {seconds:.1f} s; two logins for the gateway: {sample.read_only.name} (SELECT only)"
+    )
+    narrator.say(f"  and {sample.read_write.name}. Nobody but the gateway knows their passwords.")
+    if not upstream.has_tls:
+        narrator.say(
+            "  This server was built without TLS, so the gateway's own connections to it (on this machine) are not encrypted."
+        )
+        narrator.say("  With an installed PostgreSQL (apt-get install postgresql) they are, with sslmode verify-full.")
+
+
+def _write_config(directory: Path) -> Path:
+    config = directory / "pgbastion.toml"
+    config.write_text(f'state_dir = "state"\n\n[listen]\nhost = "{HOST}"\nport = {_port()}\ndrain_seconds = 2\n')
+    return config
+
+
+def _port() -> int:
+    for port in (_USUAL_PORT, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            free: int = probe.getsockname()[1]
+            return free
+    raise DemoError(f"no free port on {HOST}")
+
+
+def _configure(admin: Admin, directory: Path, upstream: PostgresServer, sample: SampleDatabase) -> str:
+    """Who, what, from where. Returns the analyst's password."""
+    verified = ("--tls", "verify-full", "--ca-file", str(directory / "upstream-tls" / "ca.pem"))
+    tls = verified if upstream.has_tls else ("--tls", "disable")
+    place = ("--host", upstream.host, "--port", str(upstream.port), "--dbname", sample.name)
+    admin.do("targets", "create", TARGET, *place, *tls)
+    for mode, login in (("read_only", sample.read_only), ("read_write", sample.read_write)):
+        secret = login.password.reveal()
+        admin.do("targets", "login", TARGET, "--mode", mode, "--login", login.name, "--password-stdin", given=secret)
+    for schema in SCHEMAS:
+        admin.ask("targets", "allow-schema", TARGET, schema)
+    password = secrets.token_urlsafe(18)
+    admin.do("users", "create", ANALYST, "--password-stdin", given=password)
+    admin.do("grants", "create", "--user", ANALYST, "--target", TARGET, "--mode", "read_only")
+    admin.do("allowlist", "create", ADDRESS, "--label", "this machine")
+    return password
+
+
+@contextlib.contextmanager
+def _gateway(config: Path, log: Path) -> Iterator[int]:
+    """`pgbastion serve`, kept like the server is: it ends when we do, however we do. Gives the port when it is ready."""
+    home = log.with_name("gateway")
+    home.mkdir()
+    keeper = subprocess.Popen(
+        [
+            *(sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py"))),
+            *(str(os.geteuid()), str(os.getegid()), str(log), str(home)),
+            *(*_PROGRAM, "--config", str(config), "serve"),
+        ],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield _wait_until_ready(keeper, log)
+    finally:
+        if keeper.stdin:
+            keeper.stdin.close()
+        keeper.wait(30)
+
+
+def _wait_until_ready(keeper: "subprocess.Popen[bytes]", log: Path) -> int:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        said = log.read_text(errors="replace") if log.exists() else ""
+        for line in said.splitlines():
+            if line.startswith("pgbastion is ready on "):
+                return int(line.removeprefix(f"pgbastion is ready on {HOST}:").split()[0])
+        if keeper.poll() is not None:
+            raise DemoError(f"the gateway did not start:\n{said[-3000:]}")
+        time.sleep(0.05)
+    raise DemoError(f"the gateway was not ready after {_READY_SECONDS:.0f} seconds:\n{said[-3000:]}")
