@@ -91,6 +91,7 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
     facts = Facts(
         session_id=session_id,
         user=lease.user.name,
+        target=lease.target.name,
         label=opened.label,
         pinned=opened.pinned,
         nonce=secrets.token_hex(8),

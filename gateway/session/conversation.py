@@ -19,6 +19,7 @@ class Facts:
 
     session_id: str
     user: str
+    target: str
     label: str
     pinned: dict[str, str]
     nonce: str  # unpredictable, 16 hex digits: part of every poison's mark
@@ -77,7 +78,7 @@ class Conversation:
 
     def refuse_verdict(self, verdict: Verdict) -> Refusal:
         """The text's own audit record tells of it."""
-        return self._marked(fields_of(verdict), verdict.rule)
+        return self._marked(fields_of(verdict, self.facts.target), verdict.rule)
 
     def started(self, judged: Judged, phase: str, parameters: int) -> int:
         """Record that this text is about to leave (or was refused); returns its number in the session."""

@@ -44,11 +44,12 @@ class Refusal:
         return build_error(self.fields)
 
 
-def fields_of(verdict: Verdict) -> ErrorFields:
+def fields_of(verdict: Verdict, target: str) -> ErrorFields:
+    """The policy knows no target, and writes `<target>` where its name belongs."""
     return ErrorFields(
         "ERROR",
         verdict.sqlstate,
         verdict.message,
-        hint=verdict.hint,
+        hint=verdict.hint.replace("<target>", target),
         position=verdict.position,
     )
