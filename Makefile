@@ -1,7 +1,7 @@
 # make demo [ARGS=--tour]   the gateway in front of a real PostgreSQL, with sample data
 # make test [ARGS=...]      lint, then the whole suite
 # make lint                 ruff, mypy, import contracts
-# make lock                 bring requirements*.txt up to date with pyproject.toml
+# make lock                 bring the locks (requirements*.txt: to run, for the demo, for the tests) up to date
 # make clean                remove .venv, .demo and caches
 
 SHELL := /bin/sh
@@ -33,8 +33,9 @@ format: $(VENV)/.dev-ready
 	$(BIN)/ruff format .
 
 lock: $(VENV)/.dev-ready
-	$(COMPILE) --upgrade --extra demo --output-file requirements.txt pyproject.toml
-	$(COMPILE) --upgrade --extra demo --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	$(COMPILE) --upgrade --output-file requirements.txt pyproject.toml
+	$(COMPILE) --upgrade --constraint requirements.txt --extra demo --output-file requirements-demo.txt pyproject.toml
+	$(COMPILE) --upgrade --constraint requirements-demo.txt --extra demo --extra dev --output-file requirements-dev.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
@@ -45,9 +46,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pgbastion needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "No venv module: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/.demo-ready: $(BIN)/python requirements.txt pyproject.toml
+$(VENV)/.demo-ready: $(BIN)/python requirements-demo.txt pyproject.toml
 	@echo "Installing into $(VENV) (once) ..."
-	@$(PIP) install --require-hashes --requirement requirements.txt
+	@$(PIP) install --require-hashes --requirement requirements-demo.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
