@@ -242,7 +242,8 @@ class AuditTrail:
         if self._healthy:
             self._healthy = False
             self._failed_at = time.monotonic()
-            _log.error("audit trail cannot be written: statements are refused", reason=error.strerror)
+            with contextlib.suppress(OSError):  # what fills the disk of the trail may fill that of the log
+                _log.error("audit trail cannot be written: statements are refused", reason=error.strerror)
         self._schedule_retry()
 
     def _schedule_retry(self) -> None:
@@ -284,7 +285,8 @@ class AuditTrail:
 
     def _succeed(self) -> None:
         self._healthy = True
-        _log.info("audit trail is written again")
+        with contextlib.suppress(OSError):
+            _log.info("audit trail is written again")
         kept, dropped = self._kept, self._dropped  # what came while the recovery was synced
         self._kept, self._kept_bytes, self._dropped = [], 0, 0
         if kept:

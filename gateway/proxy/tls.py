@@ -133,8 +133,10 @@ def upstream_context(mode: TlsMode, ca_pem: str | None) -> ssl.SSLContext | None
     """
     if mode is TlsMode.DISABLE:
         return None
+    # Bundles carry comments in any language; an empty one must not mean "whom the system trusts".
+    authorities = None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode() or "none"
     try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=ca_pem)
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=authorities)
     except (ssl.SSLError, ValueError) as error:
         raise TlsError("the target's CA is not a PEM certificate") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
