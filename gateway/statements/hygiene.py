@@ -4,38 +4,63 @@ import re
 from typing import Final
 
 MAX_COMMENT_DEPTH: Final = 32
-# The server's lexer is quadratic in nested comments and in runs of operator characters; long ones leave the event loop.
-_TOKEN: Final = re.compile(
-    r"""/\*|\*/|--[^\n\r]*|(?<![A-Za-z0-9_$\x80-\U0010ffff])[eE]'(?:[^'\\]|\\.|'')*'?|'[^']*'?|"[^"]*"?|"""
-    r"""(?<![A-Za-z0-9_$\x80-\U0010ffff])\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$""",
+# The lexer matches a run of operator characters (comment marks among them) as far as it goes, and then takes only its first
+# token: so many single steps it may make again and again. About 10 ns each.
+_MAX_LEXER_STEPS: Final = 20_000_000
+_OPERATOR_CHARACTERS: Final = r"[-+*/<>=~!@#%^&|`?]"
+_RUN: Final = re.compile(_OPERATOR_CHARACTERS + "++")
+_LONG_RUN: Final = re.compile(_OPERATOR_CHARACTERS + "{128}")
+_BEFORE_WORD: Final = r"(?<![A-Za-z0-9_$\x80-\U0010ffff])"
+_MARK: Final = re.compile(
+    r"--[^\n\r]*|/\*|\*/|"
+    rf"(?:(?!--|/\*){_OPERATOR_CHARACTERS})++|"
+    rf"{_BEFORE_WORD}[eE]'(?:[^'\\]|\\.|'')*+'?|'[^']*+'?|\"[^\"]*+\"?|"
+    rf"{_BEFORE_WORD}\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*+)?\$",
     re.DOTALL,
 )
+_COMMENT_MARK: Final = re.compile(r"/\*|\*/")
 
 
-def comment_depth(text: str) -> int:
-    """How deep comments nest, as the server's lexer sees them (assuming standard_conforming_strings = on)."""
-    if text.count("/*") <= MAX_COMMENT_DEPTH:
-        return 0
-    depth = deepest = place = 0
-    while found := _TOKEN.search(text, place) if depth == 0 else _COMMENT_MARK.search(text, place):
+def too_tangled(text: str) -> str | None:
+    """What makes `text` quadratic for the lexer (the server's, too), in words; None: nothing does.
+
+    Comments that nest deeply, and long runs of operator characters; strings may hold either. Assumes
+    standard_conforming_strings = on.
+    """
+    if text.count("/*") <= MAX_COMMENT_DEPTH and _LONG_RUN.search(text) is None:
+        return None
+    place = steps = 0
+    while found := _MARK.search(text, place):
         mark = found[0]
         place = found.end()
         if mark == "/*":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark == "*/":
-            depth = max(0, depth - 1)
-        elif mark.startswith("$"):
+            run = _RUN.match(text, found.start())
+            steps += len(run[0]) if run else 0
+            place = _comment_end(text, place)
+            if place < 0:
+                return f"comments nest deeper than {MAX_COMMENT_DEPTH} levels"
+        elif mark[0] == "$":
             end = text.find(mark, place)
-            if end < 0:
-                return deepest
-            place = end + len(mark)
-    return deepest
+            place = end + len(mark) if end >= 0 else len(text)
+        elif mark[0] not in "'\"eE" and not mark.startswith("--"):
+            steps += len(mark) * len(mark) // 2
+        if steps > _MAX_LEXER_STEPS:
+            return "too many operator characters or comment marks in a row"
+    return None
 
 
-_COMMENT_MARK: Final = re.compile(r"/\*|\*/")
+def _comment_end(text: str, place: int) -> int:
+    """Where the comment ends whose inside starts at `place`; -1 when it nests too deeply."""
+    depth = 1
+    while depth and (found := _COMMENT_MARK.search(text, place)):
+        depth += 1 if found[0] == "/*" else -1
+        place = found.end()
+        if depth > MAX_COMMENT_DEPTH:
+            return -1
+    return place if depth == 0 else len(text)
 
-_OPERATOR_RUN: Final = re.compile(rb"[-+*/<>=~!@#%^&|`?]{48}")
+
+_OPERATOR_RUN: Final = re.compile(_OPERATOR_CHARACTERS.encode() + rb"{48}")
 _SMALL_WORK: Final = 900
 _ALWAYS_SMALL_BYTES: Final = 256
 # Over-estimates of how many nodes the tree gets. Measured: about 5 microseconds each (tests/policy/test_policy_bounds.py).

@@ -16,7 +16,7 @@ from gateway.access_mode import AccessMode
 from gateway.statements import readonly, readwrite, settings
 from gateway.statements.catalogue import REVISION
 from gateway.statements.edits import relabel
-from gateway.statements.hygiene import MAX_COMMENT_DEPTH, comment_depth, is_small
+from gateway.statements.hygiene import is_small, too_tangled
 from gateway.statements.names import Listed
 from gateway.statements.options import parse_options
 from gateway.statements.parse import GRAMMAR, ParseFailure, RawStatement, parse
@@ -113,13 +113,9 @@ def _judge(sql: bytes, policy: Policy) -> Verdict:
     except UnicodeDecodeError as error:
         words = f"the statement is not valid UTF-8 at byte {error.start + 1}"
         return _refuse("invalid-utf8", "22021", words, "Send text as UTF-8 (client_encoding is UTF8 here).")
-    if comment_depth(text) > MAX_COMMENT_DEPTH:
-        return _refuse(
-            "statement-too-complex",
-            "54001",
-            f"comments nest deeper than {MAX_COMMENT_DEPTH} levels",
-            "Remove the nested comments.",
-        )
+    tangled = too_tangled(text)
+    if tangled is not None:
+        return _refuse("statement-too-complex", "54001", tangled, "Write it more plainly.")
     statements = parse(text)
     if isinstance(statements, ParseFailure):
         return _syntax_error(statements)

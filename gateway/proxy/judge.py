@@ -1,0 +1,230 @@
+"""Judges large or deep texts in expendable child processes, so that no text can hold up or kill the gateway.
+
+A child is given one text at a time and a deadline. When it dies or is late, that text is refused and a fresh child takes its
+place; nothing else is lost. What waits is bounded by count and bytes: beyond that, texts are refused at once.
+"""
+
+import asyncio
+import contextlib
+import math
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import gateway
+from gateway.proxy.judge_codec import LENGTH, CodecError, decode_reply, encode_request
+from gateway.statements.policy import Policy, judge
+from gateway.statements.verdict import Facts, Verdict
+
+_MAX_WAITING: Final = 64
+_MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+_MEMORY_FLOOR_BYTES: Final = 1024 * 1024 * 1024
+# A list of one-digit constants needs about this many bytes per byte of text, in the parser and after it.
+_MEMORY_PER_BYTE: Final = 1500
+_START_SECONDS: Final = 10.0
+_RETRY_SECONDS: Final = 0.2
+
+_ROOT: Final = str(Path(gateway.__file__).resolve().parent.parent)
+
+Done = Callable[[Verdict], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    sql: bytes
+    policy: Policy
+    done: Done
+    deadline: float  # on the loop's clock
+
+
+class Judge:
+    """`start`, then `submit` from the loop's own thread, then `close`. Every `done` is called exactly once, on the loop."""
+
+    def __init__(self, max_statement_bytes: int, timeout_seconds: float, children: int = 1) -> None:
+        self._timeout = timeout_seconds
+        self._memory = _MEMORY_FLOOR_BYTES + _MEMORY_PER_BYTE * max_statement_bytes
+        self._max_waiting_bytes = max(8 * max_statement_bytes, 1024 * 1024)
+        self._waiting: deque[_Job] = deque()
+        self._waiting_bytes = 0
+        self._closed = False
+        self._slots = [_Slot(self) for _ in range(children)]
+
+    async def start(self) -> None:
+        """Returns when every child is ready to judge. Raises OSError or TimeoutError when one cannot be started."""
+        await asyncio.gather(*(slot.start() for slot in self._slots))
+
+    async def close(self) -> None:
+        """Ends the children; what was waiting is refused. Idempotent."""
+        self._closed = True
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
+        while self._waiting:
+            self.finish(self._take(), _busy("the gateway is shutting down"))
+
+    def submit(self, sql: bytes, policy: Policy, done: Done) -> None:
+        """Have `sql` judged. `done` is called before this returns only when its length or want of room decides."""
+        if self._closed:
+            done(_busy("the gateway is shutting down"))
+            return
+        if len(sql) > policy.max_statement_bytes:
+            done(judge(sql, policy))  # refused by its length alone
+            return
+        if len(self._waiting) >= _MAX_WAITING or self._waiting_bytes + len(sql) > self._max_waiting_bytes:
+            done(_busy("too many large statements are waiting to be judged"))
+            return
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        self._waiting.append(_Job(sql, policy, done, deadline))
+        self._waiting_bytes += len(sql)
+        for slot in self._slots:
+            slot.wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many texts no child has taken yet."""
+        return len(self._waiting)
+
+    def take(self) -> _Job | None:
+        """The next job, for a child."""
+        return self._take() if self._waiting else None
+
+    def _take(self) -> _Job:
+        job = self._waiting.popleft()
+        self._waiting_bytes -= len(job.sql)
+        return job
+
+    def finish(self, job: _Job, verdict: Verdict) -> None:
+        """Hand the verdict over. What the receiver raises is its own loop's matter, and never stops judging."""
+        asyncio.get_running_loop().call_soon(job.done, verdict)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        cpu_seconds = math.ceil(self._timeout)
+        return (sys.executable, "-P", "-m", "gateway.proxy.judge_child", str(cpu_seconds), str(self._memory))
+
+
+class _Slot:
+    """The place of one child: it starts it, feeds it, ends it, and starts the next."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self.wake = asyncio.Event()
+        self._process: Process | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._spawn()
+        self._task = asyncio.create_task(self._serve(), name="judge")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        await self._end_child()
+
+    async def _spawn(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self._judge.command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env={"PYTHONPATH": _ROOT, "LC_ALL": "C.UTF-8"},
+            cwd="/",
+            close_fds=True,
+            start_new_session=True,
+        )
+        self._process = process
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await _read(process, LENGTH.size)
+        except (TimeoutError, EOFError) as error:
+            await self._end_child()
+            raise OSError("a judging child did not start") from error
+
+    async def _end_child(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+    async def _serve(self) -> None:
+        while True:
+            job = self._judge.take()
+            if job is None:
+                self.wake.clear()
+                await self.wake.wait()
+                continue
+            try:
+                verdict = await self._judge_one(job)
+            except asyncio.CancelledError:
+                self._judge.finish(job, _busy("the gateway is shutting down"))
+                raise
+            self._judge.finish(job, verdict)
+            if self._process is None:
+                with contextlib.suppress(OSError):
+                    await self._spawn()
+
+    async def _judge_one(self, job: _Job) -> Verdict:
+        loop = asyncio.get_running_loop()
+        if job.deadline <= loop.time():
+            return _busy("the statement waited too long to be judged")
+        try:
+            if self._process is None:
+                await self._spawn()
+            process = self._process
+            if process is None:
+                raise OSError("no child")
+            async with asyncio.timeout_at(job.deadline):
+                return await _ask(process, encode_request(job.sql, job.policy))
+        except TimeoutError:
+            await self._end_child()
+            return _too_complex("judging it took too long")
+        except EOFError:
+            await self._end_child()
+            return _too_complex("the parser gave up on it")
+        except (OSError, CodecError):
+            await self._end_child()
+            await asyncio.sleep(_RETRY_SECONDS)
+            return _busy("no process to judge it in")
+
+
+async def _ask(process: Process, request: bytes) -> Verdict:
+    assert process.stdin is not None  # noqa: S101  (we asked for pipes)
+    try:
+        process.stdin.write(request)
+        await process.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise EOFError from error
+    (size,) = LENGTH.unpack(await _read(process, LENGTH.size))
+    if size > _MAX_REPLY_BYTES:
+        raise CodecError("reply too long")
+    return decode_reply(await _read(process, size))
+
+
+async def _read(process: Process, size: int) -> bytes:
+    """Exactly `size` bytes of the child's output. Raises EOFError (IncompleteReadError) when it is gone."""
+    assert process.stdout is not None  # noqa: S101
+    return await process.stdout.readexactly(size)
+
+
+def _too_complex(why: str) -> Verdict:
+    return Verdict(
+        False,
+        "statement-too-complex",
+        Facts(""),
+        "54001",
+        f"the statement is too complex to be judged: {why} (rule statement-too-complex)",
+        "Split it, or move long lists into a table or an array parameter.",
+    )
+
+
+def _busy(why: str) -> Verdict:
+    return Verdict(
+        False, "gateway-busy", Facts(""), "53400", f"gateway busy: {why} (rule gateway-busy)", "Try again in a moment."
+    )
