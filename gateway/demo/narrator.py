@@ -41,8 +41,8 @@ class Narrator:
 
     def answer(self, text: str) -> None:
         """What a command printed."""
-        for line in text.rstrip().splitlines():
-            self._console.print(Text("    " + line, style="dim"))
+        for line in filter(str.strip, text.splitlines()):
+            self._console.print(Text("    " + line.rstrip(), style="dim"))
 
     def query(self, prompt: str, sql: str) -> None:
         self._console.print(Text.assemble((f"  {prompt}=> ", "dim"), (sql, "bold")))

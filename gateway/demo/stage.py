@@ -170,8 +170,6 @@ def _configure(admin: Admin, directory: Path, upstream: PostgresServer, sample: 
     for mode, login in (("read_only", sample.read_only), ("read_write", sample.read_write)):
         secret = login.password.reveal()
         admin.do("targets", "login", TARGET, "--mode", mode, "--login", login.name, "--password-stdin", given=secret)
-    for schema in SCHEMAS:
-        admin.ask("targets", "allow-schema", TARGET, schema)
     password = secrets.token_urlsafe(18)
     admin.do("users", "create", ANALYST, "--password-stdin", given=password)
     admin.do("grants", "create", "--user", ANALYST, "--target", TARGET, "--mode", "read_only")

@@ -100,15 +100,18 @@ def _write_in_function(stage: Stage, narrator: Narrator) -> str:
 
 
 def _wrong_password(stage: Stage, narrator: Narrator) -> str:
-    try:
-        connect(stage.door, password="Tr0ub4dor&3").close()  # noqa: S106
-    except psycopg.OperationalError as error:
-        message = str(error).strip()
-        narrator.error(message)
-        if "password authentication failed" not in message:
-            raise BrokenPromise("refused, but not for the password") from error
-        return "refused; an unknown user gets the very same answer"
-    raise BrokenPromise("a wrong password was accepted")
+    answers = []
+    for user in (ANALYST, "nobody"):
+        try:
+            connect(stage.door, user=user, password="Tr0ub4dor&3").close()  # noqa: S106
+        except psycopg.OperationalError as error:
+            narrator.error(str(error).strip())
+            answers.append(str(error).replace(user, "..."))
+        else:
+            raise BrokenPromise(f"{user} was admitted with a wrong password")
+    if "password authentication failed" not in answers[0] or answers[0] != answers[1]:
+        raise BrokenPromise("refused, but the answer tells who exists")
+    return "refused; a person who does not exist gets the same answer"
 
 
 def _running_query_cancelled(stage: Stage, narrator: Narrator) -> str:

@@ -34,12 +34,12 @@ class Outcome:
     done: threading.Event = field(default_factory=threading.Event)
 
 
-def connect(door: Door, *, password: str | None = None) -> Session:
+def connect(door: Door, *, user: str | None = None, password: str | None = None) -> Session:
     """Log in, verifying the gateway's certificate."""
     return psycopg.connect(
         host=door.host,
         port=door.port,
-        user=door.user,
+        user=user or door.user,
         password=password or door.password,
         dbname=door.target,
         sslmode="verify-full",
@@ -80,7 +80,7 @@ def expect_denial(narrator: Narrator, session: Session, sql: str, sqlstates: tup
     try:
         session.execute(sql)
     except psycopg.Error as error:
-        narrator.error(describe(error))
+        narrator.error(describe(error, sql))
         if error.sqlstate not in sqlstates:
             raise BrokenPromise(f"refused with SQLSTATE {error.sqlstate}, not {' or '.join(sqlstates)}") from error
     else:
@@ -89,12 +89,14 @@ def expect_denial(narrator: Narrator, session: Session, sql: str, sqlstates: tup
         raise BrokenPromise("the session did not go on")
 
 
-def describe(error: psycopg.Error) -> str:
-    """As psql prints it."""
+def describe(error: psycopg.Error, sql: str = "") -> str:
+    """As psql prints it, with a caret below `sql` where the server points at it."""
     fields = error.diag
     if fields.message_primary is None:
         return str(error)
     text = f"{fields.severity}:  {fields.message_primary}  (SQLSTATE {fields.sqlstate})"
+    if sql and fields.statement_position:
+        text += f"\nLINE 1: {sql}\n        {' ' * (int(fields.statement_position) - 1)}^"
     if fields.message_detail:
         text += f"\nDETAIL:  {fields.message_detail}"
     if fields.message_hint:
