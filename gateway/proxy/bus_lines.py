@@ -37,7 +37,7 @@ class BusUnavailable(BusError):
     """No hub answers at this path: no gateway runs with this state directory, or it is not ours to ask."""
 
 
-class BusIncomplete(BusUnavailable):
+class BusIncomplete(BusError):
     """Some workers did not answer in time. `answers` holds what the others said."""
 
     def __init__(self, text: str, answers: list[Payload]) -> None:
