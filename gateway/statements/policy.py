@@ -24,6 +24,7 @@ from gateway.statements.readonly import Statement, new_walk
 from gateway.statements.refusal import READ_WRITE_HINT, Refusal
 from gateway.statements.settings import Caps, Lower, SettingRules
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
+from gateway.statements.walk import note_names
 from gateway.statements.words import statement_words
 
 __all__ = [
@@ -143,6 +144,8 @@ def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: 
         statement = Statement(raw, sql, _first_word(sql, raw.start), rules, walk)
         found = readonly.judge_statement(statement) if only_read else readwrite.judge_statement(statement)
         kinds.append(statement_words(raw.tag, raw.node))
+        if found is not None:
+            note_names(raw.node, walk)
         tables |= walk.tables - walk.ctes
         functions |= walk.functions
         edits.extend(statement.edits)

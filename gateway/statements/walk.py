@@ -80,6 +80,25 @@ class Walk:
         return None
 
 
+def note_names(root: Json, walk: Walk) -> None:
+    """Add every relation, function and CTE named below `root`, for the audit trail of a refused statement."""
+    stack: list[Json] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        elif isinstance(node, dict):
+            name = node.get("relname")
+            if isinstance(name, str):
+                schema = node.get("schemaname")
+                walk.tables.add(f"{schema}.{name}" if schema else name)
+            if "funcname" in node:
+                walk.functions.add(names.shown(strings(node["funcname"])))
+            if "ctename" in node:
+                walk.ctes.add(str(node["ctename"]))
+            stack.extend(node.values())
+
+
 _Push = Callable[[Json], None]
 _Rule = Callable[[Walk, Json, _Push], Refusal | None]
 
