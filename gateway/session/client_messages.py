@@ -3,6 +3,7 @@
 (Documentation: "Message Flow". What PostgreSQL answers to malformed bodies: an ERROR 08P01, and the session lives.)
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from gateway.audit.events import statement_fragment
@@ -31,6 +32,9 @@ _FUNCTION_CALL: Final = ord("F")
 _STATEMENT: Final = ord("S")
 
 
+_Handler = Callable[[bytes, float], bytes | None]
+
+
 class HoldStream(Exception):
     """This message and all behind it must wait: for a verdict on `sql`, or (None) for the replies that are owed."""
 
@@ -42,49 +46,46 @@ class HoldStream(Exception):
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_shared", "in_hand")
+    __slots__ = ("_handlers", "_shared", "in_hand")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self.in_hand: Judged | None = None
+        self._handlers: Final[dict[int, _Handler]] = {
+            ord("Q"): self._query,
+            ord("P"): self._parse,
+            ord("B"): self._bind,
+            ord("D"): self._describe,
+            ord("E"): self._execute,
+            ord("C"): self._close,
+            ord("S"): self._sync,
+            ord("F"): self._function_call,
+            ord("c"): self._copy_end,
+            ord("f"): self._copy_end,
+            ord("H"): self._unanswered,
+            ord("X"): self._unanswered,
+        }
 
     def read(self, kind: int, body: bytes, now: float) -> bytes | None:
         """Raises HoldStream (the message has changed nothing then) and ProtocolViolation."""
+        handler = self._handlers.get(kind)
+        if handler is None:
+            raise ProtocolViolation(f"invalid frontend message type {kind}")
         try:
-            return self._read(kind, body, now)
+            return handler(body, now)
         except BadMessage as bad:
             refusal = self._shared.refuse(ErrorFields("ERROR", bad.sqlstate, bad.message), "malformed-message")
             return self._replace_query(refusal) if kind in (_QUERY, _FUNCTION_CALL) else self._replace(refusal)
 
-    def _read(self, kind: int, body: bytes, now: float) -> bytes | None:
-        match kind:
-            case 0x42:  # Bind
-                return self._bind(body, now)
-            case 0x45:  # Execute
-                return self._execute(body, now)
-            case 0x53:  # Sync
-                self._sync(body)
-                return None
-            case 0x50:  # Parse
-                return self._parse(body, now)
-            case 0x51:  # Query
-                return self._query(body, now)
-            case 0x44:  # Describe
-                read_kind_and_name(body)
-                self._owe(DESCRIBE_ENTRY)
-                return None
-            case 0x43:  # Close
-                self._close(body)
-                return None
-            case 0x46:  # FunctionCall
-                return self._function_call()
-            case 0x63 | 0x66:  # CopyDone, CopyFail
-                self._shared.ledger.copy_end_sent()
-                return None
-            case 0x48 | 0x58:  # Flush, Terminate
-                return None
-            case _:
-                raise ProtocolViolation(f"invalid frontend message type {kind}")
+    def _describe(self, body: bytes, _now: float) -> None:
+        read_kind_and_name(body)
+        self._owe(DESCRIBE_ENTRY)
+
+    def _copy_end(self, _body: bytes, _now: float) -> None:
+        self._shared.ledger.copy_end_sent()
+
+    def _unanswered(self, _body: bytes, _now: float) -> None:
+        """Flush and Terminate."""
 
     def _owe(self, entry: Entry) -> None:
         if not self._shared.ledger.skipping:
@@ -158,34 +159,31 @@ class Messages:
 
     def _bind(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
-        message = read_bind(body)
-        known = shared.prepared.lookup(message.statement)
-        if isinstance(known, Unsettled):
-            raise HoldStream(None)
-        judged = self._renewed(known) if known is not None else None
+        portal, statement, parameters = read_bind(body)
+        judged = self._judged(shared.prepared.lookup(statement))
         refusal = self._refusal_of(judged, "execute") if judged is not None else self._refusal_of_unknown()
         if refusal is not None:
             return self._replace(refusal)
         if not shared.ledger.skipping:
-            entry = Entry(BIND, name=message.portal, judged=judged, parameters=message.parameters)
+            entry = Entry(BIND, 0, 0.0, None, portal, judged, parameters)
             shared.ledger.queue.append(entry)
-            shared.portals.send(message.portal, entry)
+            shared.portals.send(portal, entry)
         return None
 
     def _execute(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
         portal = read_execute(body)
         bound = shared.portals.lookup(portal)
-        if isinstance(bound, Unsettled):
+        if bound is UNSETTLED:
             raise HoldStream(None)
-        judged = self._renewed(bound.judged) if bound is not None and bound.judged is not None else None
+        judged = self._judged(bound.judged) if isinstance(bound, Entry) else None
         refusal = self._refusal_of(judged, "execute") if judged is not None else self._refusal_of_unknown()
         if refusal is not None:
             return self._replace(refusal)
         if judged is None:
             judged = _unknown(portal)
-        parameters = bound.parameters if bound is not None else 0
-        entry = Entry(EXECUTE, shared.started(judged, "execute", parameters), now, judged=judged)
+        parameters = bound.parameters if isinstance(bound, Entry) else 0
+        entry = Entry(EXECUTE, shared.started(judged, "execute", parameters), now, None, b"", judged)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
         else:
@@ -193,16 +191,20 @@ class Messages:
             self._note_names(judged)
         return None
 
-    def _renewed(self, judged: Judged) -> Judged:
-        """The verdict under the policy in force, which may be newer than the one of the text's Parse."""
-        return judged if judged.policy is self._shared.in_force.policy else self._judge(judged.sql)
+    def _judged(self, known: Judged | Unsettled | None) -> Judged | None:
+        """What a name stands for, judged by the policy in force, which may be newer than its Parse. Raises HoldStream."""
+        if known is None or (isinstance(known, Judged) and known.policy is self._shared.in_force.policy):
+            return known
+        if isinstance(known, Unsettled):
+            raise HoldStream(None)
+        return self._judge(known.sql)
 
     def _note_names(self, judged: Judged) -> None:
         """SQL's own PREPARE, DEALLOCATE and DISCARD work in the same name space, unseen by `names`."""
         if judged.changes_names:
             self._shared.prepared.will_drop_all()
 
-    def _sync(self, body: bytes) -> None:
+    def _sync(self, body: bytes, _now: float) -> None:
         if body:
             raise BadMessage("invalid message format")
         shared = self._shared
@@ -210,7 +212,7 @@ class Messages:
         shared.prepared.group_sent()
         shared.portals.group_sent()
 
-    def _close(self, body: bytes) -> None:
+    def _close(self, body: bytes, _now: float) -> None:
         kind, name = read_kind_and_name(body)
         shared = self._shared
         if shared.ledger.skipping:
@@ -226,7 +228,7 @@ class Messages:
             shared.ledger.queue.append(Entry(CLOSE_PORTAL, name=name))
             shared.portals.send(name, None)
 
-    def _function_call(self) -> bytes:
+    def _function_call(self, _body: bytes, _now: float) -> bytes:
         text = "function calls by the fast-path protocol are not supported"
         fields = _error(sqlstate.FEATURE_NOT_SUPPORTED, text, "Call the function in a SELECT.")
         return self._replace_query(self._shared.refuse(fields, "fast-path-call"))
@@ -240,12 +242,12 @@ class Messages:
         if shared.audit_sqlstate:
             text = "the gateway cannot write its audit trail, so it runs no statements"
             return shared.refuse(_error(shared.audit_sqlstate, text, "Tell your administrator."), "audit-unavailable")
+        if judged.passes:
+            return None
         if not judged.verdict.allowed:
             shared.started(judged, phase, 0)
             return shared.refuse_verdict(judged.verdict)
-        if judged.verdict.facts.kind == "execute":
-            return self._refusal_of_unknown()
-        return None
+        return self._refusal_of_unknown() if judged.executes_names else None
 
     def _refusal_of_unknown(self) -> Refusal | None:
         """A name that SQL's PREPARE or DECLARE defined was judged when it was; not so under a policy that came since."""

@@ -7,9 +7,10 @@ they are whole; of all others only the header is looked at.
 
 from typing import Final
 
+from gateway.session import ledger
 from gateway.session.conversation import Conversation
 from gateway.session.effects import End, fatal
-from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE, EXECUTE, PARSE, QUERY, SYNC, Entry
+from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, PARSE, QUERY, SYNC, Entry
 from gateway.wire import sqlstate
 from gateway.wire.backend import error_code, parameter_status, read_parameter_status, rows_of_tag
 from gateway.wire.errors import ProtocolViolation
@@ -20,9 +21,11 @@ _READ_LIMIT: Final = 1024 * 1024
 
 _COMMAND_COMPLETE: Final = ord("C")
 _READY: Final = ord("Z")
+_ERROR: Final = ord("E")
+_ROW_DESCRIPTION: Final = ord("T")
 _READ_WHOLE: Final = frozenset(b"CEZS")
-_PASSED_ON: Final = frozenset(b"TNADd")
-_DONE: Final = frozenset({PARSE, BIND, CLOSE, CLOSE_PORTAL})
+_STATUSES: Final = frozenset((b"I", b"T", b"E"))
+_ANY_TIME: Final = frozenset(b"NA")
 
 
 class UpstreamSide:
@@ -63,6 +66,7 @@ class UpstreamSide:
             position = min(self._body_left, size)
             self._body_left -= position
         out: list[bytes] = []
+        queue = self._shared.ledger.queue
         while True:
             position = skip_rows(data, position, size)
             if position + HEADER_SIZE > size:
@@ -76,16 +80,19 @@ class UpstreamSide:
                     if length > _READ_LIMIT:
                         raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
                     break
-                if kind == _READY:
-                    self._ready(data[position + HEADER_SIZE : end], now)
-                elif kind == _COMMAND_COMPLETE:
+                if kind == _COMMAND_COMPLETE:
                     self._complete(rows_of_tag(data[position + HEADER_SIZE : end]), now)
+                elif kind == _READY:
+                    self._ready(data[position + HEADER_SIZE : end], now)
                 else:
-                    instead = self._read(kind, data[position + HEADER_SIZE : end], now)
+                    body = data[position + HEADER_SIZE : end]
+                    instead = self._error(body, now) if kind == _ERROR else self._status(body)
                     if instead is not None:
                         out.append(data[start:position])
                         out.append(instead)
                         start = end
+            elif kind == _ROW_DESCRIPTION and queue and queue[0].kind == QUERY and queue[0].refusal is None:
+                pass  # the most common message that advances nothing
             else:
                 self._note(kind, now)
             position = end
@@ -104,50 +111,46 @@ class UpstreamSide:
         return queue[0] if queue else None
 
     def _pop(self) -> None:
-        ledger = self._shared.ledger
-        ledger.queue.popleft()
-        if ledger.queue and ledger.queue[0].kind > SYNC:
-            ledger.popped()
+        queue = self._shared.ledger.queue
+        queue.popleft()
+        if queue and queue[0].kind == COPY_END:
+            self._shared.ledger.popped()
 
     def _note(self, kind: int, now: float) -> None:
         """A message whose header says enough."""
         head = self._head()
-        expected = head.kind if head is not None else 0
-        if head is not None and head.refusal is not None and kind not in b"NA":
-            raise ProtocolViolation("a success where a replaced statement had to fail")
-        match chr(kind):
-            case "1" if expected == PARSE and head is not None:
+        if kind in _ANY_TIME:
+            return
+        if head is None or head.refusal is not None:
+            raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
+        match head.kind:
+            case ledger.PARSE if kind == 0x31:  # ParseComplete
                 self._shared.prepared.confirm(head.name, head.judged)
-                self._pop()
-            case "2" if expected == BIND and head is not None:
+            case ledger.BIND if kind == 0x32:  # BindComplete
                 self._shared.portals.confirm(head.name, head)
-                self._pop()
-            case "3" if expected == CLOSE and head is not None:
+            case ledger.DESCRIBE if (
+                kind in b"Tn"
+            ):  # RowDescription, NoData: of a statement's Describe, after its ParameterDescription
+                pass
+            case ledger.DESCRIBE if kind == 0x74:
+                return
+            case ledger.CLOSE if kind == 0x33:  # CloseComplete
                 self._shared.prepared.confirm(head.name, None)
-                self._pop()
-            case "3" if expected == CLOSE_PORTAL and head is not None:
+            case ledger.CLOSE_PORTAL if kind == 0x33:
                 self._shared.portals.confirm(head.name, None)
-                self._pop()
-            case "T" | "n" if expected == DESCRIBE:
-                self._pop()
-            case "T" if expected == QUERY:
-                pass
-            case "t" if expected == DESCRIBE:
-                pass
-            case "I" if expected == QUERY:
-                pass
-            case "I" | "s" if expected == EXECUTE:
+            case ledger.EXECUTE if kind in b"Is":  # EmptyQueryResponse, PortalSuspended
                 self._complete(None, now)
-            case "G" if expected in (QUERY, EXECUTE):
+                return
+            case ledger.QUERY | ledger.EXECUTE if kind == 0x47:  # CopyInResponse
                 self._shared.ledger.copy_in_started()
-            case "H" if expected in (QUERY, EXECUTE):
-                pass
-            case "c" if expected in (QUERY, EXECUTE):
-                pass
-            case "N" | "A":
-                pass
+                return
+            case ledger.QUERY | ledger.EXECUTE if kind in b"Hc":  # CopyOutResponse, CopyDone
+                return
+            case ledger.QUERY if kind in b"TI":
+                return
             case _:
                 raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
+        self._pop()
 
     def _complete(self, rows: int | None, now: float) -> None:
         """CommandComplete and its kin: of an Execute the end, of a Query one statement's."""
@@ -169,7 +172,7 @@ class UpstreamSide:
 
     def _ready(self, body: bytes, now: float) -> None:
         shared = self._shared
-        if body not in (b"I", b"T", b"E"):
+        if body not in _STATUSES:
             raise ProtocolViolation("malformed ReadyForQuery")
         head = self._head()
         if head is None or head.kind not in (QUERY, SYNC):
@@ -185,13 +188,9 @@ class UpstreamSide:
             shared.prepared.dropped(b"")
             self._finished(head, now)
         if body == b"I":
-            shared.portals.all_dropped()  # portals end with their transaction
+            shared.portals.all_dropped()  # they end with their transaction
         if not shared.ledger.queue:
             shared.ledger.settled()
-
-    def _read(self, kind: int, body: bytes, now: float) -> bytes | None:
-        """ErrorResponse or ParameterStatus. What the client shall read instead, None: the message itself."""
-        return self._error(body, now) if kind == 0x45 else self._status(body)
 
     def _error(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared

@@ -9,11 +9,13 @@ from gateway.statements.verdict import Verdict
 #: Kinds of SQL statements that define or drop prepared statements behind the back of protocol messages; "..." may hide one.
 _NAME_CHANGERS: Final = frozenset({"prepare", "deallocate", "discard", "..."})
 
+_NAME_USERS: Final = frozenset({"execute", "..."})
+
 
 class Judged:
     """A text with its verdict and the audit fragment that tells of both. Shared between sessions; never changed."""
 
-    __slots__ = ("changes_names", "fragment", "passes", "policy", "sql", "verdict")
+    __slots__ = ("changes_names", "executes_names", "fragment", "passes", "policy", "sql", "verdict")
 
     def __init__(self, sql: bytes, verdict: Verdict, fragment: bytes, policy: Policy | None) -> None:
         self.sql = sql
@@ -22,8 +24,9 @@ class Judged:
         self.policy = policy
         kinds = verdict.facts.kind.split("; ")
         self.changes_names = not _NAME_CHANGERS.isdisjoint(kinds)
-        #: Allowed as it stands, whatever the session's state. (EXECUTE's text hides what it runs, see client_messages.)
-        self.passes = verdict.allowed and not verdict.edits and not self.changes_names and "execute" not in kinds
+        self.executes_names = not _NAME_USERS.isdisjoint(kinds)  # whose text hides what it runs
+        #: Allowed as it stands, whatever the session's state.
+        self.passes = verdict.allowed and not (verdict.edits or self.changes_names or self.executes_names)
 
 
 class PolicyInForce:

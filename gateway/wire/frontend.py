@@ -4,8 +4,7 @@ Readers get the body without its header and raise BadMessage where PostgreSQL ra
 """
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.wire.errors import BadMessage
 
@@ -15,15 +14,13 @@ _int16 = _INT16.unpack_from
 _int32 = _INT32.unpack_from
 
 
-@dataclass(frozen=True, slots=True)
-class Parse:
+class Parse(NamedTuple):
     name: bytes
     sql: bytes
     parameter_types: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(NamedTuple):
     portal: bytes
     statement: bytes
     parameters: int  # how many
@@ -55,11 +52,13 @@ def read_parse(body: bytes) -> Parse:
 
 def read_bind(body: bytes) -> Bind:
     """Checks every length inside, so that what is counted here is what upstream will read."""
-    portal, at = _string(body, 0)
-    statement, at = _string(body, at)
+    portal_end = body.find(b"\0")
+    end = body.find(b"\0", portal_end + 1)
+    if portal_end < 0 or end < 0:
+        raise BadMessage("invalid string in message")
     try:
-        (formats,) = _int16(body, at)
-        at += 2 + 2 * formats
+        (formats,) = _int16(body, end + 1)
+        at = end + 3 + 2 * formats
         (parameters,) = _int16(body, at)
         at += 2
         for _ in range(parameters):
@@ -76,25 +75,26 @@ def read_bind(body: bytes) -> Bind:
         raise BadMessage("invalid message format")
     if formats > 1 and formats != parameters:
         raise BadMessage(f"bind message has {formats} parameter formats but {parameters} parameters")
-    return Bind(portal, statement, parameters)
+    return Bind(body[:portal_end], body[portal_end + 1 : end], parameters)
 
 
 def read_execute(body: bytes) -> bytes:
     """The portal's name; the row limit is upstream's matter."""
-    portal, at = _string(body, 0)
-    if len(body) != at + 4:
+    end = body.find(b"\0")
+    if end < 0:
+        raise BadMessage("invalid string in message")
+    if len(body) != end + 5:
         raise BadMessage("invalid message format")
-    return portal
+    return body[:end]
 
 
 def read_kind_and_name(body: bytes) -> tuple[int, bytes]:
     """Of Describe and Close: ord("S") or ord("P"), and the name."""
     if not body or body[0] not in b"SP":
         raise BadMessage("invalid message subtype")
-    name, at = _string(body, 1)
-    if at != len(body):
-        raise BadMessage("invalid message format")
-    return body[0], name
+    if body.find(b"\0", 1) != len(body) - 1:
+        raise BadMessage("invalid message format" if b"\0" in body[1:] else "invalid string in message")
+    return body[0], body[1:-1]
 
 
 def _string(body: bytes, at: int) -> tuple[bytes, int]:

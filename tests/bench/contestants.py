@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 
+from gateway.access.model import TlsMode
 from gateway.access_mode import AccessMode
 from tests.support.gateway import running_gateway
 from tests.support.upstream import Database, Login, Upstream
@@ -97,7 +98,7 @@ def pgbouncer(database: Database, login: Login) -> Iterator[Contestant]:
 @contextlib.contextmanager
 def gateway(database: Database) -> Iterator[Contestant]:
     with running_gateway(tls={"mode": "disable"}) as running:
-        person, target = running.person(), running.target(database)
+        person, target = running.person(), running.target(database, tls=TlsMode.DISABLE)
         running.grant(person, target, AccessMode.READ_ONLY)
         workers = tuple(running.worker_pids())
         contestant = Contestant("pgbastion", "127.0.0.1", running.port, person.name, person.password, target, workers)

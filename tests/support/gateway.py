@@ -62,10 +62,20 @@ class RunningGateway:
         assert made.generated is not None
         return Person(name, made.generated.reveal())
 
-    def target(self, database: Database, name: str = "", *, modes: tuple[AccessMode, ...] = tuple(AccessMode)) -> str:
+    def target(
+        self,
+        database: Database,
+        name: str = "",
+        *,
+        modes: tuple[AccessMode, ...] = tuple(AccessMode),
+        tls: TlsMode = TlsMode.VERIFY_FULL,
+    ) -> str:
+        """Upstream TLS is verified where the server has TLS at all."""
         name = name or f"t_{secrets.token_hex(4)}"
         upstream = database.upstream
-        tls, ca_pem = (TlsMode.VERIFY_FULL, upstream.ca_file.read_text()) if upstream.has_tls else (TlsMode.DISABLE, None)
+        if not upstream.has_tls:
+            tls = TlsMode.DISABLE
+        ca_pem = upstream.ca_file.read_text() if tls is not TlsMode.DISABLE else None
         place = targets.Place(upstream.host, upstream.port, database.name, tls, ca_pem)
         self.admin.change(targets.create_target(self.admin.store, name=name, place=place, **WHY))
         logins = {AccessMode.READ_ONLY: database.app_ro, AccessMode.READ_WRITE: database.app_rw}
