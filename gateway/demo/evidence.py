@@ -12,13 +12,13 @@ from gateway.demo.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What has to be in the audit: an event with this name and, where given, these values (`reason`: a part of it)."""
+    """What has to be in the audit: an event with this name and, where given, these values."""
 
     what: str
     event: str
     sql: str | None = None
     verdict: str | None = None
-    reason: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class AuditRecord:
     at: str
     event: str
     who: str
+    session: str
     sql: str
     verdict: str
     rule: str
@@ -40,7 +41,7 @@ class AuditRecord:
 
     @property
     def remark(self) -> str:
-        return " ".join(part for part in (self.verdict, self.rule, self.reason) if part)
+        return " ".join(dict.fromkeys(part for part in (self.verdict, self.rule, self.reason) if part))
 
 
 def read_audit(stage: Stage) -> Sequence[AuditRecord]:
@@ -58,6 +59,7 @@ def _parse(line: str) -> AuditRecord:
         at=text("at"),
         event=text("action", "event"),
         who=text("actor", "user", "address"),
+        session=text("session"),
         sql=text("sql"),
         verdict=text("verdict", "outcome"),
         rule=text("rule"),
@@ -75,7 +77,7 @@ def _fits(record: AuditRecord, evidence: Evidence) -> bool:
         record.event == evidence.event
         and evidence.sql in (None, record.sql)
         and evidence.verdict in (None, record.verdict)
-        and (evidence.reason or "") in record.reason
+        and evidence.session in (None, record.session)
     )
 
 

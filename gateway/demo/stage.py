@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,15 +42,17 @@ class Admin:
     config: Path
     narrator: Narrator
 
-    def do(self, *words: str, given: str | None = None) -> str:
-        """Show the command, run it with `given` on standard input, show and return what it printed. Raises DemoError."""
+    def do(self, *words: str, given: str | None = None) -> None:
+        """Show the command, run it with `given` on standard input, show what it printed. Raises DemoError."""
         self.narrator.command(["pgbastion", *words])
-        answer = self.ask(*words, given=given)
-        self.narrator.answer(answer)
-        return answer
+        done = self._run(words, given)
+        self.narrator.answer(done.stdout + done.stderr)
 
-    def ask(self, *words: str, given: str | None = None) -> str:
-        """The same, unseen."""
+    def ask(self, *words: str) -> str:
+        """Run a command unseen; its standard output. Raises DemoError."""
+        return self._run(words, None).stdout
+
+    def _run(self, words: Sequence[str], given: str | None) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [*_PROGRAM, "--config", str(self.config), *words],
             input=given or "",
@@ -61,7 +63,7 @@ class Admin:
         )
         if done.returncode != 0:
             raise DemoError(f"pgbastion {' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return done
 
 
 @dataclass(frozen=True, slots=True)
