@@ -62,8 +62,8 @@ class Messages:
             ord("F"): self._function_call,
             ord("c"): self._copy_end,
             ord("f"): self._copy_end,
-            ord("H"): self._unanswered,
-            ord("X"): self._unanswered,
+            ord("H"): self._flush,
+            ord("X"): self._terminate,
         }
 
     def read(self, kind: int, body: bytes, now: float) -> bytes | None:
@@ -84,8 +84,12 @@ class Messages:
     def _copy_end(self, _body: bytes, _now: float) -> None:
         self._shared.ledger.copy_end_sent()
 
-    def _unanswered(self, _body: bytes, _now: float) -> None:
-        """Flush and Terminate."""
+    def _flush(self, body: bytes, _now: float) -> None:
+        if body and not self._shared.ledger.copy_in:
+            raise BadMessage("invalid message format")
+
+    def _terminate(self, _body: bytes, _now: float) -> None:
+        """Answered by nothing, whatever its body."""
 
     def _owe(self, entry: Entry) -> None:
         if not self._shared.ledger.skipping:
@@ -204,9 +208,8 @@ class Messages:
         if judged.changes_names:
             self._shared.prepared.will_drop_all()
 
-    def _sync(self, body: bytes, _now: float) -> None:
-        if body:
-            raise BadMessage("invalid message format")
+    def _sync(self, _body: bytes, _now: float) -> None:
+        """One with a body goes on as it is: it ends its group all the same, only with an ERROR before the reply."""
         shared = self._shared
         shared.ledger.sync_sent()
         shared.prepared.group_sent()
