@@ -89,8 +89,8 @@ def judge(sql: bytes, policy: Policy) -> Verdict:
     """The verdict on a whole text: the bytes of a Query or Parse message, without the NUL that ends them. Never raises."""
     try:
         return _judge(sql, policy)
-    except RecursionError:
-        return _refuse("statement-too-complex", "54001", "statement is nested too deeply to be judged", _SIMPLER)
+    except (RecursionError, MemoryError):
+        return _refuse("statement-too-complex", "54001", "statement is too deep or too large to be judged", _SIMPLER)
     except Exception as error:  # whatever goes wrong here must close, not open
         return _refuse(
             "internal-error",

@@ -1,0 +1,40 @@
+"""The text of a statement without its small integers: a key under which an allowed verdict may be remembered for all of them.
+
+Sound because of how little it covers. Only texts of plain characters have a shape: no quote, backslash, dollar, comment, control
+or non-ASCII character, so that what is left are keywords, unquoted names, operators and numbers. Of the numbers only those of one
+to nine digits that touch no letter, digit, underscore or dot are taken out: PostgreSQL reads each of them as one integer
+constant, whatever its value. So equal shapes mean equal parse trees up to the values of integer constants. Whether a *verdict*
+looked at such a value is another question (`keeps_for_shape`): settings do, expressions of a query do not.
+"""
+
+import re
+from typing import Final
+
+from gateway.statements.verdict import Verdict
+
+_PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ .,*=<>()+-/%;:[]!"
+_INTEGER: Final = re.compile(rb"(?<![\w.])\d{1,9}(?![\w.])")
+_MAX_BYTES: Final = 4096
+
+#: Statements whose integers are plain values of expressions.
+_KINDS: Final = frozenset({"select", "insert", "update", "delete"})
+#: Functions whose arguments the policy reads.
+_LITERAL_SENSITIVE: Final = frozenset({"set_config", "ts_rewrite", "interval_avg"})
+
+
+def shape_of(sql: bytes) -> bytes | None:
+    """The key, or None for a text that has none."""
+    if len(sql) > _MAX_BYTES or sql.translate(None, _PLAIN) or b"--" in sql or b"/*" in sql:
+        return None
+    return _INTEGER.sub(b"0", sql)
+
+
+def keeps_for_shape(verdict: Verdict) -> bool:
+    """Whether this verdict holds for every text of the same shape."""
+    facts = verdict.facts
+    return (
+        verdict.allowed
+        and not verdict.edits
+        and facts.kind in _KINDS
+        and _LITERAL_SENSITIVE.isdisjoint(name.rpartition(".")[2] for name in facts.functions)
+    )
