@@ -9,7 +9,7 @@ from typing import Final
 from gateway.audit.events import statement_fragment
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
-from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
+from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, SYNC_ENTRY, Entry
 from gateway.session.names import UNSETTLED, Unsettled
 from gateway.session.verdicts import Judged
 from gateway.statements.policy import is_small, judge_parameter_types, relabel
@@ -18,8 +18,10 @@ from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
 from gateway.wire.errors import BadMessage, ProtocolViolation
 from gateway.wire.frontend import (
+    SYNC,
     build_parse,
     build_query,
+    message,
     read_bind,
     read_execute,
     read_kind_and_name,
@@ -31,6 +33,10 @@ _QUERY: Final = ord("Q")
 _FUNCTION_CALL: Final = ord("F")
 _STATEMENT: Final = ord("S")
 
+
+_EXECUTE_SYNC: Final = message(b"E", bytes(5)) + SYNC
+#: Execute of the unnamed portal and Sync, with or without its Describe before.
+USUAL_TAILS: Final = frozenset((_EXECUTE_SYNC, message(b"D", b"P\0") + _EXECUTE_SYNC))
 
 _Handler = Callable[[bytes, float], bytes | None]
 
@@ -97,7 +103,7 @@ class Messages:
 
     def _judge(self, sql: bytes) -> Judged:
         in_force = self._shared.in_force
-        judged = in_force.remembered.get(sql)
+        judged = in_force.remembered.get(sql) or in_force.by_shape(sql)
         if judged is not None:
             return judged
         if self.in_hand is not None and self.in_hand.sql == sql and self.in_hand.policy is in_force.policy:
@@ -124,26 +130,26 @@ class Messages:
 
     def _parse(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
-        message = read_parse(body)
-        existing = shared.prepared.lookup(message.name) if message.name else None
+        name, sql, types = read_parse(body)
+        existing = shared.prepared.lookup(name) if name else None
         if existing is UNSETTLED:
             raise HoldStream(None)
-        judged = self._judge(message.sql)
-        refusal = self._refusal_of(judged, "parse") or self._refusal_of_parse(message.name, message.parameter_types)
+        judged = self._judge(sql)
+        refusal = self._refusal_of(judged, "parse") or self._refusal_of_parse(name, types)
         if refusal is not None:
-            if not message.name:
+            if not name:
                 shared.prepared.will_drop(b"")  # as any error in such a Parse does
-            return self._replace(refusal, message.name)
-        entry = Entry(PARSE, shared.started(judged, "parse", 0), now, name=message.name, judged=judged)
+            return self._replace(refusal, name)
+        entry = Entry(PARSE, shared.started(judged, "parse", 0), now, None, name, judged)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
             return None
         if isinstance(existing, Judged):
             entry.judged = existing  # upstream will answer 42P05: the first text stands
         shared.ledger.queue.append(entry)
-        shared.prepared.send(message.name, entry.judged)
+        shared.prepared.send(name, entry.judged)
         if judged.verdict.edits:
-            return build_parse(message.name, self._relabelled(judged), message.parameter_types)
+            return build_parse(name, self._relabelled(judged), types)
         return None
 
     def _refusal_of_parse(self, name: bytes, types: tuple[int, ...]) -> Refusal | None:
@@ -194,6 +200,34 @@ class Messages:
             shared.ledger.queue.append(entry)
             self._note_names(judged)
         return None
+
+    def run_bound(self, body: bytes, tail: bytes, now: float) -> bool:
+        """A Bind of the unnamed portal with one of USUAL_TAILS behind it, at once: what drivers send for each query.
+
+        False: nothing was done, take it message by message.
+        """
+        shared = self._shared
+        ledger = shared.ledger
+        if tail not in USUAL_TAILS or ledger.skipping or ledger.copy_in or shared.audit_sqlstate:
+            return False
+        try:
+            portal, statement, parameters = read_bind(body)
+        except BadMessage:
+            return False
+        judged = shared.prepared.lookup(statement)
+        if portal or not isinstance(judged, Judged) or not judged.passes or judged.policy is not shared.in_force.policy:
+            return False
+        bound = Entry(BIND, 0, 0.0, None, b"", judged, parameters)
+        shared.portals.send(b"", bound)
+        queue = ledger.queue
+        queue.append(bound)
+        if len(tail) > len(_EXECUTE_SYNC):
+            queue.append(DESCRIBE_ENTRY)
+        queue.append(Entry(EXECUTE, shared.started(judged, "execute", parameters), now, None, b"", judged))
+        queue.append(SYNC_ENTRY)
+        shared.prepared.group_sent()
+        shared.portals.group_sent()
+        return True
 
     def _judged(self, known: Judged | Unsettled | None) -> Judged | None:
         """What a name stands for, judged by the policy in force, which may be newer than its Parse. Raises HoldStream."""

@@ -16,6 +16,7 @@ from gateway.wire.framing import HEADER_SIZE, check_frontend_length, unpack_head
 
 _COPY_DATA: Final = ord("d")
 _QUERY: Final = ord("Q")
+_BIND: Final = ord("B")
 _TERMINATE: Final = ord("X")
 
 
@@ -95,12 +96,16 @@ class ClientSide:
                 self._wanted = 1 + length
                 break
             if kind == _QUERY and not shared.ledger.skipping and not shared.audit_sqlstate:
-                judged = remembered.get(data[position + HEADER_SIZE : end - 1])
+                sql = data[position + HEADER_SIZE : end - 1]
+                judged = remembered.get(sql) or shared.in_force.by_shape(sql)
                 if judged is not None and judged.passes and data[end - 1] == 0:
                     shared.ledger.queue.append(Entry(QUERY, shared.started(judged, "query", 0), now))
                     shared.prepared.will_drop(b"")
                     position = end
                     continue
+            if kind == _BIND and self._messages.run_bound(data[position + HEADER_SIZE : end], data[end:], now):
+                position = size
+                break
             try:
                 instead = self._messages.read(kind, data[position + HEADER_SIZE : end], now)
             except HoldStream as hold:

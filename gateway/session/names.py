@@ -36,24 +36,26 @@ class Names(Generic[T]):
         self._in_flight[name] = self._in_flight.get(name, 0) + 1
 
     def confirm(self, name: bytes, value: T | None) -> None:
-        self._landed(name)
         if value is None:
             self._confirmed.pop(name, None)
         else:
             self._confirmed[name] = value
+        self._landed(name)
 
     def abandon(self, name: bytes) -> None:
         self._landed(name)
 
     def _landed(self, name: bytes) -> None:
-        left = self._in_flight.get(name, 0) - 1
-        if left > 0:
-            self._in_flight[name] = left
-        else:
-            self._in_flight.pop(name, None)
+        in_flight = self._in_flight
+        left = in_flight.get(name, 1)
+        if left > 1:
+            in_flight[name] = left - 1
+        elif name in in_flight:
+            del in_flight[name]
 
     def group_sent(self) -> None:
-        self._group.clear()
+        if self._group:
+            self._group.clear()
 
     def will_drop(self, name: bytes) -> None:
         """What was just sent makes upstream drop it (a Query drops the unnamed statement)."""

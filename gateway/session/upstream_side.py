@@ -23,6 +23,7 @@ _COMMAND_COMPLETE: Final = ord("C")
 _READY: Final = ord("Z")
 _ERROR: Final = ord("E")
 _ROW_DESCRIPTION: Final = ord("T")
+_BIND_COMPLETE: Final = ord("2")
 _READ_WHOLE: Final = frozenset(b"CEZS")
 _STATUSES: Final = frozenset((b"I", b"T", b"E"))
 _ANY_TIME: Final = frozenset(b"NA")
@@ -92,7 +93,10 @@ class UpstreamSide:
                         out.append(instead)
                         start = end
             elif kind == _ROW_DESCRIPTION and queue and queue[0].kind == QUERY and queue[0].refusal is None:
-                pass  # the most common message that advances nothing
+                pass  # the most common messages have short cuts here, `_note` has the rules
+            elif kind == _BIND_COMPLETE and queue and queue[0].kind == BIND:
+                self._shared.portals.confirm(queue[0].name, queue[0])
+                self._pop()
             else:
                 self._note(kind, now)
             position = end

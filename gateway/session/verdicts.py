@@ -4,6 +4,7 @@ from typing import Final
 
 from gateway.audit.events import statement_fragment
 from gateway.statements.policy import Policy, judge
+from gateway.statements.shape import keeps_for_shape, shape_of
 from gateway.statements.verdict import Verdict
 
 #: Kinds of SQL statements that define or drop prepared statements behind the back of protocol messages; "..." may hide one.
@@ -28,16 +29,27 @@ class Judged:
         #: Allowed as it stands, whatever the session's state.
         self.passes = verdict.allowed and not (verdict.edits or self.changes_names or self.executes_names)
 
+    def for_text(self, sql: bytes, fragment: bytes) -> "Judged":
+        """The same verdict for another text."""
+        other = Judged.__new__(Judged)
+        other.sql, other.fragment, other.verdict, other.policy = sql, fragment, self.verdict, self.policy
+        other.passes, other.changes_names, other.executes_names = self.passes, self.changes_names, self.executes_names
+        return other
+
+
+_AFTER_TEXT: Final = b',"kind":'
+
 
 class PolicyInForce:
     """One policy and what it already said. `remembered` is read directly on the hot path."""
 
-    __slots__ = ("_audit_bytes", "_bytes", "_max_bytes", "_max_entries", "policy", "remembered")
+    __slots__ = ("_audit_bytes", "_bytes", "_max_bytes", "_max_entries", "_shapes", "policy", "remembered")
 
     def __init__(self, policy: Policy, max_entries: int, max_bytes: int, audit_bytes: int) -> None:
         """`audit_bytes`: how much of a text the audit keeps."""
         self.policy = policy
         self.remembered: dict[bytes, Judged] = {}
+        self._shapes: dict[bytes, Judged] = {}
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._audit_bytes = audit_bytes
@@ -45,7 +57,24 @@ class PolicyInForce:
 
     def judge(self, sql: bytes) -> Judged:
         """Parse and decide now; only for texts that `policy.is_small` calls small."""
-        return self.remember(sql, judge(sql, self.policy))
+        verdict = judge(sql, self.policy)
+        judged = self.remember(sql, verdict)
+        if keeps_for_shape(verdict) and len(sql) <= self._audit_bytes and (shape := shape_of(sql)) is not None:
+            if len(self._shapes) >= self._max_entries:
+                del self._shapes[next(iter(self._shapes))]
+            self._shapes[shape] = judged
+        return judged
+
+    def by_shape(self, sql: bytes) -> Judged | None:
+        """The verdict of a text that differs in nothing but small integers; not remembered for this text."""
+        shape = shape_of(sql)
+        like = self._shapes.get(shape) if shape is not None else None
+        if like is None:
+            return None
+        # A text that has a shape is plain: as JSON it is itself, it hides no password, and in `like` the first such key is ours.
+        facts = like.fragment[like.fragment.index(_AFTER_TEXT) :]
+        fragment = b'"sql":"%b","sql_bytes":%d,"truncated":false,"redacted":false%b' % (sql, len(sql), facts)
+        return like.for_text(sql, fragment)
 
     def remember(self, sql: bytes, verdict: Verdict) -> Judged:
         text = sql.decode("utf-8", "backslashreplace")
