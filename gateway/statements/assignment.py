@@ -15,7 +15,7 @@ _LABEL: Final = "application_name"
 _PG_DUMP: Final = (
     "select set_config(name, 'view, foreign-table', false) from pg_settings where name = 'restrict_nonsystem_relation_kind'"
 )
-_TEXT_TYPES: Final = frozenset({"text", "varchar", "name", "bpchar"})
+_TEXT_TYPES: Final = frozenset({"text", "varchar", "name"})
 
 Answer = Refusal | LabelEdit | ValueEdit | None
 

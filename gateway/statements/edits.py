@@ -11,7 +11,9 @@ from gateway.statements.verdict import LabelEdit, ValueEdit, Verdict
 
 # One SET value as people and programs write it: a plain literal, a number, a word or a quoted name.
 _VALUE: Final = re.compile(
-    rb"""'(?:[^']|'')*'|[-+]?[0-9][0-9A-Za-z_.]*|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*|"(?:[^"]|"")*\""""
+    rb"""'(?:[^']|'')*+'|[eE]'(?:[^'\\]|\\.|'')*+'|[-+]?[0-9][0-9A-Za-z_.]*+|"""
+    rb"""[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*+|"(?:[^"]|"")*+\"""",
+    re.DOTALL,
 )
 # Then only blanks and comments may follow, so that nothing of the value is left behind.
 _REST: Final = re.compile(rb"(?:\s|--[^\n\r]*|/\*[^*/]*\*/)*+\Z")
