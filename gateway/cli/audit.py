@@ -133,10 +133,13 @@ def _workers(settings: "Settings") -> list[int]:
 
 def _changes(settings: "Settings", since: datetime | None, limit: int | None = None) -> Iterator[Entry]:
     """What operators did, from the store. Without a readable store the rest is still shown, and that is said."""
+    from gateway.store.engine import store_path
     from gateway.store.errors import StoreError
     from gateway.store.events import read_events
 
     try:
+        if not store_path(settings.store_url).exists():
+            return iter(())  # nothing was ever changed
         found = asyncio.run(read_events(settings.store_url, since, None, limit))
     except StoreError as error:
         note(f"Note: without operators' changes: {error}")

@@ -55,11 +55,13 @@ class WorkerTrail:
         self._faults = faults
         self._current = self._open_current()
         self._rest = b""
+        self._behind = True  # files that were rotated away since the last look may hold unseen records
         self._last_seq = 0
         self._last_at = ""
 
     def read(self, since: datetime | None) -> Iterator[Entry]:
         """All records, oldest first; files that were closed before `since` are not opened."""
+        self._behind = False
         for rotated in self._rotated():
             if since is None or rotated.at >= since - _CLOCK_MARGIN:
                 with rotated.path.open("rb") as file:
@@ -68,22 +70,31 @@ class WorkerTrail:
 
     def read_last(self, count: int) -> list[Entry]:
         """The last `count` records; `follow` goes on behind them."""
+        self._behind = False
+        wanted = max(count, 1)  # to go on, the last one has to be known
         lines: list[bytes] = []
         if self._current is not None:
-            lines, rest = _last_lines(self._current, count)
-            self._rest = rest
+            lines, self._rest = _last_lines(self._current, wanted)
         for rotated in reversed(self._rotated()):
-            if len(lines) >= count:
+            if len(lines) >= wanted:
                 break
             with rotated.path.open("rb") as file:
-                lines = _last_lines(file, count - len(lines))[0] + lines
-        return list(self._entries(lines, self._name))
+                lines = _last_lines(file, wanted - len(lines))[0] + lines
+        entries = list(self._entries(lines, self._name))
+        return entries if count else []
 
     def follow(self) -> Iterator[Entry]:
         """What was written since the last look, across rotations. A line that is not ended yet waits for its end."""
-        if self._current is None:
-            self._current = self._open_current()
-        while self._current is not None:
+        while True:
+            if self._behind:
+                self._current, self._rest, self._behind = self._current or self._open_current(), b"", False
+                for rotated in self._rotated():
+                    if rotated.seq > self._last_seq:
+                        with rotated.path.open("rb") as file:
+                            yield from self._entries(file, rotated.path.name)
+            if self._current is None:
+                self._behind = True
+                return
             replaced = self._is_replaced()  # asked before reading: what is read then is the whole of it
             while block := self._current.read(_BLOCK_BYTES):
                 *lines, self._rest = (self._rest + block).split(b"\n")
@@ -93,11 +104,7 @@ class WorkerTrail:
             if self._rest:
                 self._faults.add(self._name)
             self._current.close()
-            self._current, self._rest = self._open_current(), b""
-            for rotated in self._rotated():  # a second rotation in the meantime
-                if rotated.seq > self._last_seq:
-                    with rotated.path.open("rb") as file:
-                        yield from self._entries(file, rotated.path.name)
+            self._current, self._behind = None, True
 
     @property
     def _name(self) -> str:

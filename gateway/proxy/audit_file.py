@@ -166,7 +166,7 @@ def last_seq(fd: int, size: int) -> int:
         for line in reversed(complete):
             try:
                 seq = json.loads(line)["seq"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
             if isinstance(seq, int):
                 return seq
