@@ -92,9 +92,9 @@ def renew(
     """`authorize` again for a live session. The new lease replaces the old one: its end and its target's lists may differ.
 
     Ends the session too when the target now means another place (host, port, database, TLS mode or database role: the session
-    would go on where the admin no longer sends anybody), or when something was taken off the target's lists of allowed
-    functions, schemas or settings (statements prepared earlier were judged with it). A new upstream password or CA, and
-    additions to those lists, end nothing.
+    would go on where the admin no longer sends anybody), or when a schema or setting was taken off the target's lists (the
+    session may be using it already). A function taken off ends nothing: prepared statements are judged anew when they are used.
+    Neither does a new upstream password or CA.
     """
     renewed = authorize(
         snapshot,
@@ -107,6 +107,13 @@ def renew(
         user_id=lease.user.id,
         credential_version=lease.user.credential_version,
     )
+    if isinstance(renewed, Denial) and renewed.rule == "target-unknown":
+        return Denial(
+            "grant-ended",
+            "57P01",
+            f'your access to target "{lease.target.name}" has ended',
+            "It was revoked, or it expired; ask your administrator if you still need it.",
+        )
     if isinstance(renewed, Denial) or _same_place(lease, renewed):
         return renewed
     return Denial(
@@ -180,7 +187,6 @@ def _same_place(old: Lease, new: Lease) -> bool:
         (before.id, before.host, before.port, before.dbname, before.tls)
         == (after.id, after.host, after.port, after.dbname, after.tls)
         and (old.role.id, old.role.login) == (new.role.id, new.role.login)
-        and before.allowed_functions <= after.allowed_functions
         and before.allowed_schemas <= after.allowed_schemas
         and before.allowed_settings <= after.allowed_settings
     )

@@ -10,7 +10,8 @@ from gateway.statements.verdict import Verdict
 #: Kinds of SQL statements that define or drop prepared statements behind the back of protocol messages; "..." may hide one.
 _NAME_CHANGERS: Final = frozenset({"prepare", "deallocate", "discard", "..."})
 
-_NAME_USERS: Final = frozenset({"execute", "..."})
+#: Kinds whose text hides what it runs: that was judged before, perhaps by another policy.
+_NAME_USERS: Final = frozenset({"execute", "fetch", "move", "..."})
 
 
 class Judged:
@@ -25,7 +26,7 @@ class Judged:
         self.policy = policy
         kinds = verdict.facts.kind.split("; ")
         self.changes_names = not _NAME_CHANGERS.isdisjoint(kinds)
-        self.executes_names = not _NAME_USERS.isdisjoint(kinds)  # whose text hides what it runs
+        self.executes_names = not _NAME_USERS.isdisjoint(kinds)
         #: Allowed as it stands, whatever the session's state.
         self.passes = verdict.allowed and not (verdict.edits or self.changes_names or self.executes_names)
 

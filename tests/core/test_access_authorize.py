@@ -249,9 +249,21 @@ def test_what_takes_nothing_away_ends_no_session_and_shows_in_the_new_lease(chan
     assert lease.target.revision == 1
 
 
-def test_a_listed_function_taken_away_ends_the_session():
+def test_a_listed_function_taken_away_ends_no_session_since_statements_are_judged_anew():
     lease = ask(world(target=replace(SALES, allowed_functions=frozenset({"shop.f"}))))
+    renewed_lease = renewed(world(), lease)
+    assert isinstance(renewed_lease, Lease)
+    assert renewed_lease.target.allowed_functions == frozenset()
+
+
+def test_a_listed_setting_taken_away_ends_the_session_which_may_have_set_it():
+    lease = ask(world(target=replace(SALES, allowed_settings=frozenset({"app.tenant"}))))
     assert renewed(world(), lease).rule == "target-changed"
+
+
+def test_a_revoked_grant_says_so_and_not_that_the_target_is_unknown():
+    lease = ask(world())
+    assert renewed(world(grants=()), lease).rule == "grant-ended"
 
 
 def test_users_are_found_by_id():
