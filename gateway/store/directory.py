@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import aiosqlite
 import structlog
@@ -23,6 +23,8 @@ from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.migrate import check_key
 from gateway.store.queries import read_all, read_key_id, read_revision
 from gateway.store.rows import to_snapshot
+
+_CLOSE_TIMEOUT_SECONDS: Final = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -154,8 +156,9 @@ class StoreDirectory:
     async def _unlink(self) -> None:
         link, self._link = self._link, None
         if link is not None:
-            with contextlib.suppress(Exception):  # a broken connection may fail to close; it is gone either way
-                await link.connection.close()
+            # A broken connection may fail to close, or wait for a lock; it is given up either way.
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(link.connection.close(), _CLOSE_TIMEOUT_SECONDS)
 
     def _publish(self) -> None:
         for callback in self._subscribers:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 import aiosqlite
-from sqlalchemy import Connection, event, exc, make_url
+from sqlalchemy import URL, Connection, event, exc, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
@@ -51,19 +51,12 @@ def create_file(path: Path) -> None:
         raise StoreUnavailableError(f"the store {path} cannot be created: {error.strerror}") from error
 
 
-def connect(path: Path, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> aiosqlite.Connection:
-    """A connection to an existing file: it never creates one. The driver begins no transaction by itself."""
-    address = f"file:{quote(str(path.absolute()))}?mode=rw"
-    return aiosqlite.connect(address, uri=True, isolation_level=None, timeout=busy_timeout_seconds)
-
-
 def open_engine(path: Path, access: Access, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> AsyncEngine:
-    """An engine without a pool. Parameters are kept out of error texts."""
-
-    async def connected() -> aiosqlite.Connection:
-        return await connect(path, busy_timeout_seconds)
-
-    engine = create_async_engine("sqlite+aiosqlite://", async_creator=connected, poolclass=NullPool, hide_parameters=True)
+    """An engine without a pool, on an existing file: it never creates one. Parameters are kept out of error texts."""
+    url = URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path.absolute()))}", query={"mode": "rw", "uri": "true"})
+    # isolation_level None: the driver begins no transaction by itself, the "begin" event below does.
+    arguments = {"isolation_level": None, "timeout": busy_timeout_seconds}
+    engine = create_async_engine(url, connect_args=arguments, poolclass=NullPool, hide_parameters=True)
 
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()

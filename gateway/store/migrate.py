@@ -8,7 +8,7 @@ import aiosqlite
 from sqlalchemy import Connection, inspect, text, update
 
 from gateway.store import tables
-from gateway.store.engine import Access, connect, create_file, open_engine, store_errors, store_path
+from gateway.store.engine import Access, create_file, open_engine, store_errors, store_path
 from gateway.store.errors import StoreError, VaultError
 from gateway.store.queries import read_key_id
 
@@ -59,7 +59,7 @@ def check_key(expected: str | None, given: str) -> None:
 
 async def _use_wal(path: Path) -> None:
     """Journal mode is kept in the file. Changing it does not wait for the busy timeout, hence the attempts."""
-    async with connect(path) as connection:
+    async with aiosqlite.connect(path, isolation_level=None) as connection:
         for attempt in range(1, _WAL_ATTEMPTS + 1):
             try:
                 await connection.execute("PRAGMA journal_mode = WAL")
