@@ -23,7 +23,7 @@ Answer = Refusal | LabelEdit | ValueEdit | None
 def variable_set(node: Fields, sql: bytes, end: int, rules: SettingRules, place: int) -> Answer:
     """A VariableSetStmt that starts at `place` and ends at `end` in `sql`."""
     kind = node.get("kind", "VAR_SET_VALUE")
-    name = str(node.get("name", "")).lower()
+    name = settings.fold(str(node.get("name", "")))
     match kind:
         case "VAR_SET_VALUE":
             return _set_value(node, name, sql, end, rules, place)
@@ -96,7 +96,7 @@ def set_config(node: Fields, sql: bytes, rules: SettingRules) -> Refusal | Label
         if " ".join(sql.decode().split()).removesuffix(";").lower() == _PG_DUMP:
             return None
         return refusal.setting_not_constant(offset)
-    name = name.lower()
+    name = settings.fold(name)
     value = _text_constant(arguments[1])
     if name == _LABEL:
         start = _place_of(arguments[1])

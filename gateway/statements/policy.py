@@ -80,9 +80,7 @@ class Policy:
 
     @property
     def setting_rules(self) -> SettingRules:
-        return SettingRules(
-            self.mode, self.allowed_schemas, frozenset(name.lower() for name in self.allowed_settings), self.caps
-        )
+        return SettingRules(self.mode, self.allowed_schemas, frozenset(map(settings.fold, self.allowed_settings)), self.caps)
 
 
 def judge(sql: bytes, policy: Policy) -> Verdict:

@@ -66,7 +66,7 @@ def check(
     name: str, value: str | Sequence[str] | None, rules: SettingRules, offset: int | None = None
 ) -> Refusal | Lower | None:
     """None: fine. `value` is one text to be split as the server does, or the parts of a list, or None for DEFAULT and RESET."""
-    name = name.lower()
+    name = fold(name)
     whole = value if value is None or isinstance(value, str) else ", ".join(value)
     if name in _IDENTITY:
         return _identity(name, whole, offset)
@@ -134,7 +134,7 @@ def is_true(value: str) -> bool:
 
 def is_utf8(value: str) -> bool:
     """The server compares encoding names by their letters and digits only."""
-    return re.sub(r"[^0-9a-z]", "", value.lower()) in ("utf8", "unicode")
+    return value.isascii() and re.sub(r"[^0-9a-z]", "", value.lower()) in ("utf8", "unicode")
 
 
 def _timeout(name: str, value: str | None, caps: Caps, offset: int | None) -> Refusal | Lower | None:
@@ -187,12 +187,20 @@ def _search_path(value: str | Sequence[str] | None, schemas: frozenset[str], off
     return None
 
 
-_IDENTIFIER: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:(,)|$)')
+_IDENTIFIER: Final = re.compile(r'\s*(?:"((?:[^"]|"")*+)"|([^",\s]++))\s*(?:(,)|\Z)', re.ASCII)
+_UPPER: Final = {ord(letter): ord(letter.lower()) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def fold(name: str) -> str:
+    """Lower case as the server does it: ASCII letters only."""
+    return name.translate(_UPPER)
 
 
 def split_identifiers(text: str) -> tuple[str, ...] | None:
-    """A list of names as the server splits it: quoted ones as they are, others in lower case. None: not a list."""
-    if not text.strip():
+    """A list of names as the server splits it: quoted ones as they are, others in lower case. None: not a list, or one that
+    only the server would understand (a quote inside of a plain name).
+    """
+    if not text.strip(" \t\n\r\f\v"):
         return ()
     parts = []
     place = 0
@@ -201,7 +209,7 @@ def split_identifiers(text: str) -> tuple[str, ...] | None:
         if not found:
             return None
         quoted, plain, comma = found.groups()
-        parts.append(quoted.replace('""', '"') if quoted is not None else plain.lower())
+        parts.append(quoted.replace('""', '"') if quoted is not None else fold(plain))
         place = found.end()
         if not comma:
             return tuple(parts) if place == len(text) else None
