@@ -9,9 +9,9 @@ from typing import Final
 
 from gateway.statements.verdict import Facts, Verdict
 
-_BLANKS: Final = " \t\n\v\f\r"
-_WORD: Final = re.compile(r"(?:\\.|[^\\ \t\n\v\f\r])*+\\?", re.DOTALL)
-_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+# A lone backslash at the very end stands for nothing.
+_WORD: Final = re.compile(r"(?:\\(?:.|\Z)|[^\\ \t\n\v\f\r])++", re.DOTALL)
+_ESCAPE: Final = re.compile(r"\\(.?)", re.DOTALL)
 
 
 def parse_options(options: str) -> tuple[tuple[str, str], ...] | Verdict:
@@ -40,25 +40,7 @@ def parse_options(options: str) -> tuple[tuple[str, str], ...] | Verdict:
 
 
 def _split(options: str) -> list[str]:
-    words = []
-    place = 0
-    size = len(options)
-    while place < size:
-        if options[place] in _BLANKS:
-            place += 1
-            continue
-        found = _WORD.match(options, place)
-        end = found.end() if found else size
-        raw = options[place:end]
-        # A lone backslash at the very end stands for nothing.
-        words.append(_ESCAPED.sub(r"\1", raw) if not _ends_open(raw) else _ESCAPED.sub(r"\1", raw[:-1]))
-        place = end
-    return words
-
-
-def _ends_open(raw: str) -> bool:
-    """True when the last backslash escapes nothing."""
-    return (len(raw) - len(raw.rstrip("\\"))) % 2 == 1
+    return [_ESCAPE.sub(r"\1", word) if "\\" in word else word for word in _WORD.findall(options)]
 
 
 def _refuse(what: str) -> Verdict:
