@@ -1,11 +1,15 @@
 """Fixtures for the whole suite. Every xdist worker has its own server, so tests never share a cluster across processes."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.upstream import Database, Login, Upstream, fresh_database, make_logins, running_upstream
+
+# A script of ours must not find tests/support/gateway.py when it imports the package `gateway`.
+os.environ.setdefault("PYTHONSAFEPATH", "1")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -29,12 +30,7 @@ def environment() -> dict[str, str]:
 
 def descendants(pid: int) -> set[int]:
     """The gateway's processes, the keepers and PostgreSQL's."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    found = {pid}
-    while more := {child for child, parent in pairs if parent in found} - found:
-        found |= more
-    return found
+    return {child.pid for child in psutil.Process(pid).children(recursive=True)}
 
 
 def wait_until_gone(processes: set[int]) -> None:
