@@ -11,7 +11,6 @@ from gateway.statements.verdict import Facts, Verdict
 
 # A lone backslash at the very end stands for nothing.
 _WORD: Final = re.compile(r"(?:\\(?:.|\Z)|[^\\ \t\n\v\f\r])++", re.DOTALL)
-_ESCAPE: Final = re.compile(r"\\(.?)", re.DOTALL)
 
 
 def parse_options(options: str) -> tuple[tuple[str, str], ...] | Verdict:
@@ -40,7 +39,12 @@ def parse_options(options: str) -> tuple[tuple[str, str], ...] | Verdict:
 
 
 def _split(options: str) -> list[str]:
-    return [_ESCAPE.sub(r"\1", word) if "\\" in word else word for word in _WORD.findall(options)]
+    return [_unescape(word) for word in _WORD.findall(options)]
+
+
+def _unescape(word: str) -> str:
+    """Each backslash gives way to the character after it; two give one."""
+    return "\\".join(part.replace("\\", "") for part in word.split("\\\\"))
 
 
 def _refuse(what: str) -> Verdict:
