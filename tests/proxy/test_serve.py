@@ -1,6 +1,7 @@
 """The supervisor: workers come up, come back and go; an operator's mistakes are one line."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 from gateway.serve import StartError, reserved_port, run
 
 SUPERVISOR = Path(__file__).parents[1] / "support" / "stand_in_supervisor.py"
+PGBASTION = (sys.executable, "-c", "from gateway.cli.main import run; run()")
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -232,3 +234,76 @@ def test_a_held_port_can_be_shared_by_workers_and_only_by_them() -> None:
                 pass
         with pytest.raises(StartError), reserved_port("127.0.0.1", port):
             pass
+
+
+# --- the real workers
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    path = config(tmp_path, "[listen]\nport = 0\nworkers = 2\ndrain_seconds = 2\n")
+    subprocess.run([*PGBASTION, "allowlist", "create", "127.0.0.1/32", "--config", path], check=True, capture_output=True)
+    process = subprocess.Popen(
+        [*PGBASTION, "serve", "--config", path], stdout=subprocess.PIPE, stderr=(tmp_path / "log").open("w"), text=True
+    )
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def audited(tmp_path: Path, event: str) -> list[int]:
+    """The workers that wrote such a record."""
+    lines = [line for path in (tmp_path / "state" / "audit").glob("*.jsonl") for line in path.read_text().splitlines()]
+    return sorted(record["worker"] for record in map(json.loads, lines) if record["event"] == event)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def answer(port: int) -> bytes:
+    """To an SSLRequest."""
+    with socket.create_connection(("127.0.0.1", port), 2) as client:
+        client.sendall(bytes.fromhex("0000000804d2162f"))
+        return client.recv(1)
+
+
+def port_of(line: str) -> int:
+    return int(line.split(":")[1].split()[0])
+
+
+def test_the_gateway_serves_says_where_its_ca_is_and_ends(serve: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    line = line_of(serve)
+    assert line.rstrip().endswith(f"CA file {tmp_path / 'state' / 'tls' / 'ca.pem'}")
+    assert answer(port_of(line)) == b"S"
+    assert audited(tmp_path, "gateway_start") == [0, 1]
+    serve.terminate()
+    assert serve.wait(5) == 0
+    assert audited(tmp_path, "gateway_stop") == [0, 1]
+    with pytest.raises(OSError, match="refused"):
+        answer(port_of(line))
+
+
+def test_a_killed_worker_is_replaced_and_the_port_goes_on(serve: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    port = port_of(line_of(serve))
+    killed = children(serve.pid)[0]
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: not alive(killed), 2)  # what its own queue held is lost with it
+    assert answer(port) == b"S"  # by the other one
+    eventually(lambda: len(audited(tmp_path, "gateway_start")) == 3, 5)
+    assert len(children(serve.pid)) == 2
+
+
+def test_nothing_is_left_of_a_killed_gateway_and_it_starts_again(serve: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    line_of(serve)
+    workers = children(serve.pid)
+    serve.kill()
+    serve.wait()
+    eventually(lambda: not any(alive(pid) for pid in workers), 3)
+    again = subprocess.Popen([*PGBASTION, "serve", "--config", tmp_path / "pgbastion.toml"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert "ready" in line_of(again)
+    finally:
+        again.terminate()
+        assert again.wait(5) == 0
