@@ -80,7 +80,7 @@ def encode_reply(verdict: Verdict) -> bytes:
         [
             verdict.allowed,
             verdict.rule,
-            [facts.kind, facts.tables, facts.functions],
+            [facts.kind, facts.tables, facts.functions, facts.names],
             verdict.sqlstate,
             verdict.message,
             verdict.hint,
@@ -95,13 +95,13 @@ def encode_reply(verdict: Verdict) -> bytes:
 def decode_reply(payload: bytes) -> Verdict:
     """The verdict of a frame's payload. Raises CodecError."""
     try:
-        allowed, rule, (kind, tables, functions), sqlstate, message, hint, position, edits, notice = json.loads(payload)
+        allowed, rule, (kind, tables, functions, names), sqlstate, message, hint, position, edits, notice = json.loads(payload)
         if allowed is not True and allowed is not False:
             raise CodecError("bad reply")
         return Verdict(
             allowed,
             str(rule),
-            Facts(str(kind), tuple(map(str, tables)), tuple(map(str, functions))),
+            Facts(str(kind), tuple(map(str, tables)), tuple(map(str, functions)), tuple(map(str, names))),
             str(sqlstate),
             str(message),
             str(hint),

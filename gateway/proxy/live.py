@@ -104,7 +104,7 @@ class LiveSession(asyncio.Protocol):
             self._process_id, key = self._worker.registry.new_key(self, long=minor >= _LONG_KEYS_MINOR)
             parts.append(backend.backend_key_data(self._process_id, key))
         if self._opened.wishes.notice:
-            parts.append(backend.build_notice(ErrorFields("NOTICE", "00000", self._opened.wishes.notice)))
+            parts.append(backend.build_notice(ErrorFields("NOTICE", sqlstate.SUCCESS, self._opened.wishes.notice)))
         return b"".join((*parts, backend.ready_for_query(b"I")))
 
     def record_start(self) -> None:

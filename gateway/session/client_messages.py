@@ -10,7 +10,7 @@ from gateway.audit.events import statement_fragment
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, SYNC_ENTRY, Entry
-from gateway.session.names import UNSETTLED, Unsettled
+from gateway.session.names import UNSETTLED, Unsettled, names_will_change
 from gateway.session.verdicts import Judged
 from gateway.statements.policy import is_small, judge_parameter_types, relabel
 from gateway.statements.verdict import Facts, Verdict
@@ -239,8 +239,8 @@ class Messages:
 
     def _note_names(self, judged: Judged) -> None:
         """SQL's own PREPARE, DEALLOCATE and DISCARD work in the same name space, unseen by `names`."""
-        if judged.changes_names:
-            self._shared.prepared.will_drop_all()
+        if judged.verdict.facts.names:
+            names_will_change(self._shared.prepared, judged.verdict.facts.names, judged)
 
     def _sync(self, _body: bytes, _now: float) -> None:
         """One with a body goes on as it is: it ends its group all the same, only with an ERROR before the reply."""

@@ -79,3 +79,25 @@ class Names(Generic[T]):
         if name in self._in_flight:
             return UNSETTLED
         return self._confirmed.get(name)
+
+
+def names_will_change(names: Names[T], changes: tuple[str, ...], value: T) -> None:
+    """A text was sent whose SQL prepares and deallocates (`Facts.names`), in the same name space, unseen by messages."""
+    for change in changes:
+        if change == "-":
+            names.will_drop_all()
+        else:
+            names.send(change[1:].encode(), value if change.startswith("+") else None)
+
+
+def names_changed(names: Names[T], changes: tuple[str, ...], value: T, *, certain: bool) -> None:
+    """Its reply came. Not `certain` (an error, or it was skipped): what these names stand for now is not known."""
+    for change in changes:
+        name = change[1:].encode()
+        if change == "-":
+            names.all_dropped()
+        elif certain:
+            names.confirm(name, value if change.startswith("+") else None)
+        else:
+            names.abandon(name)
+            names.dropped(name)

@@ -11,8 +11,9 @@ from gateway.session import ledger
 from gateway.session.conversation import Conversation
 from gateway.session.effects import End, fatal
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, PARSE, QUERY, SYNC, Entry
+from gateway.session.names import names_changed
 from gateway.wire import sqlstate
-from gateway.wire.backend import error_code, parameter_status, read_parameter_status, rows_of_tag
+from gateway.wire.backend import ErrorFields, build_notice, error_code, parameter_status, read_parameter_status, rows_of_tag
 from gateway.wire.errors import ProtocolViolation
 from gateway.wire.framing import HEADER_SIZE, LARGE_LIMIT, skip_rows, unpack_header
 
@@ -26,6 +27,7 @@ _ROW_DESCRIPTION: Final = ord("T")
 _BIND_COMPLETE: Final = ord("2")
 _READ_WHOLE: Final = frozenset(b"CEZS")
 _STATUSES: Final = frozenset((b"I", b"T", b"E"))
+_RUNS: Final = frozenset((QUERY, EXECUTE))
 _ANY_TIME: Final = frozenset(b"NA")
 
 
@@ -82,6 +84,10 @@ class UpstreamSide:
                         raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
                     break
                 if kind == _COMMAND_COMPLETE:
+                    if queue and queue[0].judged is not None and queue[0].judged.verdict.notice:
+                        out.append(data[start:position])
+                        out.append(_notice(queue[0].judged.verdict.notice))
+                        start = position
                     self._complete(rows_of_tag(data[position + HEADER_SIZE : end]), now)
                 elif kind == _READY:
                     self._ready(data[position + HEADER_SIZE : end], now)
@@ -171,8 +177,8 @@ class UpstreamSide:
     def _finished(self, entry: Entry, now: float) -> None:
         outcome = "ok" if not entry.sqlstate else "cancelled" if entry.sqlstate == "57014" else "error"
         self._shared.ended(entry, now, outcome)
-        if entry.judged is not None and entry.judged.changes_names:
-            self._shared.prepared.all_dropped()
+        if entry.judged is not None and entry.kind in _RUNS and (names := entry.judged.verdict.facts.names):
+            names_changed(self._shared.prepared, names, entry.judged, certain=outcome == "ok")
 
     def _ready(self, body: bytes, now: float) -> None:
         shared = self._shared
@@ -236,6 +242,8 @@ class UpstreamSide:
             self._finished(entry, now)
         else:
             shared.ended(entry, now, "skipped")
+            if entry.judged is not None and entry.kind in _RUNS and (names := entry.judged.verdict.facts.names):
+                names_changed(shared.prepared, names, entry.judged, certain=False)
 
     def _status(self, body: bytes) -> bytes | None:
         shared = self._shared
@@ -255,3 +263,7 @@ class UpstreamSide:
         if name == "session_authorization":
             return parameter_status(name, shared.facts.user)
         return None
+
+
+def _notice(text: str) -> bytes:
+    return build_notice(ErrorFields("NOTICE", sqlstate.SUCCESS, text))

@@ -7,9 +7,6 @@ from gateway.statements.policy import Policy, judge
 from gateway.statements.shape import keeps_for_shape, shape_of
 from gateway.statements.verdict import Verdict
 
-#: Kinds of SQL statements that define or drop prepared statements behind the back of protocol messages; "..." may hide one.
-_NAME_CHANGERS: Final = frozenset({"prepare", "deallocate", "discard", "..."})
-
 #: Kinds whose text hides what it runs: that was judged before, perhaps by another policy.
 _NAME_USERS: Final = frozenset({"execute", "fetch", "move", "..."})
 
@@ -17,7 +14,7 @@ _NAME_USERS: Final = frozenset({"execute", "fetch", "move", "..."})
 class Judged:
     """A text with its verdict and the audit fragment that tells of both. Shared between sessions; never changed."""
 
-    __slots__ = ("changes_names", "executes_names", "fragment", "passes", "policy", "sql", "verdict")
+    __slots__ = ("executes_names", "fragment", "passes", "policy", "sql", "verdict")
 
     def __init__(self, sql: bytes, verdict: Verdict, fragment: bytes, policy: Policy | None) -> None:
         self.sql = sql
@@ -25,16 +22,15 @@ class Judged:
         self.fragment = fragment
         self.policy = policy
         kinds = verdict.facts.kind.split("; ")
-        self.changes_names = not _NAME_CHANGERS.isdisjoint(kinds)
         self.executes_names = not _NAME_USERS.isdisjoint(kinds)
         #: Allowed as it stands, whatever the session's state.
-        self.passes = verdict.allowed and not (verdict.edits or self.changes_names or self.executes_names)
+        self.passes = verdict.allowed and not (verdict.edits or verdict.facts.names or self.executes_names)
 
     def for_text(self, sql: bytes, fragment: bytes) -> "Judged":
         """The same verdict for another text."""
         other = Judged.__new__(Judged)
         other.sql, other.fragment, other.verdict, other.policy = sql, fragment, self.verdict, self.policy
-        other.passes, other.changes_names, other.executes_names = self.passes, self.changes_names, self.executes_names
+        other.passes, other.executes_names = self.passes, self.executes_names
         return other
 
 

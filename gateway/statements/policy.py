@@ -25,7 +25,7 @@ from gateway.statements.refusal import READ_WRITE_HINT, Refusal
 from gateway.statements.settings import Caps, Lower, SettingRules
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 from gateway.statements.walk import note_names
-from gateway.statements.words import statement_words
+from gateway.statements.words import name_change, statement_words
 
 __all__ = [
     "Caps",
@@ -132,6 +132,7 @@ def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: 
     rules = policy.setting_rules
     listed = Listed(policy.allowed_functions, policy.allowed_schemas)
     kinds: list[str] = []
+    names: list[str] = []
     tables: set[str] = set()
     functions: set[str] = set()
     edits: list[LabelEdit | ValueEdit] = []
@@ -142,6 +143,8 @@ def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: 
         statement = Statement(raw, sql, _first_word(sql, raw.start), rules, walk)
         found = readonly.judge_statement(statement) if only_read else readwrite.judge_statement(statement)
         kinds.append(statement_words(raw.tag, raw.node))
+        if (change := name_change(raw.tag, raw.node)) is not None:
+            names.append(change)
         if found is not None:
             note_names(raw.node, walk)
         tables |= walk.tables - walk.ctes
@@ -150,13 +153,15 @@ def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: 
         if found is not None:
             refused = found
             break
-    facts = Facts("; ".join(kinds[:_MAX_KINDS] + ["..."] * (len(kinds) > _MAX_KINDS)), _some(tables), _some(functions))
+    words = "; ".join(kinds[:_MAX_KINDS] + ["..."] * (len(kinds) > _MAX_KINDS))
+    facts = Facts(words, _some(tables), _some(functions), tuple(names))
     if refused is not None:
         position = 0 if refused.offset is None else len(sql[: refused.offset].decode("utf-8", "replace")) + 1
         return Verdict(
             False, refused.rule, facts, refused.sqlstate, _with_rule(refused.message, refused.rule), refused.hint, position
         )
-    notice = "a value above this gateway's cap was lowered to it" if any(isinstance(e, ValueEdit) for e in edits) else ""
+    lowered = any(isinstance(edit, ValueEdit) and edit.text.isdecimal() for edit in edits)
+    notice = "a value above this gateway's cap was lowered to it" if lowered else ""
     return Verdict(True, "allowed", facts, edits=tuple(edits), notice=notice)
 
 

@@ -33,7 +33,7 @@ class Statement:
 
 
 def new_walk(listed: Listed, server_major: int, sql: bytes, rules: SettingRules) -> Walk:
-    return Walk(listed, server_major, lambda call: assignment.set_config(call, sql, rules))
+    return Walk(listed, server_major, lambda call: assignment.set_config(call, sql, rules), sql)
 
 
 def judge_statement(statement: Statement) -> Refusal | None:

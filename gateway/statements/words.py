@@ -89,6 +89,20 @@ def statement_words(tag: str, node: Json) -> str:
             return _PLAIN.get(tag) or _CAMEL.sub(" ", tag.removesuffix("Stmt")).lower()
 
 
+def name_change(tag: str, node: Json) -> str | None:
+    """What the statement does to the session's prepared statements, as `Facts.names` has it; None: nothing."""
+    fields: Fields = node if isinstance(node, dict) else {}
+    match tag:
+        case "PrepareStmt":
+            return f"+{fields.get('name', '')}"
+        case "DeallocateStmt":
+            return f"-{fields.get('name', '')}"
+        case "DiscardStmt" if fields.get("target") == "DISCARD_ALL":
+            return "-"
+        case _:
+            return None
+
+
 def _with_object(tag: str, fields: Fields) -> str:
     """ "drop table", "alter view" ...: the object's kind stands in an enum field."""
     for name in ("removeType", "renameType", "objectType", "kind"):

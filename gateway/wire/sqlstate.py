@@ -2,6 +2,7 @@
 
 from typing import Final
 
+SUCCESS: Final = "00000"
 PROTOCOL_VIOLATION: Final = "08P01"
 CONNECTION_FAILURE: Final = "08006"
 CANNOT_CONNECT: Final = "08001"
