@@ -42,6 +42,7 @@ _RULES_VERSION: Final = 1
 _FIRST_USER_OID: Final = 16384
 _MAX_KINDS: Final = 8
 _MAX_NAMES: Final = 200
+_MAX_MESSAGE: Final = 500
 _BLANK: Final = re.compile(rb"(?:[\s;]|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+\*/)*+")
 
 
@@ -176,12 +177,17 @@ def _first_word(sql: bytes, start: int) -> int:
 
 
 def _with_rule(message: str, rule: str) -> str:
-    return f"{message} (rule {rule})"
+    return f"{_short(message)} (rule {rule})"
+
+
+def _short(message: str) -> str:
+    """Names in SET and what stands near a syntax error may be as long as the text itself."""
+    return message if len(message) <= _MAX_MESSAGE else message[:_MAX_MESSAGE] + "..."
 
 
 def _refuse(rule: str, sqlstate: str, message: str, hint: str, position: int = 0) -> Verdict:
     """A refusal of a text that has no tree. Syntax errors keep the parser's own words."""
-    words = message if rule == "syntax-error" else _with_rule(message, rule)
+    words = _short(message) if rule == "syntax-error" else _with_rule(message, rule)
     return Verdict(False, rule, Facts(""), sqlstate, words, hint, position)
 
 

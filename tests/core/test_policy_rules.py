@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.access_mode import AccessMode
-from gateway.statements.policy import Caps, Policy, judge, judge_parameter_types
+from gateway.statements.catalogue import ATTRIBUTE_FUNCTIONS, REFUSED_FUNCTIONS
+from gateway.statements.policy import Caps, Policy, judge, judge_parameter_types, relabel
 from gateway.statements.verdict import Facts, Verdict
 
 READ_ONLY = Policy(AccessMode.READ_ONLY)
@@ -204,3 +205,44 @@ def test_the_revision_follows_everything_that_could_change_a_verdict() -> None:
     ]
     assert len({policy.revision for policy in (base, *others)}) == len(others) + 1
     assert base.revision == Policy(AccessMode.READ_ONLY).revision
+
+
+def test_datagrips_question_is_answered_without_a_write() -> None:
+    sql = b"select case when pg_is_in_recovery() then null else (pg_catalog.txid_current() % 4294967296)::bigint end"
+    verdict = judge(sql, READ_ONLY)
+    assert verdict.allowed
+    assert verdict.notice == ""
+    sent = relabel(sql, verdict, "x")
+    assert b"txid_current()" not in sent
+    again = judge(sent, READ_ONLY)
+    assert (again.allowed, again.edits) == (True, ())
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_FUNCTIONS))
+def test_a_refused_function_is_refused_in_every_notation(name: str) -> None:
+    calls = [f'"{name}"({arguments})' for arguments in ("", "a", "a, b", "a, b, c", "VARIADIC a", "*", "x => a")]
+    shapes = [f"pg_catalog.{calls[1]}", f"db.pg_catalog.{calls[0]}", f"{calls[1]} OVER ()", f"{calls[1]} FILTER (WHERE true)"]
+    for call in (*calls, *shapes):
+        assert not ask(f"SELECT {call} FROM t").allowed, call
+    assert not ask(f"SELECT * FROM {calls[1]}").allowed
+    assert not ask(f"SELECT * FROM ROWS FROM ({calls[0]}, lower(a)) AS r").allowed
+    assert not ask(f"EXECUTE p({calls[1]})").allowed
+    assert ask(f"SELECT '{name}(a)'").allowed
+    if name in ATTRIBUTE_FUNCTIONS:
+        for notation in (
+            f'(a)."{name}"',
+            f't."{name}"',
+            f'(t.a)."{name}"',
+            f'(ARRAY[a])[1]."{name}"',
+            f'(f(a))."{name}".b',
+            f'((a)."{name}").c',
+        ):
+            assert not ask(f"SELECT {notation} FROM t").allowed, notation
+            assert not ask(f"SELECT 1 FROM t ORDER BY {notation}").allowed, notation
+
+
+def test_messages_are_short_whatever_was_sent() -> None:
+    for sql in ("SELECT '" + "x" * 100_000, f"SELECT set_config('{'x' * 100_000}', 'y', false)"):
+        verdict = ask(sql)
+        assert not verdict.allowed
+        assert len(verdict.message) < 600
