@@ -31,6 +31,14 @@ _RUNS: Final = frozenset((QUERY, EXECUTE))
 _ANY_TIME: Final = frozenset(b"NA")
 
 
+class _Breach(Exception):
+    """Upstream reported what must never be."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(end.reason)
+        self.end = end
+
+
 class UpstreamSide:
     """Feed it what upstream sent; it returns what the client shall read."""
 
@@ -48,18 +56,9 @@ class UpstreamSide:
         return self._body_left > 0
 
     def feed(self, data: bytes, now: float) -> bytes:
-        """Raises nothing: what upstream may not send becomes an `End` effect, and nothing more is relayed."""
+        """Raises nothing: what upstream may not send becomes an `End` effect, and nothing from there on is relayed."""
         if self._broken:
             return b""
-        try:
-            return self._relay(data, now)
-        except ProtocolViolation as broken:
-            self._broken = True
-            text = "the connection to the database broke the protocol and was closed"
-            self._shared.effects.append(End(f"upstream: {broken.message}", fatal(sqlstate.CONNECTION_FAILURE, text)))
-            return b""
-
-    def _relay(self, data: bytes, now: float) -> bytes:
         if self._tail:
             data = self._tail + data
             self._tail = b""
@@ -70,51 +69,64 @@ class UpstreamSide:
             self._body_left -= position
         out: list[bytes] = []
         queue = self._shared.ledger.queue
-        while True:
-            position = skip_rows(data, position, size)
-            if position + HEADER_SIZE > size:
-                break
-            kind, length = unpack_header(data, position)
-            if not 4 <= length <= LARGE_LIMIT:
-                raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
-            end = position + 1 + length
-            if kind in _READ_WHOLE:
-                if end > size:
-                    if length > _READ_LIMIT:
-                        raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
+        try:
+            while True:
+                position = skip_rows(data, position, size)
+                if position + HEADER_SIZE > size:
                     break
-                if kind == _COMMAND_COMPLETE:
-                    if queue and queue[0].judged is not None and queue[0].judged.verdict.notice:
-                        out.append(data[start:position])
-                        out.append(_notice(queue[0].judged.verdict.notice))
-                        start = position
-                    self._complete(rows_of_tag(data[position + HEADER_SIZE : end]), now)
-                elif kind == _READY:
-                    self._ready(data[position + HEADER_SIZE : end], now)
+                kind, length = unpack_header(data, position)
+                if not 4 <= length <= LARGE_LIMIT:
+                    raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
+                end = position + 1 + length
+                if kind in _READ_WHOLE:
+                    if end > size:
+                        if length > _READ_LIMIT:
+                            raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
+                        break
+                    if kind == _COMMAND_COMPLETE:
+                        if queue and queue[0].judged is not None and queue[0].judged.verdict.notice:
+                            out.append(data[start:position])
+                            out.append(_notice(queue[0].judged.verdict.notice))
+                            start = position
+                        self._complete(rows_of_tag(data[position + HEADER_SIZE : end]), now)
+                    elif kind == _READY:
+                        self._ready(data[position + HEADER_SIZE : end], now)
+                    else:
+                        body = data[position + HEADER_SIZE : end]
+                        instead = self._error(body, now) if kind == _ERROR else self._status(body)
+                        if instead is not None:
+                            out.append(data[start:position])
+                            out.append(instead)
+                            start = end
+                elif kind == _ROW_DESCRIPTION and queue and queue[0].kind == QUERY and queue[0].refusal is None:
+                    pass  # the most common messages have short cuts here, `_note` has the rules
+                elif kind == _BIND_COMPLETE and queue and queue[0].kind == BIND:
+                    self._shared.portals.confirm(queue[0].name, queue[0])
+                    self._pop()
                 else:
-                    body = data[position + HEADER_SIZE : end]
-                    instead = self._error(body, now) if kind == _ERROR else self._status(body)
-                    if instead is not None:
-                        out.append(data[start:position])
-                        out.append(instead)
-                        start = end
-            elif kind == _ROW_DESCRIPTION and queue and queue[0].kind == QUERY and queue[0].refusal is None:
-                pass  # the most common messages have short cuts here, `_note` has the rules
-            elif kind == _BIND_COMPLETE and queue and queue[0].kind == BIND:
-                self._shared.portals.confirm(queue[0].name, queue[0])
-                self._pop()
-            else:
-                self._note(kind, now)
-            position = end
+                    self._note(kind, now)
+                position = end
+        except (ProtocolViolation, _Breach) as breach:
+            self._break(breach)
+            size = position
         if position > size:
             self._body_left = position - size
             position = size
         elif position < size:
             self._tail = data[position:]
-        if start == 0 and position == size:
+        if not out and position == len(data):
             return data
         out.append(data[start:position])
         return b"".join(out)
+
+    def _break(self, breach: "ProtocolViolation | _Breach") -> None:
+        """What stood before the breach still goes, so that the farewell stands between two whole messages."""
+        self._broken = True
+        if isinstance(breach, _Breach):
+            self._shared.effects.append(breach.end)
+        else:
+            text = "the connection to the database broke the protocol and was closed"
+            self._shared.effects.append(End(f"upstream: {breach.message}", fatal(sqlstate.CONNECTION_FAILURE, text)))
 
     def _head(self) -> Entry | None:
         queue = self._shared.ledger.queue
@@ -253,13 +265,9 @@ class UpstreamSide:
             shared.event("tripwire", {"setting": name, "value": value[:100], "pinned": pinned})
             text = f'the database changed the setting "{name}", which this gateway relies on'
             farewell = fatal(sqlstate.ADMIN_SHUTDOWN, text, "Connect again; tell your administrator if this repeats.")
-            shared.effects.append(End(f"tripwire: {name}", farewell))
-            self._broken = True
+            raise _Breach(End(f"tripwire: {name}", farewell))
         if name == "application_name" and not value.startswith(shared.facts.label):
-            shared.effects.append(
-                End("tripwire: application_name", fatal(sqlstate.ADMIN_SHUTDOWN, "application_name is pinned"))
-            )
-            self._broken = True
+            raise _Breach(End(f"tripwire: {name}", fatal(sqlstate.ADMIN_SHUTDOWN, "application_name is pinned")))
         if name == "session_authorization":
             return parameter_status(name, shared.facts.user)
         return None
