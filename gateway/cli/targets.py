@@ -204,7 +204,7 @@ def allow_function(name: Name, item: Item, reason: Reason = "", config: Config =
 
 @app.command("disallow-function")
 def disallow_function(name: Name, item: Item, reason: Reason = "", config: Config = None) -> None:
-    """Take a function off the list; the target's sessions end."""
+    """Take a function off the list; it is refused at its next use."""
     _forbid(name, "function", item, reason, config)
 
 

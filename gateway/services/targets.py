@@ -175,7 +175,7 @@ async def permit(store: Store, *, name: str, kind: Permitted, item: str, actor: 
 
 
 async def forbid(store: Store, *, name: str, kind: Permitted, item: str, actor: str, reason: str) -> Target:
-    """Take it off the list again; live sessions on the target end, since statements were judged with it."""
+    """Take it off the list again. A function is refused at its next use; for a schema or a setting, live sessions end."""
     check_remark("reason", reason)
     async with store.begin() as work:
         old = find_target(work.snapshot, name)
