@@ -30,7 +30,6 @@ from gateway.wire.frontend import (
 )
 
 _QUERY: Final = ord("Q")
-_FUNCTION_CALL: Final = ord("F")
 _STATEMENT: Final = ord("S")
 
 
@@ -81,7 +80,7 @@ class Messages:
             return handler(body, now)
         except BadMessage as bad:
             refusal = self._shared.refuse(ErrorFields("ERROR", bad.sqlstate, bad.message), "malformed-message")
-            return self._replace_query(refusal) if kind in (_QUERY, _FUNCTION_CALL) else self._replace(refusal)
+            return self._replace_malformed_query() if kind == _QUERY else self._replace(refusal)
 
     def _describe(self, body: bytes, _now: float) -> None:
         read_kind_and_name(body)
@@ -297,6 +296,11 @@ class Messages:
         return shared.refuse(
             _error(sqlstate.INSUFFICIENT_PRIVILEGE, text, "Connect again and prepare it anew."), "policy-changed"
         )
+
+    def _replace_malformed_query(self) -> bytes:
+        """By one without any text: upstream cannot read it either, says so itself, and drops no unnamed statement for it."""
+        self._owe(Entry(QUERY))
+        return message(b"Q", b"")
 
     def _replace_query(self, refusal: Refusal) -> bytes:
         """Upstream runs it, or skips it as it would skip the real one."""

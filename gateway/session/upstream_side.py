@@ -207,7 +207,8 @@ class UpstreamSide:
         shared.ledger.copy_in = False
         self._pop()
         if head.kind == QUERY:
-            shared.prepared.dropped(b"")
+            if head.sqlstate != sqlstate.PROTOCOL_VIOLATION:  # else upstream could not even read it
+                shared.prepared.dropped(b"")
             self._finished(head, now)
         if body == b"I":
             shared.portals.all_dropped()  # they end with their transaction
