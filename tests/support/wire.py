@@ -158,7 +158,7 @@ class RawClient:
     eof: bool = False
     process_id: int = 0
     key: bytes = b""
-    _buffer: bytes = b""
+    _buffer: bytearray = field(default_factory=bytearray)
 
     def send(self, *data: bytes) -> None:
         self.sock.sendall(b"".join(data))
@@ -202,8 +202,9 @@ class RawClient:
         deadline = time.monotonic() + seconds
         while len(self._buffer) < count:
             if not self._fill(deadline):
-                raise TimeoutError(f"only {self._buffer!r} came")
-        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+                raise TimeoutError(f"only {bytes(self._buffer)!r} came")
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return taken
 
     def _next(self) -> Message | None:
@@ -212,8 +213,8 @@ class RawClient:
         kind, length = struct.unpack_from(">cI", self._buffer)
         if len(self._buffer) < 1 + length:
             return None
-        message = Message(kind.decode("latin-1"), self._buffer[5 : 1 + length])
-        self._buffer = self._buffer[1 + length :]
+        message = Message(kind.decode("latin-1"), bytes(self._buffer[5 : 1 + length]))
+        del self._buffer[: 1 + length]
         self.transcript.append(message)
         return message
 
