@@ -20,7 +20,7 @@ BEGIN
         'query_to_xml', 'query_to_xmlschema', 'query_to_xml_and_xmlschema', 'cursor_to_xml', 'cursor_to_xmlschema',
         'table_to_xml', 'table_to_xmlschema', 'table_to_xml_and_xmlschema', 'schema_to_xml', 'schema_to_xmlschema',
         'schema_to_xml_and_xmlschema', 'database_to_xml', 'database_to_xmlschema', 'database_to_xml_and_xmlschema']))
-      OR (n.nspname = 'pg_catalog' AND p.proname ~ '^pg_(try_)?advisory_(xact_)?lock')  -- unlocking is harmless, and part of what asyncpg sends between uses
+      OR (n.nspname = 'pg_catalog' AND p.proname ~ '^pg_(try_)?advisory_(xact_)?lock')  -- (asyncpg's reset unlocks)
       OR (n.nspname <> 'pg_catalog' AND p.proname ~ '^(dblink|pg_prewarm|autoprewarm)')
   LOOP
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', doomed);
