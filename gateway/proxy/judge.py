@@ -22,9 +22,9 @@ from gateway.statements.verdict import Facts, Verdict
 
 _MAX_WAITING: Final = 64
 _MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-_MEMORY_FLOOR_BYTES: Final = 1024 * 1024 * 1024
-# A list of one-digit constants needs about this many bytes per byte of text, in the parser and after it.
-_MEMORY_PER_BYTE: Final = 1500
+_MEMORY_FLOOR_BYTES: Final = 512 * 1024 * 1024
+# Twice what the worst texts were seen to need, in the parser and after it, per byte of text.
+_MEMORY_PER_BYTE: Final = 800
 _START_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 0.2
 

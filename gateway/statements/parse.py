@@ -1,7 +1,8 @@
 """SQL text to PostgreSQL's own parse tree, as JSON. The only module that imports pglast.
 
 The tree is plain dicts and lists: a key that starts with a capital is a node's class, any other a field. Zero, false and empty
-fields are left out by the parser. Never the Python AST of pglast: building it can kill the process (see docs/read-only.md).
+fields are left out by the parser. Never the Python AST of pglast: building it can kill the process by
+a deep text.
 """
 
 import json
