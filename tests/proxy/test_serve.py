@@ -287,9 +287,10 @@ def test_the_gateway_serves_says_where_its_ca_is_and_ends(serve: "subprocess.Pop
 
 def test_a_killed_worker_is_replaced_and_the_port_goes_on(serve: "subprocess.Popen[str]", tmp_path: Path) -> None:
     port = port_of(line_of(serve))
+    eventually(lambda: audited(tmp_path, "gateway_start") == [0, 1], 2)
     killed = children(serve.pid)[0]
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: not alive(killed), 2)  # what its own queue held is lost with it
+    eventually(lambda: killed not in children(serve.pid), 2)  # all its threads are gone, and so is its share of the port
     assert answer(port) == b"S"  # by the other one
     eventually(lambda: len(audited(tmp_path, "gateway_start")) == 3, 5)
     assert len(children(serve.pid)) == 2
