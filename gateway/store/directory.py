@@ -7,8 +7,10 @@ store that is locked, corrupt or gone makes `fresh` False after a while; the las
 
 import asyncio
 import contextlib
+import gc
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -21,7 +23,7 @@ from gateway.access.model import Snapshot
 from gateway.store.engine import Access, open_engine, store_errors, store_path
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.migrate import check_key
-from gateway.store.queries import read_all, read_key_id, read_revision
+from gateway.store.queries import fetch_all, fetch_data_version, fetch_meta
 from gateway.store.rows import to_snapshot
 
 _CLOSE_TIMEOUT_SECONDS: Final = 2.0
@@ -119,25 +121,25 @@ class StoreDirectory:
             link = self._link
             if link is None or link.file != await asyncio.to_thread(_identity, self._path):
                 link = await self._relink()
-            version = await _data_version(link.driver)
+            version = await fetch_data_version(link.driver)
             changed = version != link.data_version and await self._load(link)
         link.data_version = version
         self._answered_at = asked_at
         return changed
 
     async def _load(self, link: _Link) -> bool:
-        first_on_link = link.data_version is None
-        async with link.connection.begin():
-            revision = await read_revision(link.connection)
-            if not first_on_link and self._snapshot is not None and revision == self._snapshot.revision:
-                return False
-            if first_on_link and self._key_id is not None:
-                check_key(await read_key_id(link.connection), self._key_id)
-            raw = await read_all(link.connection)
-        try:
-            self._snapshot = await asyncio.to_thread(to_snapshot, raw)
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreUnavailableError(f"the store {self._path} holds rows that cannot be read") from error
+        revision, key_id = await fetch_meta(link.driver)
+        if link.data_version is None:  # a new connection, perhaps to another file: trust nothing
+            if self._key_id is not None:
+                check_key(key_id, self._key_id)
+        elif self._snapshot is not None and revision == self._snapshot.revision:
+            return False
+        with _no_collection():
+            raw = await fetch_all(link.driver)
+            try:
+                self._snapshot = await asyncio.to_thread(to_snapshot, raw)
+            except (ValueError, KeyError, TypeError) as error:
+                raise StoreUnavailableError(f"the store {self._path} holds rows that cannot be read") from error
         return True
 
     async def _relink(self) -> _Link:
@@ -147,6 +149,7 @@ class StoreDirectory:
         try:
             raw = await connection.get_raw_connection()
             driver = cast(aiosqlite.Connection, raw.driver_connection)
+            driver.row_factory = sqlite3.Row
             self._link = _Link(connection, driver, file)
         except BaseException:
             await connection.close()
@@ -180,9 +183,16 @@ class StoreDirectory:
         self._failing = False
 
 
-async def _data_version(driver: aiosqlite.Connection) -> int:
-    rows = await driver.execute_fetchall("PRAGMA data_version")
-    return int(next(iter(rows))[0])
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """So many new objects would start full garbage collections, each of which stops the loop; none of them is garbage yet."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -1,5 +1,13 @@
-"""The few reads that both the directory and a unit of work do."""
+"""Reading the whole: through SQLAlchemy for a unit of work, straight through the driver for the directory.
 
+The directory must not keep the event loop busy with rows: the driver's own thread fetches them, another one reads them.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Final
+
+import aiosqlite
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -7,13 +15,24 @@ from gateway.store import tables
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.rows import RawStore, Rows
 
+_TABLES: Final = (
+    tables.users,
+    tables.targets,
+    tables.target_roles,
+    tables.grants,
+    tables.allowlist_entries,
+    tables.session_terminations,
+)
+_SELECTS: Final = {table.name: str(select(table)) for table in _TABLES}
+_META: Final = str(select(tables.meta.c.revision, tables.meta.c.key_id))
 
-async def read_revision(connection: AsyncConnection) -> int:
-    """The store's revision. Raises StoreUnavailableError when its one row is not there."""
+
+async def read_all(connection: AsyncConnection) -> RawStore:
+    """Everything, within the caller's transaction. Raises StoreUnavailableError when the store was never set up."""
     revision: int | None = await connection.scalar(select(tables.meta.c.revision))
     if revision is None:
-        raise StoreUnavailableError("the store has no revision: it was never set up")
-    return revision
+        raise _not_set_up()
+    return _raw(revision, {table.name: await _rows(connection, table) for table in _TABLES})
 
 
 async def read_key_id(connection: AsyncConnection) -> str | None:
@@ -22,18 +41,45 @@ async def read_key_id(connection: AsyncConnection) -> str | None:
     return key_id
 
 
-async def read_all(connection: AsyncConnection) -> RawStore:
-    """Everything, within the caller's transaction."""
+async def fetch_data_version(driver: aiosqlite.Connection) -> int:
+    """SQLite's own counter: another value means that somebody else committed. Compare it on one connection only."""
+    (row,) = await driver.execute_fetchall("PRAGMA data_version")
+    return int(row[0])
+
+
+async def fetch_meta(driver: aiosqlite.Connection) -> tuple[int, str | None]:
+    """The revision and the master key's id. Raises StoreUnavailableError when the store was never set up."""
+    for row in await driver.execute_fetchall(_META):
+        return row["revision"], row["key_id"]
+    raise _not_set_up()
+
+
+async def fetch_all(driver: aiosqlite.Connection) -> RawStore:
+    """Everything, in one read transaction. `driver` gives sqlite3.Row."""
+    await driver.execute("BEGIN")
+    try:
+        revision, _ = await fetch_meta(driver)
+        rows = {name: list[sqlite3.Row](await driver.execute_fetchall(text)) for name, text in _SELECTS.items()}
+    finally:
+        await driver.rollback()
+    return _raw(revision, rows)
+
+
+def _raw(revision: int, rows: Mapping[str, Rows]) -> RawStore:
     return RawStore(
-        revision=await read_revision(connection),
-        users=await _rows(connection, tables.users),
-        targets=await _rows(connection, tables.targets),
-        target_roles=await _rows(connection, tables.target_roles),
-        grants=await _rows(connection, tables.grants),
-        allowlist_entries=await _rows(connection, tables.allowlist_entries),
-        session_terminations=await _rows(connection, tables.session_terminations),
+        revision=revision,
+        users=rows["users"],
+        targets=rows["targets"],
+        target_roles=rows["target_roles"],
+        grants=rows["grants"],
+        allowlist_entries=rows["allowlist_entries"],
+        session_terminations=rows["session_terminations"],
     )
 
 
 async def _rows(connection: AsyncConnection, table: Table) -> Rows:
     return (await connection.execute(select(table))).mappings().all()
+
+
+def _not_set_up() -> StoreUnavailableError:
+    return StoreUnavailableError("the store was never set up")

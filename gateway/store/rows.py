@@ -1,6 +1,7 @@
 """Rows to model values and back. Pure; the directory runs `to_snapshot` in a thread."""
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 
 Value = str | int | bytes | None
-Rows = Sequence[RowMapping]
+Row = RowMapping | sqlite3.Row
+Rows = Sequence[Row]
 T = TypeVar("T")
 
 
@@ -128,7 +130,7 @@ def event_row(recorded: RecordedAdminEvent) -> dict[str, Value]:
     }
 
 
-def to_event(row: RowMapping) -> RecordedAdminEvent:
+def to_event(row: Row) -> RecordedAdminEvent:
     detail = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(row["detail"]).items()}
     event = AdminEvent(row["actor"], row["action"], row["object_id"], row["object_name"], row["reason"], detail)
     return RecordedAdminEvent(row["id"], datetime.fromisoformat(row["at"]), row["revision"], event)
@@ -143,7 +145,7 @@ def to_text(instant: datetime | None) -> str | None:
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def _user(row: RowMapping) -> User:
+def _user(row: Row) -> User:
     return User(
         id=row["id"],
         name=row["name"],
@@ -155,7 +157,7 @@ def _user(row: RowMapping) -> User:
     )
 
 
-def _target(row: RowMapping, roles: dict[AccessMode, DatabaseRole]) -> Target:
+def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
     return Target(
         id=row["id"],
         name=row["name"],
@@ -175,11 +177,11 @@ def _target(row: RowMapping, roles: dict[AccessMode, DatabaseRole]) -> Target:
     )
 
 
-def _grant(row: RowMapping) -> Grant:
+def _grant(row: Row) -> Grant:
     return Grant(row["id"], row["user_id"], row["target_id"], AccessMode(row["mode"]), _instant(row["valid_until"]))
 
 
-def _entry(row: RowMapping) -> AllowlistEntry:
+def _entry(row: Row) -> AllowlistEntry:
     return AllowlistEntry(
         id=row["id"],
         network=parse_network(row["network"]),
