@@ -44,7 +44,7 @@ clean:
 # editable, without looking for dependencies, so that the lock is the only source of what is there.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pgbastion needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "No venv module: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No venv module: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.demo-ready: $(BIN)/python requirements-demo.txt pyproject.toml
 	@echo "Installing into $(VENV) (once) ..."

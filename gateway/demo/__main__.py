@@ -28,13 +28,14 @@ def main() -> int:
         "--tour", action="store_true", help="walk through every promise, check it, and end (status 1 if one is broken)"
     )
     parser.add_argument("--postgres", choices=("any", "installed", "embedded"), default="any", help="which server to use")
+    parser.add_argument("--port", type=int, default=6432, help="where the gateway listens; a free port when it is taken, or 0")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     narrator = Narrator()
     narrator.title("pgbastion", _WELCOME)
     try:
-        with set_stage(Path(".demo"), narrator, arguments.postgres) as stage:
+        with set_stage(Path(".demo"), narrator, arguments.postgres, arguments.port) as stage:
             return _tour(stage, narrator) if arguments.tour else _stay(stage, narrator)
     except (DemoError, PostgresError) as error:
         narrator.broken(str(error))

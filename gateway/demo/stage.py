@@ -5,7 +5,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ HOST: Final = "127.0.0.1"
 ADDRESS: Final = f"{HOST}/32"
 ANALYST: Final = "ana"
 TARGET: Final = "shop"
-_USUAL_PORT: Final = 6432
+_READY: Final = f"pgbastion is ready on {HOST}:"
 _READY_SECONDS: Final = 60.0
 _PROGRAM: Final = (sys.executable, "-P", "-c", "from gateway.cli.main import run; run()")
 
@@ -86,8 +85,11 @@ class Stage:
 
 
 @contextlib.contextmanager
-def set_stage(parent: Path, narrator: Narrator, prefer: Preference) -> Iterator[Stage]:
-    """Start everything below `parent`; on the way out stop it and remove what it wrote. Raises DemoError, PostgresError."""
+def set_stage(parent: Path, narrator: Narrator, prefer: Preference, port: int) -> Iterator[Stage]:
+    """Start everything below `parent`; on the way out stop it and remove what it wrote.
+
+    The gateway listens on `port`, or on a free one when that is taken or 0. Raises DemoError, PostgresError.
+    """
     _forget_our_variables()
     directory = _fresh_directory(parent)
     with contextlib.ExitStack() as stack:
@@ -99,16 +101,17 @@ def set_stage(parent: Path, narrator: Narrator, prefer: Preference) -> Iterator[
         _describe_upstream(narrator, upstream, sample, time.monotonic() - started_at)
 
         narrator.heading("What an admin types, once")
-        config = _write_config(directory)
+        config = directory / "pgbastion.toml"
+        _write_config(config, port)
         admin = Admin(config, narrator)
         password = _configure(admin, directory, upstream, sample)
 
         narrator.heading("The gateway")
         narrator.command(["pgbastion", "serve", "--config", str(config)])
         log = directory / "gateway.log"
-        port = stack.enter_context(_gateway(config, log))
-        narrator.say(f"  ready on {HOST}:{port}, TLS required")
-        door = Door(HOST, port, ANALYST, password, TARGET, directory / "state" / "tls" / "ca.pem")
+        listening = stack.enter_context(_gateway(config, log))
+        narrator.say(f"  ready on {HOST}:{listening}, TLS required")
+        door = Door(HOST, listening, ANALYST, password, TARGET, directory / "state" / "tls" / "ca.pem")
         yield Stage(directory, log, upstream, sample, admin, door)
 
 
@@ -148,19 +151,9 @@ def _describe_upstream(narrator: Narrator, upstream: PostgresServer, sample: Sam
         narrator.say("  With an installed PostgreSQL (apt-get install postgresql) they are, with sslmode verify-full.")
 
 
-def _write_config(directory: Path) -> Path:
-    config = directory / "pgbastion.toml"
-    config.write_text(f'state_dir = "state"\n\n[listen]\nhost = "{HOST}"\nport = {_port()}\ndrain_seconds = 2\n')
-    return config
-
-
-def _port() -> int:
-    for port in (_USUAL_PORT, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            free: int = probe.getsockname()[1]
-            return free
-    raise DemoError(f"no free port on {HOST}")
+def _write_config(config: Path, port: int) -> None:
+    """`port` 0: whichever is free."""
+    config.write_text(f'state_dir = "state"\n\n[listen]\nhost = "{HOST}"\nport = {port}\ndrain_seconds = 2\n')
 
 
 def _configure(admin: Admin, directory: Path, upstream: PostgresServer, sample: SampleDatabase) -> str:
@@ -182,9 +175,27 @@ def _configure(admin: Admin, directory: Path, upstream: PostgresServer, sample: 
 @contextlib.contextmanager
 def _gateway(config: Path, log: Path) -> Iterator[int]:
     """`pgbastion serve`, kept like the server is: it ends when we do, however we do. Gives the port when it is ready."""
+    keeper = _start_gateway(config, log)
+    try:
+        port = _wait_until_ready(keeper, log)
+        if port is None:  # somebody else has it
+            _write_config(config, 0)
+            keeper = _start_gateway(config, log)
+            port = _wait_until_ready(keeper, log)
+        if port is None:
+            raise DemoError(f"no free port on {HOST}")
+        yield port
+    finally:
+        if keeper.stdin:
+            keeper.stdin.close()
+        keeper.wait(30)
+
+
+def _start_gateway(config: Path, log: Path) -> "subprocess.Popen[bytes]":
     home = log.with_name("gateway")
-    home.mkdir()
-    keeper = subprocess.Popen(
+    home.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
+    return subprocess.Popen(
         [
             *(sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py"))),
             *(str(os.geteuid()), str(os.getegid()), str(log), str(home)),
@@ -193,22 +204,20 @@ def _gateway(config: Path, log: Path) -> Iterator[int]:
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
-    try:
-        yield _wait_until_ready(keeper, log)
-    finally:
-        if keeper.stdin:
-            keeper.stdin.close()
-        keeper.wait(30)
 
 
-def _wait_until_ready(keeper: "subprocess.Popen[bytes]", log: Path) -> int:
+def _wait_until_ready(keeper: "subprocess.Popen[bytes]", log: Path) -> int | None:
+    """The port it listens on; None when it ended because the port is in use."""
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
+        ended = keeper.poll() is not None
         said = log.read_text(errors="replace") if log.exists() else ""
         for line in said.splitlines():
-            if line.startswith("pgbastion is ready on "):
-                return int(line.removeprefix(f"pgbastion is ready on {HOST}:").split()[0])
-        if keeper.poll() is not None:
+            if line.startswith(_READY):
+                return int(line.removeprefix(_READY).split()[0])
+        if ended and "the port is in use" in said:
+            return None
+        if ended:
             raise DemoError(f"the gateway did not start:\n{said[-3000:]}")
         time.sleep(0.05)
     raise DemoError(f"the gateway was not ready after {_READY_SECONDS:.0f} seconds:\n{said[-3000:]}")

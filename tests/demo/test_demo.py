@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ _SECONDS = 120
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "gateway.demo", *arguments]
+    return [sys.executable, "-m", "gateway.demo", "--port", "0", *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -41,9 +42,9 @@ def wait_until_gone(processes: set[int]) -> None:
 
 
 @contextmanager
-def demo(directory: Path) -> Iterator[tuple["subprocess.Popen[str]", Sequence[str]]]:
+def demo(directory: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", Sequence[str]]]:
     """A running demo and the lines it printed until it was up."""
-    with subprocess.Popen(command(), cwd=directory, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command(*arguments), cwd=directory, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             lines = []
@@ -86,6 +87,15 @@ def test_it_stays_up_and_its_strings_work_until_ctrl_c(tmp_path: Path) -> None:
         assert process.wait(_SECONDS) == 0
     assert list((tmp_path / ".demo").iterdir()) == []
     wait_until_gone(processes)
+
+
+def test_a_taken_port_is_no_obstacle(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with demo(tmp_path, "--port", str(port)) as (process, lines):
+            assert any("ready on 127.0.0.1:" in line and f":{port}," not in line for line in lines)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(_SECONDS) == 0
 
 
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:

@@ -107,9 +107,16 @@ def running_upstream(directory: Path) -> Iterator[Upstream]:
     choice = os.environ.get(CHOICE_VARIABLE, "")
     ca_file, tls = make_certificates(directory)
     if choice == "container" or (not choice and _engine_answers()):
-        with _container(ca_file, tls) as upstream:
-            yield upstream
-        return
+        with contextlib.ExitStack() as stack:
+            try:
+                upstream = stack.enter_context(_container(ca_file, tls))
+            except Exception as error:  # an engine without a way to the image, say
+                if choice:
+                    raise
+                warnings.warn(f"no PostgreSQL in a container ({error}); starting one here", stacklevel=2)
+            else:
+                yield upstream
+                return
     prefer = choice if choice in ("installed", "embedded") else "any"
     with start_postgres(Path(tempfile.gettempdir()), prefer=prefer, tls=tls) as server:
         yield Upstream(
