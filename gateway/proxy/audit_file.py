@@ -80,6 +80,14 @@ class AuditFile:
         self.size, self._needs_newline = 0, False
         return former
 
+    def paths(self) -> list[Path]:
+        """All files of this worker, newest first."""
+        return [self._path, *self._rotated()]
+
+    def _rotated(self) -> list[Path]:
+        rotated = [path for path in self._directory.glob(f"{self._stem}-*.jsonl") if _seq_in_name(path) is not None]
+        return sorted(rotated, key=lambda path: _seq_in_name(path) or 0, reverse=True)
+
     def sync_directory(self) -> None:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -113,8 +121,7 @@ class AuditFile:
     def _find_last_seq(self) -> int:
         if found := last_seq(self.fd, self.size):
             return found
-        rotated = [path for path in self._directory.glob(f"{self._stem}-*.jsonl") if _seq_in_name(path) is not None]
-        for path in sorted(rotated, key=lambda path: _seq_in_name(path) or 0, reverse=True)[:1]:
+        for path in self._rotated()[:1]:
             with path.open("rb") as file:
                 return max(last_seq(file.fileno(), os.fstat(file.fileno()).st_size), _seq_in_name(path) or 0)
         return 0

@@ -21,6 +21,7 @@ import structlog
 
 from gateway.audit.events import event
 from gateway.proxy.audit_file import Action, AuditFile, AuditFileError, Sync, archive
+from gateway.proxy.audit_recovery import end_crashed_sessions
 
 __all__ = ["AuditFileError", "AuditTrail"]
 
@@ -70,6 +71,8 @@ class AuditTrail:
         self._lazy_sync: asyncio.TimerHandle | None = None
         if self._file.torn_bytes:
             self.append(event("trail_repaired", {"torn_bytes": self._file.torn_bytes}))
+        for body in end_crashed_sessions(self._file.paths()):
+            self.append(body)
 
     @property
     def healthy(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import pytest
 
-from gateway.audit.events import event
+from gateway.audit.events import event, session_event, session_fragment
 from gateway.proxy.audit_file import AuditFileError
 from gateway.proxy.audit_trail import AuditTrail
 
@@ -150,6 +150,33 @@ async def test_a_torn_line_is_ended_and_marked(tmp_path: Path) -> None:
     assert len(lines) == 3
     repaired = json.loads(lines[2])
     assert (repaired["event"], repaired["torn_bytes"], repaired["seq"]) == ("trail_repaired", torn, 2)
+
+
+def session(number: int) -> bytes:
+    # What a person can choose must not pass for a record of ours.
+    trick = '","event":"session_end","session":"s2"'
+    return session_fragment(f"s{number}", 'a"nn', "192.0.2.1", "shop", "read_only", trick)
+
+
+@pytest.mark.parametrize("rotate_bytes", [1 << 20, 300])
+async def test_sessions_that_a_crash_left_open_are_ended(tmp_path: Path, rotate_bytes: int) -> None:
+    async def live(*bodies: bytes) -> list[dict[str, object]]:
+        before = len(records(tmp_path))
+        trail = open_trail(tmp_path, rotate_bytes=rotate_bytes)
+        for body in bodies:
+            trail.append(body)
+            await asyncio.sleep(0)
+        trail.close()
+        return [record for record in records(tmp_path)[before:] if record["event"] == "session_end"]
+
+    starts = [session_event("session_start", session(number), {"tls": True}) for number in range(4)]
+    end = session_event("session_end", session(1), {"reason": "client"})
+    await live(event("gateway_start", {}), *starts, end)
+    ends = await live(event("gateway_start", {}))
+    assert [(record["session"], record["reason"]) for record in ends] == [("s0", "crash"), ("s2", "crash"), ("s3", "crash")]
+    assert (ends[0]["user"], ends[0]["address"]) == ('a"nn', "192.0.2.1")
+    assert await live(event("gateway_start", {}), starts[0], event("gateway_stop", {})) == []
+    assert await live(event("gateway_start", {})) == []
 
 
 async def test_two_writers_of_one_file_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""What a worker's former life left open: sessions that began and never ended, since it was killed."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from gateway.audit.events import session_event, session_fragment
+
+_MAX_SEARCHED_BYTES: Final = 128 * 1024 * 1024  # back from the end: a start must not wait for weeks of trail
+_START: Final = b'"event":"gateway_start"'
+_STOP: Final = b'"event":"gateway_stop"'
+# In a JSON string a quote is escaped, so no text in a record can look like this.
+_SESSION: Final = re.compile(rb'"event":"session_(start|end)","session":"([^"\\]*)"')
+_FIELDS: Final = ("session", "user", "address", "target", "mode", "application")
+
+
+def end_crashed_sessions(files: Sequence[Path]) -> list[bytes]:
+    """Record bodies that end, with the reason "crash", the sessions which the last life of a worker left open.
+
+    `files` are the worker's, newest first. Nothing when it ended properly, or never ran. Raises OSError.
+    """
+    open_sessions: dict[bytes, bytes] = {}
+    for region in reversed(_regions_of_last_life(files)):
+        for found in _SESSION.finditer(region):
+            if found[1] == b"end":
+                open_sessions.pop(found[2], None)
+            else:
+                begin, end = region.rfind(b"\n", 0, found.start()) + 1, region.find(b"\n", found.end())
+                open_sessions[found[2]] = region[begin : end if end >= 0 else len(region)]
+    return [body for line in open_sessions.values() if (body := _end_of(line)) is not None]
+
+
+def _regions_of_last_life(files: Sequence[Path]) -> list[bytes]:
+    """Newest first, back to the last start; empty when the last life was ended properly."""
+    regions: list[bytes] = []
+    budget = _MAX_SEARCHED_BYTES
+    for path in files:
+        data = _end_of_file(path, budget)
+        start = data.rfind(_START)
+        if data.rfind(_STOP) > start:
+            return []
+        regions.append(data[max(start, 0) :])
+        budget -= len(data)
+        if start >= 0 or budget <= 0:
+            break
+    return regions
+
+
+def _end_of_file(path: Path, length: int) -> bytes:
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= length:
+            return file.read()
+        file.seek(size - length)
+        return file.read()
+
+
+def _end_of(line: bytes) -> bytes | None:
+    try:
+        fields = json.loads(line)
+    except ValueError:  # the torn last line
+        return None
+    fragment = session_fragment(*(str(fields.get(name, "")) for name in _FIELDS))
+    return session_event("session_end", fragment, {"reason": "crash"})
