@@ -47,6 +47,7 @@ class Greeter:
         self._greeting = Greeting(tls_offered=self._identity is not None, encrypted=False)
         self._first = True
         self._handed_over = False
+        self._gone = False
         self._pending: PendingSession | None = None
         self._deadline = self._loop.call_later(worker.settings.limits.pre_auth_timeout_seconds, self._expire)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -87,7 +88,7 @@ class Greeter:
                     self._hand_over(None, begin=step)
                     return
                 case Cancel(request):
-                    self._cancel(self._address, request)
+                    self.cancel(request)
                     self._close()
                     return
             step = self._greeting.feed(b"")
@@ -100,43 +101,54 @@ class Greeter:
         self, identity: ServerIdentity | None, *, direct_tls: bool = False, injected: bool = False, begin: Begin | None = None
     ) -> None:
         self._loop.remove_reader(self._sock.fileno())
-        self._handed_over = True
         arrival = Arrival(self._address, identity, direct_tls, injected, begin)
-        self._worker.keep(self._loop.create_task(self._connect(arrival), name="handshake"))
+        self._connecting = self._loop.create_task(self._connect(arrival), name="handshake")
+        self._worker.keep(self._connecting)
 
     async def _connect(self, arrival: Arrival) -> None:
         tls = arrival.identity.context if arrival.identity is not None else None
-        timeout = self._worker.settings.tls.handshake_timeout_seconds if tls is not None else None
+        left_seconds = self._deadline.when() - self._loop.time()
         try:
             await self._loop.connect_accepted_socket(
                 lambda: self._session(arrival),
                 self._sock,
                 ssl=tls,
-                ssl_handshake_timeout=timeout,
+                ssl_handshake_timeout=self._handshake_seconds(left_seconds) if tls is not None else None,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS if tls is not None else None,
             )
-        except (OSError, asyncio.CancelledError):
+        except (OSError, asyncio.CancelledError):  # TimeoutError among them: the handshake did not succeed
             self._sock.close()
-            if self._pending is None:
-                self._left()
+            self.left()
+
+    def _handshake_seconds(self, left_seconds: float) -> float:
+        return max(0.1, min(self._worker.settings.tls.handshake_timeout_seconds, left_seconds))
 
     def _session(self, arrival: Arrival) -> PendingSession:
-        self._pending = PendingSession(self._worker, arrival, self._left, lambda r: self._cancel(self._address, r))
+        self._pending = PendingSession(self._worker, arrival, self)
         return self._pending
 
     def _expire(self) -> None:
-        if self._pending is not None:
+        """A TLS handshake that is under way has a timeout of its own, set to end by now."""
+        if self._pending is not None and self._pending.connected:
             self._pending.expire()
         elif not self._handed_over:
             self._close()
-        else:
-            self._sock.close()
 
     def _close(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
-        self._left()
+        self.left()
 
-    def _left(self) -> None:
+    # -- what the pending session says (pending.Door) ------------------------------------------------------------------
+
+    def left(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self._deadline.cancel()
+            self._leave()
+
+    def proved(self) -> None:
         self._deadline.cancel()
-        self._leave()
+
+    def cancel(self, request: CancelRequest) -> None:
+        self._cancel(self._address, request)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -28,7 +28,7 @@ from gateway.session.greeting import Begin, Cancel, Greeting, injected
 from gateway.session.login import Login, Proved, WrongPassword
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_error
-from gateway.wire.errors import ProtocolViolation, SilentClose
+from gateway.wire.errors import SilentClose, WireError
 from gateway.wire.scram import ServerKeys
 from gateway.wire.startup import CancelRequest, StartupMessage
 
@@ -49,14 +49,27 @@ class Arrival:
     begin: Begin | None = None
 
 
-class PendingSession(asyncio.Protocol):
-    """`leave` is called exactly once, when this connection is no longer pending, for whatever reason."""
+class Door(Protocol):
+    """The greeter, as the connection that it let in sees it."""
 
-    def __init__(self, worker: Worker, arrival: Arrival, leave: Callable[[], None], cancel: Callable[[CancelRequest], None]):
+    def left(self) -> None:
+        """This connection is no longer pending, for whatever reason; may be said twice."""
+        ...
+
+    def proved(self) -> None:
+        """The person is known: what comes now has limits of its own, not the deadline before login."""
+        ...
+
+    def cancel(self, request: CancelRequest) -> None: ...
+
+
+class PendingSession(asyncio.Protocol):
+    """From the first byte inside its transport to the live session, or to a refusal."""
+
+    def __init__(self, worker: Worker, arrival: Arrival, door: Door) -> None:
         self._worker = worker
         self._arrival = arrival
-        self._leave = leave
-        self._cancel_request = cancel
+        self._door = door
         self._greeting = Greeting(tls_offered=False, encrypted=True)
         self._startup: StartupMessage | None = None
         self._login: Login | None = None
@@ -66,12 +79,14 @@ class PendingSession(asyncio.Protocol):
         self._concluding: asyncio.Task[None] | None = None
         self._done = False
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.connected = False
         self.session_id = secrets.token_hex(8)
 
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.connected = True
         arrival = self._arrival
         if arrival.direct_tls:
             tls = transport.get_extra_info("ssl_object")
@@ -93,7 +108,7 @@ class PendingSession(asyncio.Protocol):
             step()
         except SilentClose:
             self._close()
-        except ProtocolViolation as broken:
+        except WireError as broken:
             self._fail(fatal(broken.sqlstate, broken.message))
 
     def _raise_injected(self) -> None:
@@ -115,7 +130,7 @@ class PendingSession(asyncio.Protocol):
                 case Begin() as begin:
                     self._begin(begin)
                 case Cancel(request):
-                    self._cancel_request(request)
+                    self._door.cancel(request)
                     self._close()
                 case _:
                     pass
@@ -184,6 +199,7 @@ class PendingSession(asyncio.Protocol):
         if isinstance(outcome, WrongPassword) or user is None:
             self._wrong_password(startup.user)
             return
+        self._door.proved()
         worker.logins.succeeded(self._arrival.address, startup.user, time.monotonic())
         self._early = outcome.rest + self._early
         final = outcome.final
@@ -285,4 +301,4 @@ class PendingSession(asyncio.Protocol):
     def _finish(self) -> None:
         if not self._done:
             self._done = True
-            self._leave()
+            self._door.left()
