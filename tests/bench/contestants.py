@@ -86,9 +86,7 @@ def pgbouncer(database: Database, login: Login) -> Iterator[Contestant]:
         process = subprocess.Popen([binary, "-q", str(home / "pgbouncer.ini")], **user)  # type: ignore[call-overload]
         try:
             yield _answering(
-                Contestant(
-                    "PgBouncer", "127.0.0.1", port, login.name, login.password.reveal(), database.name, (process.pid,)
-                )
+                Contestant("PgBouncer", "127.0.0.1", port, login.name, login.password.reveal(), database.name, (process.pid,))
             )
         finally:
             process.terminate()
@@ -140,9 +138,7 @@ def fill(upstream: Upstream, dbname: str, scale: int) -> None:
         "PGUSER": upstream.superuser,
         "PGPASSWORD": upstream.superuser_password.reveal(),
     }
-    subprocess.run(
-        ["pgbench", "-i", "-q", "-s", str(scale), dbname], env=environment, check=True, stderr=subprocess.DEVNULL
-    )
+    subprocess.run(["pgbench", "-i", "-q", "-s", str(scale), dbname], env=environment, check=True, stderr=subprocess.DEVNULL)
     with upstream.connect(dbname) as connection:
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC")
 
