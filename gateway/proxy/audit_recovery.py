@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.audit.events import session_event, session_fragment
 
-_MAX_SEARCHED_BYTES: Final = 128 * 1024 * 1024  # back from the end: a start must not wait for weeks of trail
+_MAX_SEARCHED_BYTES: Final = 64 * 1024 * 1024  # back from the end: a start must not wait for weeks of trail
 _START: Final = b'"event":"gateway_start"'
 _STOP: Final = b'"event":"gateway_stop"'
 # In a JSON string a quote is escaped, so no text in a record can look like this.
