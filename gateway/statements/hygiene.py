@@ -66,9 +66,13 @@ _ALWAYS_SMALL_BYTES: Final = 256
 # Over-estimates of how many nodes the tree gets. Measured: about 5 microseconds each (tests/policy/test_policy_bounds.py).
 _PUNCTUATION: Final = b",([$"
 _OPERATORS: Final = b"-+*/<>=~!@#%^&|`?:;"
+# Words that nest: a tree this deep must still fit the interpreter's recursion limit.
 _WORDS: Final = re.compile(
-    rb"\b(?:not|union|intersect|except|join|case|is|collate|at|isnull|notnull|like|ilike|in|between|and|or|as|select)\b", re.I
+    rb"\b(?:not|union|intersect|except|join|case|when|is|collate|at|isnull|notnull|like|ilike|in|between|and|or|as)\b", re.I
 )
+_SELECT: Final = re.compile(rb"\bselect\b", re.I)
+_WORK_PER_WORD: Final = 3
+_WORK_PER_SELECT: Final = 9
 
 
 def is_small(sql: bytes, inline_bytes: int) -> bool:
@@ -82,4 +86,5 @@ def is_small(sql: bytes, inline_bytes: int) -> bool:
     work += 2 * (size - len(sql.translate(None, _OPERATORS)))
     if work > _SMALL_WORK or sql.count(b"/*") > MAX_COMMENT_DEPTH or _OPERATOR_RUN.search(sql) is not None:
         return False
-    return work + 2 * len(_WORDS.findall(sql)) <= _SMALL_WORK
+    work += _WORK_PER_WORD * len(_WORDS.findall(sql)) + _WORK_PER_SELECT * len(_SELECT.findall(sql))
+    return work <= _SMALL_WORK
