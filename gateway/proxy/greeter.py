@@ -46,7 +46,7 @@ class Greeter:
         self._identity = worker.tls.identity if worker.tls is not None else None
         self._greeting = Greeting(tls_offered=self._identity is not None, encrypted=False)
         self._first = True
-        self._handed_over = False
+        self._connecting: asyncio.Task[None] | None = None  # from when the socket is no longer ours
         self._gone = False
         self._pending: PendingSession | None = None
         self._deadline = self._loop.call_later(worker.settings.limits.pre_auth_timeout_seconds, self._expire)
@@ -131,7 +131,7 @@ class Greeter:
         """A TLS handshake that is under way has a timeout of its own, set to end by now."""
         if self._pending is not None and self._pending.connected:
             self._pending.expire()
-        elif not self._handed_over:
+        elif self._connecting is None:
             self._close()
 
     def _close(self) -> None:
