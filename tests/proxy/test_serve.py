@@ -24,9 +24,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
-    def _start(workers: int = 1, behaviour: str = "good") -> "subprocess.Popen[str]":
+    def _start(workers: int = 1, behaviour: str = "good", drain: float = 0.3) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, SUPERVISOR, tmp_path, str(workers), behaviour],
+            [sys.executable, SUPERVISOR, tmp_path, str(workers), behaviour, str(drain)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -91,7 +91,7 @@ def test_told_to_stop_it_ends_its_workers_and_exits_0(start: Start, tmp_path: Pa
     process = start(workers=2)
     line_of(process)
     process.send_signal(number)
-    assert process.wait(5) == 0
+    assert process.wait(10) == 0
     assert len(entries(tmp_path, "end")) == 2
     assert not any(alive(pid) for pid in workers_of(tmp_path))
     assert not (tmp_path / "bus.sock").exists()
@@ -122,21 +122,19 @@ def test_a_worker_that_does_not_end_is_killed_after_the_drain(start: Start, tmp_
     line_of(process)
     at = time.monotonic()
     process.terminate()
-    assert process.wait(5) == 0
-    assert 1.2 < time.monotonic() - at < 3
+    assert process.wait(10) == 0
+    assert time.monotonic() - at > 1.2
     assert entries(tmp_path, "ignored")
     assert not any(alive(pid) for pid in workers_of(tmp_path))
 
 
-def test_asked_twice_it_does_not_wait(start: Start) -> None:
-    process = start(behaviour="stubborn")
+def test_asked_twice_it_does_not_wait(start: Start, tmp_path: Path) -> None:
+    process = start(behaviour="stubborn", drain=60)
     line_of(process)
     process.terminate()
-    time.sleep(0.1)
-    at = time.monotonic()
+    eventually(lambda: entries(tmp_path, "ignored"), 5)
     process.terminate()
-    assert process.wait(5) == 0
-    assert time.monotonic() - at < 0.8
+    assert process.wait(10) == 0
 
 
 def test_workers_that_never_come_up_are_an_error_not_a_loop(start: Start) -> None:

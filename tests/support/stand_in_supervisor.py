@@ -1,4 +1,4 @@
-"""The supervisor in a process of its own, with stand-in workers. argv: state directory, workers, behaviour."""
+"""The supervisor in a process of its own, with stand-in workers. argv: state directory, workers, behaviour, drain."""
 
 import asyncio
 import sys
@@ -10,8 +10,8 @@ from gateway.settings import Listen, Settings
 WORKER = Path(__file__).with_name("stand_in_worker.py")
 
 
-async def main(state_dir: Path, workers: int, behaviour: str) -> int:
-    settings = Settings(state_dir=state_dir, listen=Listen(port=0, workers=workers, drain_seconds=0.3))
+async def main(state_dir: Path, workers: int, behaviour: str, drain_seconds: float) -> int:
+    settings = Settings(state_dir=state_dir, listen=Listen(port=0, workers=workers, drain_seconds=drain_seconds))
     with reserved_port("127.0.0.1", 0) as port:
 
         def command(number: int, port: int) -> list[str]:
@@ -22,6 +22,6 @@ async def main(state_dir: Path, workers: int, behaviour: str) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
+        sys.exit(asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))))
     except StartError as error:
         sys.exit(f"pgbastion: {error}")
