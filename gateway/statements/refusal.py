@@ -6,8 +6,8 @@ from typing import Final
 from gateway.statements.catalogue import WHY
 
 READ_WRITE_HINT: Final = 'Connect to the database "<target>:rw" if you hold a read-write grant, or ask an admin for one.'
-LIST_HINT: Final = 'If it is safe, an admin can list "{name}" among the allowed functions of this target.'
-_KINDS: Final = {"function": "Function", "operator": "Operator", "type": "Type"}
+LIST_HINT: Final = "If it is safe, an admin can list it: pgbastion targets allow-function <target> {name}"
+_LONG_NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +119,19 @@ def setting_never(name: str, offset: int | None) -> Refusal:
         "setting-not-allowed",
         "42501",
         f'setting "{name}" may not be changed through the gateway in this access mode',
-        "Leave it at its value. A custom setting (with a dot in its name) can be listed for this target by an admin.",
+        (
+            f"If it is safe, an admin can list it: pgbastion targets allow-setting <target> {name}"
+            if "." in name and len(name) < _LONG_NAME
+            else "Leave it at its value: reading does not need it."
+        ),
         offset,
     )
 
 
-def setting_value(name: str, wanted: str, offset: int | None) -> Refusal:
+def setting_value(name: str, wanted: str, offset: int | None, hint: str = "") -> Refusal:
     """`wanted` completes "may only be set to ..."."""
-    return Refusal(
-        "setting-value", "42501", f'setting "{name}" may only be set to {wanted}', f"Set it to {wanted}, or leave it.", offset
-    )
+    message = f'setting "{name}" may only be set to {wanted}'
+    return Refusal("setting-value", "42501", message, hint or f"Set it to {wanted}, or leave it.", offset)
 
 
 def setting_not_constant(offset: int | None) -> Refusal:

@@ -177,14 +177,18 @@ def _search_path(value: str | Sequence[str] | None, schemas: frozenset[str], off
     if value is None:
         return None
     parts = split_identifiers(value) if isinstance(value, str) else value
-    wanted = "schemas listed for this target (" + ", ".join(sorted(schemas)) + ', "$user"), never pg_catalog or pg_temp by name'
-    if parts is None:
-        return refusal.setting_value("search_path", wanted, offset)
-    for part in parts:
-        named_by_us = part in ("pg_catalog", "pg_temp") or part.startswith("pg_temp_")
-        if named_by_us or (part not in schemas and part not in ("", "$user")):
-            return refusal.setting_value("search_path", wanted, offset)
+    wanted = f'schemas listed for this target ({", ".join(sorted(schemas))}, "$user"), never pg_catalog or pg_temp by name'
+    hint = "Qualify names with their schema, or ask an admin: pgbastion targets allow-schema <target> <schema>"
+    if parts is None or not all(_harmless_schema(part, schemas) for part in parts):
+        return refusal.setting_value("search_path", wanted, offset, hint)
     return None
+
+
+def _harmless_schema(name: str, schemas: frozenset[str]) -> bool:
+    """Named, pg_catalog and pg_temp could stand behind a user's schema, or before pg_catalog: unnamed they never do."""
+    if name == "pg_catalog" or name == "pg_temp" or name.startswith("pg_temp_"):
+        return False
+    return name in schemas or name in ("", "$user")
 
 
 _IDENTIFIER: Final = re.compile(r'\s*(?:"((?:[^"]|"")*+)"|([^",\s]++))\s*(?:(,)|\Z)', re.ASCII)
