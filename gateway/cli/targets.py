@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.access.model import TlsMode
+from gateway.cli import target_permits
 from gateway.cli.errors import CommandError
 from gateway.cli.local import operator
 from gateway.cli.options import AsJson, Config, Mode, PasswordFile, PasswordStdin, Reason
 from gateway.cli.output import Record, note, print_json, say, show
 from gateway.cli.passwords import given_password
+from gateway.cli.target_permits import Name
 
 if TYPE_CHECKING:
     from gateway.access.model import Target
@@ -20,13 +22,11 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Databases behind the gateway, and the logins it uses there."
 )
 
-Name = Annotated[str, typer.Argument(help="The target's name: what people connect to as the database.", show_default=False)]
 CaFile = Annotated[
     Path | None,
     typer.Option("--ca-file", metavar="FILE", help="CA certificates to trust (PEM).", show_default="the system's", exists=True),
 ]
 Tls = Annotated[TlsMode, typer.Option("--tls", help="How the server is authenticated; weaker modes are noted in the audit.")]
-Item = Annotated[str, typer.Argument(show_default=False)]
 
 _COLUMNS = {
     "name": "name",
@@ -196,58 +196,12 @@ def delete(name: Name, reason: Reason = "", config: Config = None) -> None:
     say(f'Target "{name}" deleted.')
 
 
-@app.command("allow-function")
-def allow_function(name: Name, item: Item, reason: Reason = "", config: Config = None) -> None:
-    """Let read-only statements call a function of yours: schema.function, or schema.* for all of a schema."""
-    _permit(name, "function", item, reason, config)
-
-
-@app.command("disallow-function")
-def disallow_function(name: Name, item: Item, reason: Reason = "", config: Config = None) -> None:
-    """Take a function off the list; it is refused at its next use."""
-    _forbid(name, "function", item, reason, config)
-
-
-@app.command("allow-schema")
-def allow_schema(name: Name, item: Item, reason: Reason = "", config: Config = None) -> None:
-    """Let sessions put a schema on their search_path."""
-    _permit(name, "schema", item, reason, config)
-
-
-@app.command("disallow-schema")
-def disallow_schema(name: Name, item: Item, reason: Reason = "", config: Config = None) -> None:
-    """Take a schema off the list; the target's sessions end."""
-    _forbid(name, "schema", item, reason, config)
-
-
-@app.command("allow-setting")
-def allow_setting(name: Name, item: Item, reason: Reason = "", config: Config = None) -> None:
-    """Let sessions set a custom setting, such as app.tenant."""
-    _permit(name, "setting", item, reason, config)
-
-
-@app.command("disallow-setting")
-def disallow_setting(name: Name, item: Item, reason: Reason = "", config: Config = None) -> None:
-    """Take a custom setting off the list; the target's sessions end."""
-    _forbid(name, "setting", item, reason, config)
-
-
-def _permit(name: str, kind: str, item: str, reason: str, config: Path | None) -> None:
-    from gateway.services import targets
-
-    op = operator(config)
-    permitted = targets.Permitted(kind)
-    op.change(targets.permit(op.store, name=name, kind=permitted, item=item, actor=op.actor, reason=reason))
-    say(f'Target "{name}" allows the {kind} {item}.')
-
-
-def _forbid(name: str, kind: str, item: str, reason: str, config: Path | None) -> None:
-    from gateway.services import targets
-
-    op = operator(config)
-    permitted = targets.Permitted(kind)
-    op.change(targets.forbid(op.store, name=name, kind=permitted, item=item, actor=op.actor, reason=reason))
-    say(f'Target "{name}" does not allow the {kind} {item} any more.')
+app.command("allow-function")(target_permits.allow_function)
+app.command("disallow-function")(target_permits.disallow_function)
+app.command("allow-schema")(target_permits.allow_schema)
+app.command("disallow-schema")(target_permits.disallow_schema)
+app.command("allow-setting")(target_permits.allow_setting)
+app.command("disallow-setting")(target_permits.disallow_setting)
 
 
 def _read_ca(file: Path | None) -> str | None:

@@ -138,7 +138,7 @@ class StoreDirectory:
             raw = await fetch_all(link.driver)
             try:
                 self._snapshot = await asyncio.to_thread(to_snapshot, raw)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, LookupError, TypeError) as error:
                 raise StoreUnavailableError(f"the store {self._path} holds rows that cannot be read") from error
         return True
 

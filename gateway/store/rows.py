@@ -34,7 +34,7 @@ class RawStore:
 
 
 def to_snapshot(raw: RawStore) -> Snapshot:
-    """Raises ValueError or KeyError for rows that no version of this program wrote."""
+    """Raises ValueError, LookupError or TypeError for rows that no version of this program wrote."""
     roles: dict[str, dict[AccessMode, DatabaseRole]] = {}
     for row in raw.target_roles:
         mode = AccessMode(row["mode"])
