@@ -241,14 +241,12 @@ class UpstreamSide:
     def _lost(self, entry: Entry, code: str, now: float) -> None:
         """An error took this entry with it; `code` only where it is the failed one, the others were never looked at."""
         shared = self._shared
-        match entry.kind:
-            case k if k == PARSE and entry.refusal is None:
-                shared.prepared.abandon(entry.name)
-            case k if k == CLOSE:
-                shared.prepared.abandon(entry.name)
-            case k if k in (BIND, CLOSE_PORTAL):
-                shared.portals.abandon(entry.name)
-        if code and entry.kind == PARSE and not entry.name:
+        kind = entry.kind
+        if (kind == PARSE and entry.refusal is None) or kind == CLOSE:
+            shared.prepared.abandon(entry.name)
+        elif kind in (BIND, CLOSE_PORTAL):
+            shared.portals.abandon(entry.name)
+        if code and kind == PARSE and not entry.name:
             shared.prepared.dropped(b"")  # an error in a Parse drops the unnamed statement
         entry.sqlstate = code
         if code:
@@ -262,6 +260,8 @@ class UpstreamSide:
         shared = self._shared
         name, value = read_parameter_status(body)
         pinned = shared.facts.pinned.get(name)
+        if name == "client_encoding" and value == "UNICODE":
+            value = "UTF8"  # PostgreSQL repeats this old spelling when it was used
         if pinned is not None and value != pinned:
             shared.event("tripwire", {"setting": name, "value": value[:100], "pinned": pinned})
             text = f'the database changed the setting "{name}", which this gateway relies on'
