@@ -113,7 +113,9 @@ def test_a_sigkill_at_full_rate_loses_nothing_that_was_answered(database: Databa
         assert len(answered) > 100
         records = mortal.audit()
         asked = Counter(
-            int(record["sql"].split()[1]) for record in records if record["event"] == "statement" and record["user"] == person.name
+            int(record["sql"].split()[1])
+            for record in records
+            if record["event"] == "statement" and record["user"] == person.name
         )
         assert set(answered) <= set(asked)
         assert set(asked.values()) == {1}
@@ -128,13 +130,9 @@ def test_a_sigkill_at_full_rate_loses_nothing_that_was_answered(database: Databa
         assert {record["user"] for record in crashed} == {person.name}
 
 
-def test_a_statement_waits_for_a_slow_disk(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_statement_waits_for_a_slow_disk(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, time\n"
-        "real = getattr(os, 'fdatasync', os.fsync)\n"
-        "os.fdatasync = lambda fd: (time.sleep(0.2), real(fd))\n"
+        "import os, time\nreal = getattr(os, 'fdatasync', os.fsync)\nos.fdatasync = lambda fd: (time.sleep(0.2), real(fd))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with running_gateway(audit={"durability": "fsync"}) as gateway:
