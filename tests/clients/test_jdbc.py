@@ -28,7 +28,7 @@ def visit(part: str, url: str, user: str, password: str) -> dict[str, str]:
 def through(part: str, door: Door) -> dict[str, str]:
     gateway = door.gateway
     tls = f"sslmode=verify-full&sslrootcert={gateway.ca_file}"
-    url = f"jdbc:postgresql://{gateway.host}:{gateway.port}/{door.dbname.replace(':', '%3A')}?{tls}"
+    url = f"jdbc:postgresql://{gateway.host}:{gateway.port}/{door.dbname}?{tls}"
     return visit(part, url, door.person.name, door.person.password)
 
 

@@ -56,9 +56,10 @@ class Door:
         return self.gateway.parameters(self.person, self.dbname, **more)
 
     def url(self, scheme: str = "postgresql", **options: str) -> str:
+        """The colon of ":rw" stays as it is: node-postgres does not decode %3A."""
         login = f"{self.person.name}:{quote(self.person.password, safe='')}"
         query = f"?{urlencode(options)}" if options else ""
-        return f"{scheme}://{login}@{self.gateway.host}:{self.gateway.port}/{quote(self.dbname, safe='')}{query}"
+        return f"{scheme}://{login}@{self.gateway.host}:{self.gateway.port}/{quote(self.dbname, safe=':')}{query}"
 
     def environment(self, **more: str) -> dict[str, str]:
         """For libpq programs; nothing of the caller's own PG... variables."""
