@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.wire import backend
-from gateway.wire.errors import ProtocolViolation, SilentClose
+from gateway.wire.errors import ProtocolViolation
 from gateway.wire.framing import HEADER_SIZE, unpack_header
 from gateway.wire.frontend import read_sasl_initial
 from gateway.wire.scram import SCRAM, SCRAM_PLUS, ScramServer, ServerKeys
 from gateway.wire.startup import LATEST_MINOR, StartupMessage
 
-#: PostgreSQL's bound for SASL messages (PG_MAX_SASL_MESSAGE_LENGTH) and a mechanism name.
-_MAX_BODY: Final = 1024 + 64
+#: PostgreSQL's bound for a whole SASL message (PG_MAX_SASL_MESSAGE_LENGTH); a longer one it calls a wrong password.
+_MAX_BODY: Final = 1024
 _PASSWORD_MESSAGE: Final = ord("p")
 
 
@@ -33,7 +33,7 @@ class WrongPassword:
 
 
 class Login:
-    """`greeting` first; then `feed` until it returns an outcome. Raises ProtocolViolation or SilentClose."""
+    """`greeting` first; then `feed` until it returns an outcome. Raises ProtocolViolation and BadMessage."""
 
     __slots__ = ("_binding", "_buffer", "_known", "_mechanism", "_scram", "_startup")
 
@@ -62,7 +62,7 @@ class Login:
             if kind != _PASSWORD_MESSAGE:
                 raise ProtocolViolation(f"expected SASL response, got message type {kind}")
             if not 4 <= length <= _MAX_BODY + 4:
-                raise SilentClose(f"invalid length {length} of SASL response")
+                return out, WrongPassword()
             if len(self._buffer) < 1 + length:
                 break
             body, self._buffer = self._buffer[HEADER_SIZE : 1 + length], self._buffer[1 + length :]

@@ -105,6 +105,8 @@ class ScramServer:
             raise ProtocolViolation("malformed SCRAM message")
         expected = self._gs2 + (self._binding or b"" if self._gs2.startswith(b"p=") else b"")
         if not hmac.compare_digest(pairs[0][1], b64encode(expected)):
+            if not self._gs2.startswith(b"p="):
+                raise ProtocolViolation("unexpected SCRAM channel-binding attribute in client-final-message")
             raise ProtocolViolation("SCRAM channel binding check failed", INVALID_AUTHORIZATION)
         if not hmac.compare_digest(pairs[1][1], self._nonce):
             raise ProtocolViolation("malformed SCRAM message")
