@@ -30,8 +30,8 @@ def main() -> int:
     parser.add_argument("--postgres", choices=("any", "installed", "embedded"), default="any", help="which server to use")
     parser.add_argument("--port", type=int, default=6432, help="where the gateway listens; a free port when it is taken, or 0")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background job inherits it ignored
+        signal.signal(number, _interrupt)
     narrator = Narrator()
     narrator.title("pgbastion", _WELCOME)
     try:
