@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ _fdatasync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only the lat
 
 _log: Final = structlog.stdlib.get_logger("gateway.audit")
 
+_PATIENCE_SECONDS: Final = 1.0
 _TAIL_BYTES: Final = 64 * 1024
 
 
@@ -101,12 +103,9 @@ class AuditFile:
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self._path, flags, 0o600)
-        try:
-            # Two writers would give each number twice.
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _lock(fd):
             os.close(fd)
-            raise AuditFileError(f"another process writes the audit trail {self._path}") from error
+            raise AuditFileError(f"another process writes the audit trail {self._path}")
         self.size = os.fstat(fd).st_size
         return fd
 
@@ -163,6 +162,20 @@ def archive(former: int, file: AuditFile) -> None:
         _log.warning("rotated audit file not synced", reason=error.strerror)
     finally:
         os.close(former)
+
+
+def _lock(fd: int) -> bool:
+    """Two writers would give each number twice. A former one that was just killed may need a moment to die."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 def last_seq(fd: int, size: int) -> int:
