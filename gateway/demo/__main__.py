@@ -53,6 +53,9 @@ def _tour(stage: Stage, narrator: Narrator) -> int:
         raise DemoError("the tour needs psycopg: pip install 'pgbastion[demo]'")
     from gateway.demo.tour import take_tour
 
+    narrator.heading("The tour")
+    narrator.say(f"  Whatever follows, {stage.door.user} could type in psql, having connected with")
+    narrator.block("", connection_strings(stage.door)[0][1])
     return 0 if take_tour(stage, narrator) else 1
 
 

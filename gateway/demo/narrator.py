@@ -62,8 +62,9 @@ class Narrator:
             self._console.print(Text("    " + line, style="yellow"))
 
     def block(self, label: str, text: str) -> None:
-        """Something to copy, on lines of its own."""
-        self._console.print(Text(f"  {label}", style="dim"))
+        """Something to copy, on a line of its own."""
+        if label:
+            self._console.print(Text(f"  {label}", style="dim"))
         self._console.print(Text(f"    {text}", style="bold"))
 
     def kept(self, text: str) -> None:
