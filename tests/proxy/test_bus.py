@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import stat
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -279,3 +282,36 @@ def _is_closed(connection: socket.socket) -> bool:
     except ConnectionError:
         pass
     return True
+
+
+STRANGER = """
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    connection.settimeout(3)
+    try:
+        connection.sendall(b'{"to":"all","kind":"wake"}\\n')
+        print("said", connection.recv(1))
+    except ConnectionError:
+        print("refused")
+"""
+
+
+async def test_another_user_is_refused_even_where_the_files_modes_would_let_them_in() -> None:
+    if os.geteuid() != 0:  # only root can become somebody else; the mode of the socket is tested above
+        return
+    with tempfile.TemporaryDirectory() as made:
+        directory = Path(made)
+        bus = Bus(directory / "bus.sock")
+        await bus.hub.start()
+        await bus.peer("worker:0")
+        os.chmod(directory, 0o755)
+        os.chmod(bus.path, 0o666)
+        stranger = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", STRANGER, str(bus.path), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(stranger.communicate(), 10)
+        assert said in (b"refused\n", b"said b''\n")
+        assert not bus.heard
+        await bus.close()
