@@ -1,8 +1,9 @@
 """We log in to PostgreSQL, with credentials that the client never learns, and check that what answers is what we asked for.
 
 Every answer is bounded in size and number. SCRAM must end with the server's right signature; a server that asks for no password,
-or for one in clear text, is refused. What PostgreSQL reports afterwards must show our settings in force: a pooler in between drops
-or refuses them, and is told apart by that.
+or for one in clear text, is refused. What PostgreSQL reports afterwards must show our settings in force. A pooler in between
+refuses them, or drops them without a word; where the role's own defaults are the same, only one thing tells it apart: it makes
+up the process id that goes with its cancel keys. So the server is asked for its own, once per session.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,10 @@ from gateway.wire.startup import build_startup
 _MAX_BYTES: Final = 64 * 1024
 _MAX_MESSAGES: Final = 100
 _REPORTS_READ_ONLY: Final = 14  # the first major that reports default_transaction_read_only
+_QUESTION: Final = (
+    b"/* pgbastion: is this PostgreSQL itself? */ "
+    b"SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('default_transaction_read_only')"
+)
 
 
 class UpstreamRefused(Exception):
@@ -70,10 +75,10 @@ class UpstreamLogin:
         self._proved = False
         self._authenticated = False
         self._statuses: dict[str, str] = {}
-        self._process_id = 0
+        self._process_id: int | None = None
         self._key = b""
         self._md5 = False
-        self._asked = False
+        self._asked = self._answered = False
         self.challenge: Challenge | None = None
 
     def start(self) -> bytes:
@@ -98,11 +103,10 @@ class UpstreamLogin:
                 self._messages -= 1
                 break
             body, self._buffer = self._buffer[HEADER_SIZE : 1 + length], self._buffer[1 + length :]
+            if chr(kind) == "Z" and self._asked:
+                return out, self._welcome(body)
             if chr(kind) == "Z":
-                question = self._question()
-                if question is None:
-                    return out, self._welcome(body)
-                out += question
+                out += self._ask(body)
             else:
                 out += self._message(chr(kind), body)
         return out, None
@@ -123,8 +127,7 @@ class UpstreamLogin:
                 self._process_id, self._key = int.from_bytes(body[:4], "big"), body[4:]
                 return b""
             case "D" if self._asked:
-                # One column, one row: the answer to _question.
-                self._statuses["default_transaction_read_only"] = body[6:].decode("ascii", "replace")
+                self._compare(backend.read_data_row(body))
                 return b""
             case "T" | "C" if self._asked:
                 return b""
@@ -184,18 +187,32 @@ class UpstreamLogin:
         leading = "".join(c for c in digits if c.isdigit())
         return int(leading) if leading else 0
 
-    def _question(self) -> bytes | None:
-        """PostgreSQL 13 does not report default_transaction_read_only: ask, once."""
-        if self._asked or self._major() >= _REPORTS_READ_ONLY or self._major() == 0:
-            return None
+    def _ask(self, status: bytes) -> bytes:
+        """Ready: what is reported must be right already, before the one question."""
+        self._check_ready(status)
+        if self._major() >= _REPORTS_READ_ONLY or self._major() == 0:
+            self._check_settings()
         self._asked = True
-        return frontend.build_query(b"SHOW default_transaction_read_only")
+        return frontend.build_query(_QUESTION)
 
-    def _welcome(self, status: bytes) -> Welcome:
+    def _compare(self, values: list[bytes | None]) -> None:
+        process_id, read_only = ((value or b"").decode("ascii", "replace") for value in [*values, b"", b""][:2])
+        self._statuses["default_transaction_read_only"] = read_only
+        self._answered = True
+        if self._process_id is not None and process_id != str(self._process_id):
+            text = f"the server process is {process_id[:20]}, but {self._process_id} was announced, as a pooler does"
+            raise UpstreamRefused("pooler", text)
+
+    def _check_ready(self, status: bytes) -> None:
         if status != b"I" or not self._authenticated:
             raise ProtocolViolation("upstream was ready before it let us in")
+
+    def _welcome(self, status: bytes) -> Welcome:
+        self._check_ready(status)
+        if not self._answered:
+            raise ProtocolViolation("upstream did not answer the one question during login")
         self._check_settings()
-        return Welcome(self._statuses, self._process_id, self._key, self._buffer, self._md5, self._binding is not None)
+        return Welcome(self._statuses, self._process_id or 0, self._key, self._buffer, self._md5, self._binding is not None)
 
     def _check_settings(self) -> None:
         if "default_transaction_read_only" not in self._statuses:

@@ -67,6 +67,20 @@ def read_parameter_status(body: bytes) -> tuple[str, str]:
     return parts[0].decode("utf-8", "replace"), parts[1].decode("utf-8", "replace")
 
 
+def read_data_row(body: bytes) -> list[bytes | None]:
+    """The values of a DataRow, None for NULL. Raises ProtocolViolation."""
+    values: list[bytes | None] = []
+    at = 2
+    for _ in range(int.from_bytes(body[:2], "big")):
+        size = int.from_bytes(body[at : at + 4], "big", signed=True)
+        at += 4
+        if at > len(body) or at + max(size, 0) > len(body):
+            raise ProtocolViolation("malformed DataRow from upstream")
+        values.append(None if size < 0 else body[at : at + size])
+        at += max(size, 0)
+    return values
+
+
 def parameter_status(name: str, value: str) -> bytes:
     return message(b"S", name.encode() + b"\0" + value.encode() + b"\0")
 

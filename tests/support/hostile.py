@@ -113,11 +113,13 @@ class Guest:
         return b"".join(status(name, value) for name, value in honest.items() if value is not None)
 
     def log_in(self, *, key: bytes | None = KEY, **reports: str | None) -> None:
-        """From the startup packet to ReadyForQuery."""
+        """From the startup packet to ReadyForQuery, and the answer to the one question that the gateway has then."""
         self.first_packet()
         self.scram()
         key_data = packet("K", struct.pack(">I", PROCESS_ID) + key) if key is not None else b""
         self.send(AUTHENTICATED, self.reports(**reports), key_data, ready())
+        assert b"pg_backend_pid()" in self.read().body
+        self.send(row(str(PROCESS_ID), self.parameters["default_transaction_read_only"]), ready())
 
     def serve_selects(self) -> None:
         """One row for each Query, until the gateway closes."""
@@ -135,13 +137,13 @@ def ready(state: str = "I") -> bytes:
     return packet("Z", state.encode())
 
 
-def row(value: str) -> bytes:
-    """A whole one-column result."""
+def row(*values: str) -> bytes:
+    """A whole result of one row."""
     column = text("c") + struct.pack(">IHIhIH", 0, 0, 25, -1, 0xFFFFFFFF, 0)
-    data = value.encode()
+    data = b"".join(struct.pack(">I", len(value.encode())) + value.encode() for value in values)
     return (
-        packet("T", struct.pack(">H", 1) + column)
-        + packet("D", struct.pack(">HI", 1, len(data)) + data)
+        packet("T", struct.pack(">H", len(values)) + column * len(values))
+        + packet("D", struct.pack(">H", len(values)) + data)
         + packet("C", text("SELECT 1"))
     )
 
@@ -193,8 +195,9 @@ def hostile(script: Script) -> Iterator[Hostile]:
             while True:
                 sock, _ = listening.accept()
                 sock.settimeout(30)
-                threads.append(threading.Thread(target=serve, args=(sock,), daemon=True))
-                threads[-1].start()
+                thread = threading.Thread(target=serve, args=(sock,), daemon=True)
+                thread.start()
+                threads.append(thread)
 
     accepting = threading.Thread(target=accept, daemon=True)
     accepting.start()
