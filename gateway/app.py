@@ -95,7 +95,7 @@ class Gateway:
         self._watch_for_the_end()
         await self._directory.start()
         await worker.judge.start()
-        self._reconciler.start()
+        self._reconciler.start(self._stopping.set)
         watching = asyncio.create_task(self._tls.watch()) if self._tls is not None else None
         await self._bus.start()
         self._listener.start(listen.host, port, listen.backlog)

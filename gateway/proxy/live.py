@@ -88,7 +88,7 @@ class LiveSession(asyncio.Protocol):
         client.set_write_buffer_limits(high=HIGH_WATER)
 
     @property
-    def lease(self) -> Lease | None:
+    def lease(self) -> Lease:
         return self._lease
 
     @property

@@ -5,19 +5,25 @@ is never lengthened by a clock that jumps: sessions keep a monotonic deadline be
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
+
+import structlog
 
 from gateway.access.model import Denial, Snapshot
 from gateway.ports import Directory
-from gateway.proxy.registry import Registry
+from gateway.proxy.registry import Registry, Session
 
 _TICK_SECONDS: Final = 0.2
 _PROBE_TICKS: Final = 3
 _STALE_FACTOR: Final = 3
+_SESSIONS_PER_TURN: Final = 100  # then others may use the event loop
 
 _STALE: Final = Denial(
     "store-stale", "57P01", "the gateway cannot reach its store, so that it no longer knows your rights", "Try again later."
 )
+_UNDECIDED: Final = Denial("undecided", "57P01", "the gateway could not decide whether you may stay", "Connect again.")
+_log: Final = structlog.stdlib.get_logger("gateway.reconciler")
 
 
 class Reconciler:
@@ -25,30 +31,57 @@ class Reconciler:
         self._registry = registry
         self._directory = directory
         self._stale_after = stale_after_seconds
-        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        self._directory.subscribe(self._changed)
-        self._task = asyncio.create_task(self._run(), name="reconciler")
+    def start(self, failed: Callable[[], None]) -> None:
+        """`failed` is called if this ever stops by itself: then rights would no longer end, and the worker has to."""
+        self._directory.subscribe(self._hear)
+        self._tasks = [
+            asyncio.create_task(self._follow_changes(), name="reconcile-changes"),
+            asyncio.create_task(self._follow_clock(), name="reconcile-clock"),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(lambda task: None if task.cancelled() else failed())
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
-    def _changed(self, _snapshot: Snapshot) -> None:
-        for session in list(self._registry.sessions.values()):
-            session.reconcile()
+    def _hear(self, _snapshot: Snapshot) -> None:
+        self._changed.set()
 
-    async def _run(self) -> None:
+    async def _follow_changes(self) -> None:
+        """A change during a pass starts another one: who was asked before it must be asked again."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            for number, session in enumerate(list(self._registry.sessions.values()), 1):
+                _ask_again(session)
+                if number % _SESSIONS_PER_TURN == 0:
+                    await asyncio.sleep(0)
+
+    async def _follow_clock(self) -> None:
         ticks = 0
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             ticks += 1
             stale = self._directory.stale_for_seconds > _STALE_FACTOR * self._stale_after
-            for session in list(self._registry.sessions.values()):
+            for number, session in enumerate(list(self._registry.sessions.values()), 1):
                 if stale:
                     session.terminate(_STALE)
-                elif (lease := session.lease) is not None and lease.valid_until is not None:
-                    session.reconcile()
+                elif session.lease.valid_until is not None:
+                    _ask_again(session)
                 if ticks % _PROBE_TICKS == 0:
                     session.probe()
+                if number % _SESSIONS_PER_TURN == 0:
+                    await asyncio.sleep(0)
+
+
+def _ask_again(session: Session) -> None:
+    """What cannot be decided is no: a fault in asking about one session ends that one, and the others are asked."""
+    try:
+        session.reconcile()
+    except Exception:
+        _log.exception("a session's rights could not be decided", session=session.session_id)
+        session.terminate(_UNDECIDED)
