@@ -6,16 +6,13 @@ Each worker has a pipe as its stdin: when that ends, the supervisor is gone, and
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +21,7 @@ from pydantic import ValidationError
 
 from gateway.proxy.bus import BusError, BusHub, Message
 from gateway.proxy.log_setup import set_up_logging
+from gateway.proxy.reserved_port import PortError, reserved_port
 from gateway.proxy.tls import CertificateFiles, ServerTls, TlsError, ensure_certificate, server_files
 from gateway.settings import Settings, find_config, load
 from gateway.store.errors import StoreError
@@ -36,7 +34,6 @@ WorkerCommand = Callable[[int, int], Sequence[str]]
 _RESTART_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS: Final = 10.0  # a worker that lived as long is restarted at once
 _ATTEMPTS_BEFORE_READY: Final = 6
-_PORT_PATIENCE_SECONDS: Final = 1.0  # workers of a supervisor that was killed need a moment to notice
 _RENEWAL_CHECK_SECONDS: Final = 12 * 3600.0
 _KILL_AFTER_SECONDS: Final = 1.0  # beyond the drain
 
@@ -55,7 +52,7 @@ def run(given: Path | None) -> int:
         config, settings = _read_config(given)
         with _only_one(settings.state_dir):
             return asyncio.run(_serve(config, settings))
-    except (StartError, StoreError, TlsError, BusError) as error:
+    except (StartError, PortError, StoreError, TlsError, BusError) as error:
         print(f"pgbastion: {error}", file=sys.stderr)
         return 1
 
@@ -276,64 +273,3 @@ def _certificate(settings: Settings) -> CertificateFiles | None:
     if settings.tls.mode == "disable" or settings.tls.cert_file is not None:
         return None
     return ensure_certificate(settings.tls_dir, settings.tls.names)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    family: int
-    address: str
-
-
-@contextlib.contextmanager
-def reserved_port(host: str, port: int) -> Iterator[int]:
-    """Hold the port (0: a free one) on all addresses of `host`; the workers bind it too, with SO_REUSEPORT."""
-    places = _resolve(host)
-    held: list[socket.socket] = []
-    try:
-        for place in places:
-            if port:
-                _probe(place, port)
-            held.append(_bind(place, port, shared=True))
-            port = held[-1].getsockname()[1]
-        yield port
-    finally:
-        for one in held:
-            one.close()
-
-
-def _resolve(host: str) -> list[_Place]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise StartError(f"listen.host: {host!r} is no address of this machine ({error.strerror})") from error
-    return list(dict.fromkeys(_Place(family, str(address[0])) for family, _, _, _, address in found))
-
-
-def _probe(place: _Place, port: int) -> None:
-    """SO_REUSEPORT would let us share the port of another program of the same user, unnoticed."""
-    deadline = time.monotonic() + _PORT_PATIENCE_SECONDS
-    while True:
-        try:
-            _bind(place, port, shared=False).close()
-        except StartError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-def _bind(place: _Place, port: int, *, shared: bool) -> socket.socket:
-    bound = socket.socket(place.family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if place.family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((place.address, port))
-    except OSError as error:
-        bound.close()
-        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
-        raise StartError(f"cannot listen on {place.address} port {port}: {reason}") from error
-    return bound

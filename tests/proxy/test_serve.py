@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.serve import StartError, reserved_port, run
+from gateway.proxy.reserved_port import PortError, reserved_port
+from gateway.serve import run
 
 SUPERVISOR = Path(__file__).parents[1] / "support" / "stand_in_supervisor.py"
 PGBASTION = (sys.executable, "-c", "from gateway.cli.main import run; run()")
@@ -230,7 +231,7 @@ def test_a_held_port_can_be_shared_by_workers_and_only_by_them() -> None:
             worker.listen()
             with socket.create_connection(("127.0.0.1", port)), worker.accept()[0]:
                 pass
-        with pytest.raises(StartError), reserved_port("127.0.0.1", port):
+        with pytest.raises(PortError), reserved_port("127.0.0.1", port):
             pass
 
 

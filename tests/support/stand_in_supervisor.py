@@ -4,7 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from gateway.serve import StartError, Supervisor, reserved_port
+from gateway.proxy.reserved_port import reserved_port
+from gateway.serve import StartError, Supervisor
 from gateway.settings import Listen, Settings
 
 WORKER = Path(__file__).with_name("stand_in_worker.py")

@@ -1,0 +1,76 @@
+"""The port that the workers share."""
+
+import contextlib
+import errno
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_PATIENCE_SECONDS: Final = 1.0  # workers of a supervisor that was killed need a moment to notice
+
+
+class PortError(Exception):
+    """The gateway cannot listen there; one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    family: int
+    address: str
+
+
+@contextlib.contextmanager
+def reserved_port(host: str, port: int) -> Iterator[int]:
+    """Hold the port (0: a free one) on all addresses of `host`; the workers bind it too, with SO_REUSEPORT."""
+    places = _resolve(host)
+    held: list[socket.socket] = []
+    try:
+        for place in places:
+            if port:
+                _probe(place, port)
+            held.append(_bind(place, port, shared=True))
+            port = held[-1].getsockname()[1]
+        yield port
+    finally:
+        for one in held:
+            one.close()
+
+
+def _resolve(host: str) -> list[_Place]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise PortError(f"listen.host: {host!r} is no address of this machine ({error.strerror})") from error
+    return list(dict.fromkeys(_Place(family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _probe(place: _Place, port: int) -> None:
+    """SO_REUSEPORT would let us share the port of another program of the same user, unnoticed."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            _bind(place, port, shared=False).close()
+        except PortError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _bind(place: _Place, port: int, *, shared: bool) -> socket.socket:
+    bound = socket.socket(place.family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if place.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((place.address, port))
+    except OSError as error:
+        bound.close()
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise PortError(f"cannot listen on {place.address} port {port}: {reason}") from error
+    return bound
