@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.doors import LARGE_ROWS, Door, missing, program, run
 
+pytestmark = pytest.mark.xdist_group("jdbc")  # the program takes seconds: once is enough
+
 _SOURCE = Path(__file__).parent / "jdbc" / "Visit.java"
 _JARS = "/usr/share/java/postgresql.jar"
 _PACKAGES = "default-jdk-headless libpostgresql-jdbc-java"

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support.doors import LARGE, LARGE_ROWS, Door
 
+pytestmark = pytest.mark.filterwarnings("ignore:Did not recognize type 'addr'")
+
 
 class Base(orm.DeclarativeBase):
     pass
