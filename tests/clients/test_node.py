@@ -57,6 +57,7 @@ def reading(packages: Path, reader: Door) -> dict[str, Any]:
 _EXPECTED: dict[str, Any] = {
     "select": "hello",
     "channel binding": "hello",
+    "all in the URL": "hello",
     "parameters": 42,
     "denial": ["25006", "still here"],
     "denial with parameters": ["25006", "still here"],

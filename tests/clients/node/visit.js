@@ -50,6 +50,8 @@ function pause(milliseconds) {
 async function read() {
   await step('select', (c) => value(c, "SELECT 'hello'"))
   await step('channel binding', (c) => value(c, "SELECT 'hello'"), { enableChannelBinding: true })
+  const tls = `sslmode=verify-full&sslrootcert=${encodeURIComponent(process.env.PG_CA)}`
+  await step('all in the URL', (c) => value(c, "SELECT 'hello'"), { connectionString: `${process.env.PG_URL}?${tls}`, ssl: undefined })
   await step('parameters', (c) => value(c, 'SELECT $1::int + 1', [41]))
   await step('denial', async (c) => [await refused(c, INSERT), await value(c, "SELECT 'still here'")])
   await step('denial with parameters', async (c) => {
