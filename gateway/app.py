@@ -47,6 +47,7 @@ class Gateway:
     def __init__(self, settings: Settings, number: int) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
+        self._patience_seconds = settings.listen.drain_seconds
         vault = SealedVault.load(settings.key_file)
         self._directory = StoreDirectory(
             settings.store_url,
@@ -125,13 +126,14 @@ class Gateway:
         if not os.read(sys.stdin.fileno(), 1024):
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             _log.warning("the supervisor is gone: stopping")
+            self._patience_seconds = 0.0  # its successor waits for our place
             self._stopping.set()
 
     async def _drain(self) -> None:
         self._worker.draining = True
         self._listener.stop()
         sessions = self._worker.registry.sessions
-        patience = asyncio.get_running_loop().time() + self._settings.listen.drain_seconds
+        patience = asyncio.get_running_loop().time() + self._patience_seconds
         while sessions:
             hurry = asyncio.get_running_loop().time() > patience
             for session in list(sessions.values()):

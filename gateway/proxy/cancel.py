@@ -1,4 +1,8 @@
-"""Cancelling what runs upstream: PostgreSQL's own way, over a connection of its own to the very same server."""
+"""Cancelling what runs upstream, PostgreSQL's own way: over a connection of its own to the very same server.
+
+A cancel says nothing about which statement it means, and none when it comes too early: a backend that has not begun to read its
+Query forgets it. So when a client is gone, `see_off` cancels again until the backend is gone too.
+"""
 
 import asyncio
 import contextlib
@@ -10,6 +14,7 @@ from gateway.proxy.upstream import Place, connect
 from gateway.wire.startup import build_cancel
 
 _TIMEOUT_SECONDS: Final = 5.0
+_PAUSES_SECONDS: Final = (0.25, 0.5, 0.5, 0.5, 1.0, 1.0, 2.0, 5.0, 10.0)
 _log: Final = structlog.stdlib.get_logger("gateway.cancel")
 
 
@@ -25,13 +30,31 @@ class _UntilClosed(asyncio.Protocol):
 class UpstreamCancel:
     """Of one session. At most one request is on its way; more while it is add nothing."""
 
-    __slots__ = ("_key", "_place", "_process_id", "_task")
+    __slots__ = ("_departure", "_key", "_place", "_process_id", "_task")
 
     def __init__(self, place: Place, process_id: int, key: bytes) -> None:
         self._place = place
         self._process_id = process_id
         self._key = key
         self._task: asyncio.Task[None] | None = None
+        self._departure: asyncio.Task[None] | None = None
+
+    def see_off(self, upstream: asyncio.Transport, lost: asyncio.Event) -> None:
+        """Nobody waits for what runs there: cancel it, and again, until upstream closed the connection (`lost` is set).
+
+        The transport must be reading and its session discarding, so that the backend is not stuck in sending rows.
+        """
+        self._departure = asyncio.create_task(self._see_off(upstream, lost), name="upstream-departure")
+
+    async def _see_off(self, upstream: asyncio.Transport, lost: asyncio.Event) -> None:
+        try:
+            for pause in _PAUSES_SECONDS:
+                self.request()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(lost.wait(), pause)
+                    return
+        finally:
+            upstream.abort()
 
     def request(self) -> None:
         if self._key and (self._task is None or self._task.done()):

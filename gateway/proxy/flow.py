@@ -1,7 +1,13 @@
 """Back-pressure: who may not read now, and why. A transport reads again when no reason is left."""
 
 import asyncio
+import contextlib
+import socket
+import struct
 from enum import Flag, auto
+from typing import Final
+
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class Reason(Flag):
@@ -14,24 +20,41 @@ class Reason(Flag):
 class ReadGate:
     """Idempotent pause and resume of one transport's reading."""
 
-    __slots__ = ("_reasons", "_transport")
+    __slots__ = ("_reasons", "_stays_open", "_transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._reasons = Reason(0)
+        self._stays_open = False
 
     @property
     def closed(self) -> bool:
         return bool(self._reasons)
 
     def close(self, reason: Reason) -> None:
+        if self._stays_open:
+            return
         if not self._reasons and not self._transport.is_closing():
             self._transport.pause_reading()
         self._reasons |= reason
 
     def open(self, reason: Reason) -> None:
-        if reason not in self._reasons:
+        if not self._reasons or reason not in self._reasons:
             return
         self._reasons &= ~reason
         if not self._reasons and not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def open_for_good(self) -> None:
+        """What comes is discarded from now on: no reason to close counts any more."""
+        self.open(self._reasons)
+        self._stays_open = True
+
+
+def cut(transport: asyncio.Transport) -> None:
+    """End it now. What the peer has not read of our kernel's buffers is lost: nothing reaches it after this."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()

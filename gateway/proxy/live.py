@@ -19,7 +19,7 @@ from gateway.access.authorize import renew
 from gateway.access.model import Denial, Lease
 from gateway.proxy.bus_lines import Payload
 from gateway.proxy.cancel import UpstreamCancel
-from gateway.proxy.flow import ReadGate, Reason
+from gateway.proxy.flow import ReadGate, Reason, cut
 from gateway.proxy.opening import Opened, converse
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
@@ -81,6 +81,7 @@ class LiveSession(asyncio.Protocol):
         self._releases = 0
         self._ended = False
         self._client_gone = False
+        self._upstream_gone = asyncio.Event()
         self._quitting = False
         self._started = time.monotonic()
         self._started_at = datetime.now(UTC)
@@ -231,6 +232,7 @@ class LiveSession(asyncio.Protocol):
             self.end("client vanished" if exc is not None else "client quit", None)
 
     def upstream_lost(self) -> None:
+        self._upstream_gone.set()
         if self._quitting:
             self.end("client quit", None)
         elif self._shared.upstream_fatal:
@@ -316,14 +318,19 @@ class LiveSession(asyncio.Protocol):
         self._shared.abandon_all(time.monotonic())
         self._shared.event("session_end", self._totals(reason))
         self._record()
-        if running:
-            self._cancel.request()
-            self._upstream.abort()
-        else:
-            if not partly_sent and not self._upstream.is_closing():
-                self._upstream.write(TERMINATE)
-            self._upstream.close()
+        self._leave_upstream(running=running, partly_sent=partly_sent)
         self._leave_client(farewell)
+
+    def _leave_upstream(self, *, running: bool, partly_sent: bool) -> None:
+        if partly_sent or self._upstream.is_closing():  # a COPY that stops in the middle fails by itself
+            self._upstream.abort()
+            return
+        self._upstream.write(TERMINATE)
+        if running:
+            self._upstream_gate.open_for_good()
+            self._cancel.see_off(self._upstream, self._upstream_gone)
+        else:
+            self._upstream.close()
 
     def _leave_client(self, farewell: ErrorFields | None) -> None:
         if self._client_gone:
@@ -332,7 +339,7 @@ class LiveSession(asyncio.Protocol):
         if farewell is not None and not self._upstream_side.mid_message:
             self._client.write(build_error(farewell))
         self._client.close()
-        asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._client.abort)
+        asyncio.get_running_loop().call_later(_FLUSH_SECONDS, cut, self._client)
 
     def _totals(self, reason: str) -> dict[str, str | int | float | bool | None]:
         return {
