@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from gateway.proxy.bus import BusError, BusHub, Message
 from gateway.proxy.log_setup import set_up_logging
-from gateway.proxy.reserved_port import PortError, reserved_port
+from gateway.proxy.sockets import PortError, reserved_port
 from gateway.proxy.tls import CertificateFiles, ServerTls, TlsError, ensure_certificate, server_files
 from gateway.settings import Settings, find_config, load
 from gateway.store.errors import StoreError

@@ -1,7 +1,6 @@
 """Accepts connections. The cheap checks come first: the global allowlist and the caps, before a byte is read or answered."""
 
 import asyncio
-import contextlib
 import socket
 import time
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from gateway.audit import events
 from gateway.proxy.bus_lines import Payload
 from gateway.proxy.greeter import Greeter
 from gateway.proxy.registry import Registry
+from gateway.proxy.sockets import keep_alive, listen_on
 from gateway.proxy.worker import Worker
 from gateway.wire.startup import CancelRequest
 
@@ -33,18 +33,8 @@ class Listener:
         self._refused = 0
 
     def start(self, host: str, port: int, backlog: int) -> None:
-        """Listen with SO_REUSEPORT, so that every worker has a queue of its own. Raises OSError."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            self._sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setblocking(False)
-            sock.bind(address)
-            sock.listen(backlog)
+        """Listen with SO_REUSEPORT, so that every worker has a queue of its own. Raises PortError."""
+        self._sockets = listen_on(host, port, backlog)
         self._listen()
 
     def _listen(self) -> None:
@@ -88,7 +78,7 @@ class Listener:
             self._refuse(sock, address, reason)
             return
         sock.setblocking(False)
-        _keep_alive(sock)
+        keep_alive(sock)
         Greeter(worker, sock, address, lambda: worker.leave(address), self.cancel)
 
     def _refuse(self, sock: socket.socket, address: IPv4Address | IPv6Address, rule: str) -> None:
@@ -124,12 +114,3 @@ class Listener:
         else:
             facts: dict[str, events.FieldValue] = {"address": str(address), "outcome": "no such key"}
             self._worker.audit(events.event("cancel", facts))
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    """A half-open client is noticed within a minute."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000)):
-        with contextlib.suppress(AttributeError, OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

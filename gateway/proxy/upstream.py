@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, cast
 
 from gateway.access.model import DatabaseRole, Target
+from gateway.proxy.sockets import keep_alive
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
 from gateway.secret import Secret
 from gateway.session.upstream_login import UpstreamLogin, UpstreamPlan, UpstreamRefused, Welcome
@@ -184,8 +185,7 @@ async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Trans
     try:
         sock.setblocking(False)
         await loop.sock_connect(sock, place.address)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        keep_alive(sock)
         if place.tls is not None:
             await loop.sock_sendall(sock, SSL_REQUEST)
             if await loop.sock_recv(sock, 1) != b"S":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.reserved_port import PortError, reserved_port
+from gateway.proxy.sockets import PortError, reserved_port
 from gateway.serve import run
 
 SUPERVISOR = Path(__file__).parents[1] / "support" / "stand_in_supervisor.py"

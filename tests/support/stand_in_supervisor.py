@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from gateway.proxy.reserved_port import reserved_port
+from gateway.proxy.sockets import reserved_port
 from gateway.serve import StartError, Supervisor
 from gateway.settings import Listen, Settings
 

@@ -1,4 +1,4 @@
-"""The port that the workers share."""
+"""The port that the workers share, and what every connection's socket is told."""
 
 import contextlib
 import errno
@@ -36,6 +36,26 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
     finally:
         for one in held:
             one.close()
+
+
+def listen_on(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """A worker's own non-blocking sockets on the reserved port, one for each address of `host`. Raises PortError."""
+    listening = []
+    for place in _resolve(host):
+        sock = _bind(place, port, shared=True)
+        sock.setblocking(False)
+        sock.listen(backlog)
+        listening.append(sock)
+    return listening
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """No delay for small messages, and a peer that is gone without a word is noticed within a minute."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000)):
+        with contextlib.suppress(AttributeError, OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _resolve(host: str) -> list[_Place]:
