@@ -229,7 +229,8 @@ class LiveSession(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._client_gone = True
         if not self._quitting:  # else what it sent before its Terminate may finish, for a moment
-            self.end("client vanished" if exc is not None else "client quit", None)
+            vanished = exc is not None or self._shared.ledger.busy
+            self.end("client vanished" if vanished else "client quit", None)
 
     def upstream_lost(self) -> None:
         self._upstream_gone.set()
