@@ -116,6 +116,10 @@ class Guest:
         """From the startup packet to ReadyForQuery, and the answer to the one question that the gateway has then."""
         self.first_packet()
         self.scram()
+        self.admit(key=key, **reports)
+
+    def admit(self, *, key: bytes | None = KEY, **reports: str | None) -> None:
+        """What comes behind the proof."""
         key_data = packet("K", struct.pack(">I", PROCESS_ID) + key) if key is not None else b""
         self.send(AUTHENTICATED, self.reports(**reports), key_data, ready())
         assert b"pg_backend_pid()" in self.read().body
