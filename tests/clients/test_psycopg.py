@@ -251,6 +251,17 @@ def test_settings_of_the_client(reader: Door) -> None:
         psycopg.connect(**reader.libpq(options="-c session_replication_role=replica"))
 
 
+def test_what_libpq_can_demand_of_a_server(reader: Door, writer: Door) -> None:
+    """target_session_attrs and require_auth: a read-only session is a read-only server to libpq."""
+    for door, wanted in ((reader, "read-only"), (reader, "primary"), (writer, "read-write"), (reader, "prefer-standby")):
+        with psycopg.connect(**door.libpq(target_session_attrs=wanted, require_auth="scram-sha-256")) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(psycopg.OperationalError, match="read-only"):
+        psycopg.connect(**reader.libpq(target_session_attrs="read-write"))
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(**reader.libpq(require_auth="md5"))
+
+
 def test_writing(writer: Door) -> None:
     """In a read-write session: executemany, a pipeline, COPY in both formats, RETURNING, a rolled back block."""
     with psycopg.connect(**writer.libpq(), row_factory=rows.tuple_row) as connection:

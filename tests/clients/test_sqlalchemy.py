@@ -80,8 +80,9 @@ def test_transactions_and_denials(engine: sa.Engine, reader: Door) -> None:
 
 def test_read_only_transactions(reader: Door) -> None:
     """For a whole engine they work. For one connection of a pool they do not: SQLAlchemy asks for READ WRITE afterwards."""
-    for driver in ("psycopg", "psycopg2"):
-        engine = sa.create_engine(url(reader, driver), execution_options={"postgresql_readonly": True}, pool_size=1)
+    read_only = {"postgresql_readonly": True}
+    for driver, ping in (("psycopg", True), ("psycopg2", False)):
+        engine = sa.create_engine(url(reader, driver), execution_options=read_only, pool_size=1, pool_pre_ping=ping)
         for _ in range(3):
             with engine.connect() as connection:
                 assert connection.scalar(sa.text("SHOW transaction_read_only")) == "on"

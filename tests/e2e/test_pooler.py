@@ -6,6 +6,7 @@ Each is refused with a text that leaks nothing, and an audit record that says wh
 import contextlib
 import secrets
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from gateway.access_mode import AccessMode
 from gateway.demo.postgres import start_postgres
 from gateway.secret import Secret
 from gateway.services import targets
+from tests.support import wire
 from tests.support.gateway import WHY, Person, RunningGateway
+from tests.support.hostile import AUTHENTICATED, KEY, PROCESS_ID, Guest, error, hostile, ready, row, victim_of
 from tests.support.pooler import running_pgbouncer
 from tests.support.truth import upstream_checksum
 from tests.support.upstream import Database, Login, Upstream
+from tests.support.wire import packet
 
 IGNORED = "default_transaction_read_only,extra_float_digits,standard_conforming_strings,options"
 BOTH = pytest.mark.parametrize("mode", list(AccessMode))
@@ -85,6 +89,36 @@ def test_a_pooler_is_refused_by_name(
     assert "administrator" in said
     assert record["kind"] == "pooler"
     assert upstream_checksum(admin) == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (row("12345", "on"), "pooler"),
+        (row(str(PROCESS_ID), "off"), "pooler"),
+        (row(), "pooler"),
+        (b"", "protocol"),
+        (error("42501", "no functions for you", "ERROR"), "refused"),
+    ],
+    ids=["another process", "other settings", "no values", "no answer", "an error"],
+)
+def test_the_one_question(gateway: RunningGateway, answer: bytes, kind: str) -> None:
+    """Everything that a server reports is right: what it answers must fit as well."""
+
+    def script(guest: Guest) -> None:
+        guest.first_packet()
+        guest.scram()
+        guest.send(AUTHENTICATED, guest.reports(), packet("K", struct.pack(">I", PROCESS_ID) + KEY), ready())
+        guest.read()
+        guest.send(answer, ready())
+        guest.until_gone()
+
+    with hostile(script) as server:
+        victim = victim_of(gateway, server.port)
+        with pytest.raises(wire.Refused) as caught:
+            victim.log_in()
+        assert caught.value.sqlstate == "08001"
+        assert gateway.wait_for_event(event="upstream_refused", target=victim.target)["kind"] == kind
 
 
 @pytest.fixture(scope="module")
