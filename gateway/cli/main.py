@@ -10,6 +10,7 @@ from typing import Annotated, Final, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gateway import __version__
 from gateway.cli.errors import CommandError
 from gateway.cli.output import complain
 from gateway.services.errors import ServiceError
@@ -58,12 +59,21 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pgbastion {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="The gateway's configuration file.", exists=True, dir_okay=False),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     if config is not None:
         # The one place where every command looks, and the supervisor's workers too.

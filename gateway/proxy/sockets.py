@@ -30,7 +30,8 @@ def reserved_port(host: str, port: int) -> Iterator[int]:
         for place in places:
             if port:
                 _probe(place, port)
-            held.append(_bind(place, port, shared=True))
+            # Without SO_REUSEADDR: else the probe of another supervisor would pass while nobody listens yet.
+            held.append(_bind(place, port, socket.SO_REUSEPORT))
             port = held[-1].getsockname()[1]
         yield port
     finally:
@@ -42,7 +43,7 @@ def listen_on(host: str, port: int, backlog: int) -> list[socket.socket]:
     """A worker's own non-blocking sockets on the reserved port, one for each address of `host`. Raises PortError."""
     listening = []
     for place in _resolve(host):
-        sock = _bind(place, port, shared=True)
+        sock = _bind(place, port, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
         sock.setblocking(False)
         sock.listen(backlog)
         listening.append(sock)
@@ -71,7 +72,7 @@ def _probe(place: _Place, port: int) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            _bind(place, port, shared=False).close()
+            _bind(place, port, socket.SO_REUSEADDR).close()
         except PortError:
             if time.monotonic() > deadline:
                 raise
@@ -80,12 +81,11 @@ def _probe(place: _Place, port: int) -> None:
             return
 
 
-def _bind(place: _Place, port: int, *, shared: bool) -> socket.socket:
+def _bind(place: _Place, port: int, *options: int) -> socket.socket:
     bound = socket.socket(place.family, socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in options:
+            bound.setsockopt(socket.SOL_SOCKET, option, 1)
         if place.family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((place.address, port))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,10 @@ def test_help_is_quick_and_names_every_group(cli):
     for group in ("serve", "users", "targets", "grants", "allowlist", "sessions", "audit", "policy"):
         assert group in text
     assert min(after - before for before, after in itertools.pairwise(started)) < 1.0
+
+
+def test_the_version_is_the_distributions(cli):
+    assert cli.run("--version").stdout == f"pgbastion {metadata.version('pgbastion')}\n"
 
 
 def test_help_imports_nothing_heavy(cli):
