@@ -35,7 +35,7 @@ def refusal_of(gateway: RunningGateway, script: Callable[[Guest], None], **more:
         victim = victim_of(gateway, server.port, **more)  # type: ignore[arg-type]
         with pytest.raises(Refused) as caught:
             victim.log_in()
-        said = b"".join(message.body for message in caught.value.answer).decode()
+        said = caught.value.error.body.decode()
         for secret in (_WORDS, "canary", PASSWORD, LOGIN, "127.0.0.1", str(server.port), "somewhere"):
             assert secret not in said, said
         assert caught.value.error.severity == "FATAL"
