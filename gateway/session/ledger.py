@@ -61,13 +61,13 @@ COPY_END_ENTRY: Final = Entry(COPY_END)
 class Ledger:
     """`queue` is read directly by the relay's hot loops; it changes only there and here."""
 
-    __slots__ = ("_swallowed_syncs", "copy_in", "queue", "skipping")
+    __slots__ = ("copy_in", "queue", "skipping", "swallowed_syncs")
 
     def __init__(self) -> None:
         self.queue: deque[Entry] = deque()
         self.skipping = False
         self.copy_in = False
-        self._swallowed_syncs = 0
+        self.swallowed_syncs = 0
 
     @property
     def busy(self) -> bool:
@@ -75,7 +75,7 @@ class Ledger:
 
     def sync_sent(self) -> None:
         if self.copy_in:
-            self._swallowed_syncs += 1
+            self.swallowed_syncs += 1
             return
         self.skipping = False
         self.queue.append(SYNC_ENTRY)
@@ -97,7 +97,7 @@ class Ledger:
                 self.copy_in = False
                 break
             if entry.kind == SYNC:
-                self._swallowed_syncs += 1
+                self.swallowed_syncs += 1
             else:
                 kept.append(entry)
         self.queue.extendleft(reversed(kept))
@@ -119,11 +119,11 @@ class Ledger:
 
     def absorb_surplus_ready(self) -> bool:
         """Whether a ReadyForQuery that nobody waits for is explained by a Sync that a failing COPY may have left unread."""
-        if self._swallowed_syncs:
-            self._swallowed_syncs -= 1
+        if self.swallowed_syncs:
+            self.swallowed_syncs -= 1
             return True
         return False
 
     def settled(self) -> None:
-        """Upstream is ready and owes nothing: no doubt is left about earlier Syncs."""
-        self._swallowed_syncs = 0
+        """A statement behind them was answered (or their COPY succeeded): no doubt is left about earlier Syncs."""
+        self.swallowed_syncs = 0

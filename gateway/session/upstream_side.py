@@ -168,7 +168,10 @@ class UpstreamSide:
                 return
             case ledger.QUERY | ledger.EXECUTE if kind in b"Hc":  # CopyOutResponse, CopyDone
                 return
-            case ledger.QUERY if kind in b"TI":
+            case ledger.QUERY if kind == 0x54:  # RowDescription
+                return
+            case ledger.QUERY if kind == 0x49:  # EmptyQueryResponse
+                self._shared.ledger.settled()
                 return
             case _:
                 raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
@@ -182,6 +185,8 @@ class UpstreamSide:
         if rows is not None:
             head.rows = rows if head.rows is None else head.rows + rows
         self._shared.ledger.copy_in = False
+        if self._shared.ledger.swallowed_syncs:
+            self._shared.ledger.settled()
         if head.kind == EXECUTE:
             self._pop()
             self._finished(head, now)
@@ -197,8 +202,9 @@ class UpstreamSide:
         if body not in _STATUSES:
             raise ProtocolViolation("malformed ReadyForQuery")
         head = self._head()
-        if head is None or head.kind not in (QUERY, SYNC):
-            if head is None and shared.ledger.absorb_surplus_ready():
+        unanswered = head is not None and head.kind == QUERY and not head.sqlstate and shared.ledger.swallowed_syncs
+        if head is None or head.kind not in (QUERY, SYNC) or unanswered:
+            if shared.ledger.absorb_surplus_ready():
                 return
             raise ProtocolViolation("unexpected ReadyForQuery")
         if head.refusal is not None and not head.sqlstate:
@@ -212,8 +218,6 @@ class UpstreamSide:
             self._finished(head, now)
         if body == b"I":
             shared.portals.all_dropped()  # they end with their transaction
-        if not shared.ledger.queue:
-            shared.ledger.settled()
 
     def _error(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
