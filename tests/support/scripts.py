@@ -159,9 +159,9 @@ class Author:
         data = rng.choice((b"", wire.copy_data(b"6\n"), wire.copy_data(b"7\n") * 3, wire.copy_data(b"no number\n")))
         end = rng.choice((wire.COPY_DONE, wire.COPY_DONE, wire.copy_fail()))
         if rng.random() < 0.5:
-            return same(wire.query(_COPIES[0]), data, end)
-        early = rng.choice((b"", wire.SYNC, wire.FLUSH))
-        return same(wire.extended(_COPIES[0]), early, data, end, wire.SYNC)
+            return same(wire.query(_COPIES[0]), data, rng.choice((b"", b"", wire.SYNC)), end)
+        early, amid = rng.choice((b"", wire.SYNC, wire.FLUSH)), rng.choice((b"", b"", wire.SYNC, wire.SYNC * 2))
+        return same(wire.extended(_COPIES[0]), early, data, amid, end, wire.SYNC)
 
     def _malformed(self) -> Step:
         bad = (
