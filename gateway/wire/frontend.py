@@ -32,7 +32,7 @@ def message(kind: bytes, body: bytes) -> bytes:
 
 def read_query(body: bytes) -> bytes:
     """The SQL text of a Query: all of the body but its one NUL."""
-    if body.find(b"\0") != len(body) - 1:
+    if not body or body.find(b"\0") != len(body) - 1:
         raise BadMessage("invalid message format" if b"\0" in body else "invalid string in message")
     return body[:-1]
 
