@@ -197,6 +197,8 @@ class LiveSession(asyncio.Protocol):
                 case JudgeElsewhere():
                     self._worker.judge.submit(effect.sql, effect.policy, partial(self._judged, effect))
                 case End():
+                    if effect.distrust:
+                        self._cut_upstream()
                     self.end(effect.reason, effect.farewell)
                 case ClientQuit():
                     self._quitting = True
@@ -321,6 +323,11 @@ class LiveSession(asyncio.Protocol):
         self._record()
         self._leave_upstream(running=running, partly_sent=partly_sent)
         self._leave_client(farewell)
+
+    def _cut_upstream(self) -> None:
+        if self._shared.ledger.busy:
+            self._cancel.request()
+        self._upstream.abort()
 
     def _leave_upstream(self, *, running: bool, partly_sent: bool) -> None:
         if partly_sent or self._upstream.is_closing():  # a COPY that stops in the middle fails by itself

@@ -1,6 +1,6 @@
 """What a session asks of the shell around it, besides carrying its bytes."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from gateway.statements.policy import Policy
 from gateway.wire.backend import ErrorFields
@@ -17,10 +17,15 @@ class JudgeElsewhere:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The session is over for this reason (an audit word in kebab-case). `farewell` is for the client, None: say nothing."""
+    """The session is over for this reason. `farewell` is for the client, None: say nothing.
+
+    `distrust`: upstream broke its word, and is cut off instead of being left in good order.
+    """
 
     reason: str
     farewell: ErrorFields | None = None
+    _: KW_ONLY
+    distrust: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,9 @@ class UpstreamSide:
             self._shared.effects.append(breach.end)
         else:
             text = "the connection to the database broke the protocol and was closed"
-            self._shared.effects.append(End(f"upstream: {breach.message}", fatal(sqlstate.CONNECTION_FAILURE, text)))
+            self._shared.effects.append(
+                End(f"upstream: {breach.message}", fatal(sqlstate.CONNECTION_FAILURE, text), distrust=True)
+            )
 
     def _head(self) -> Entry | None:
         queue = self._shared.ledger.queue
@@ -270,9 +272,9 @@ class UpstreamSide:
             shared.event("tripwire", {"setting": name, "value": value[:100], "pinned": pinned})
             text = f'the database changed the setting "{name}", which this gateway relies on'
             farewell = fatal(sqlstate.ADMIN_SHUTDOWN, text, "Connect again; tell your administrator if this repeats.")
-            raise _Breach(End(f"tripwire: {name}", farewell))
+            raise _Breach(End(f"tripwire: {name}", farewell, distrust=True))
         if name == "application_name" and not value.startswith(shared.facts.label):
-            raise _Breach(End(f"tripwire: {name}", fatal(sqlstate.ADMIN_SHUTDOWN, "application_name is pinned")))
+            raise _Breach(End(f"tripwire: {name}", fatal(sqlstate.ADMIN_SHUTDOWN, "application_name is pinned"), distrust=True))
         if name == "session_authorization":
             return parameter_status(name, shared.facts.user)
         return None
