@@ -171,6 +171,9 @@ class Messages:
         portal, statement, parameters = read_bind(body)
         judged = self._judged(shared.prepared.lookup(statement))
         refusal = self._refusal_of(judged, "execute") if judged is not None else self._refusal_of_unknown()
+        if refusal is None and portal and len(shared.portals) >= shared.facts.max_prepared_statements:
+            text = f"too many open portals (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
+            refusal = shared.refuse(_error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-portals")
         if refusal is not None:
             return self._replace(refusal)
         if not shared.ledger.skipping:

@@ -225,6 +225,14 @@ def test_too_many_names_are_refused() -> None:
     assert b"C53400\0" in answer
 
 
+def test_too_many_portals_are_refused() -> None:
+    book = playbook(max_names=2)
+    sent = book.client(parse("SELECT 1"), *(bind("", portal) for portal in "pqr"), bind(), SYNC)
+    answer = book.upstream(PARSED, BOUND, BOUND, failed("42601", f'at "{poison_of(sent)}"'), ready())
+    assert b"C53400\0" in answer
+    assert book.owed == 0
+
+
 def test_the_reserved_name_is_refused() -> None:
     book = playbook()
     sent = book.client(parse("SELECT 1", "pgbastion_denied"))
