@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
 from enum import Flag, auto
 from typing import Final
 
+_GONE: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -58,3 +60,13 @@ def cut(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
+
+
+def peer_is_gone(transport: asyncio.Transport) -> bool:
+    """A paused transport shows neither FIN nor RST: ask the kernel."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), _GONE)
+    return bool(poll.poll(0))

@@ -5,29 +5,25 @@ bytes queue with them, in order.
 """
 
 import asyncio
-import select
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-import structlog
-
-from gateway.access.authorize import renew
 from gateway.access.model import Denial, Lease
 from gateway.proxy.bus_lines import Payload
 from gateway.proxy.cancel import UpstreamCancel
-from gateway.proxy.flow import ReadGate, Reason, cut
+from gateway.proxy.flow import ReadGate, Reason, cut, peer_is_gone
 from gateway.proxy.opening import Opened, converse
+from gateway.proxy.standing import Introduction, Standing
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
 from gateway.session.client_side import ClientSide
 from gateway.session.effects import ClientQuit, End, JudgeElsewhere, fatal
 from gateway.session.upstream_side import UpstreamSide
+from gateway.session.welcome import build_welcome
 from gateway.statements.verdict import Verdict
-from gateway.wire import backend, sqlstate
+from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_error
 from gateway.wire.frontend import TERMINATE
 
@@ -36,18 +32,6 @@ _HELD_LIMIT: Final = 256 * 1024
 _UNRELEASED_LIMIT: Final = 512 * 1024
 _FLUSH_SECONDS: Final = 0.5  # how long a farewell may take to leave before the socket is cut
 _QUIT_GRACE_SECONDS: Final = 0.5  # how long upstream may take to answer a Terminate
-_GONE: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-_log: Final = structlog.stdlib.get_logger("gateway.session")
-
-
-@dataclass(frozen=True, slots=True)
-class Introduction:
-    """Who this is; fixed when the session begins."""
-
-    session_id: str
-    address: IPv4Address | IPv6Address
-    application: str
-    tls: bool
 
 
 class LiveSession(asyncio.Protocol):
@@ -64,8 +48,7 @@ class LiveSession(asyncio.Protocol):
         self.session_id = who.session_id
         self._worker = worker
         self._who = who
-        self._lease = lease
-        self._deadline = _deadline(lease)
+        self._standing = Standing(who, lease)
         self._opened = opened
         self._shared = shared = converse(worker, who.session_id, str(who.address), lease, opened)
         self._client_side = ClientSide(shared)
@@ -90,7 +73,7 @@ class LiveSession(asyncio.Protocol):
 
     @property
     def lease(self) -> Lease:
-        return self._lease
+        return self._standing.lease
 
     @property
     def busy(self) -> bool:
@@ -98,19 +81,15 @@ class LiveSession(asyncio.Protocol):
 
     def welcome(self, minor: int) -> bytes:
         """AuthenticationOk to ReadyForQuery, with a cancel key of our own."""
-        statuses = {**self._opened.welcome.statuses, "session_authorization": self._lease.user.name}
-        parts = [backend.AUTHENTICATION_OK]
-        parts += [backend.parameter_status(name, value) for name, value in statuses.items()]
-        if self._opened.welcome.key:
-            self._process_id, key = self._worker.registry.new_key(self, long=minor >= _LONG_KEYS_MINOR)
-            parts.append(backend.backend_key_data(self._process_id, key))
-        if self._opened.wishes.notice:
-            parts.append(backend.build_notice(ErrorFields("NOTICE", sqlstate.SUCCESS, self._opened.wishes.notice)))
-        return b"".join((*parts, backend.ready_for_query(b"I")))
+        upstream, key = self._opened.welcome, None
+        if upstream.key:
+            key = self._worker.registry.new_key(self, long=minor >= _LONG_KEYS_MINOR)
+            self._process_id = key[0]
+        return build_welcome(upstream.statuses, self.lease.user.name, key, self._opened.wishes.notice)
 
     def record_start(self) -> None:
         self._shared.event("session_start", {"tls": self._who.tls, "server": self._opened.server_major})
-        weak = ", ".join(self._opened.weaknesses(self._lease))
+        weak = ", ".join(self._opened.weaknesses(self.lease))
         if weak:
             self._shared.event("upstream_security", {"weaker": weak})
         self._record()
@@ -245,15 +224,9 @@ class LiveSession(asyncio.Protocol):
             self.end("upstream lost", fatal(sqlstate.CONNECTION_FAILURE, text, "Connect again."))
 
     def probe(self) -> None:
-        """A paused transport shows neither FIN nor RST: ask the kernel."""
-        if self._ended or not (self._client_gate.closed or self._client_side.on_hold):
-            return
-        sock = self._client.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return
-        poll = select.poll()
-        poll.register(sock.fileno(), _GONE)
-        if poll.poll(0):
+        """Nothing tells of a client that goes away while nobody reads from it."""
+        unread = self._client_gate.closed or self._client_side.on_hold
+        if not self._ended and unread and peer_is_gone(self._client):
             self._client_gone = True
             self.end("client vanished", None)
 
@@ -261,18 +234,11 @@ class LiveSession(asyncio.Protocol):
 
     def reconcile(self) -> None:
         worker = self._worker
-        now = datetime.now(UTC)
-        renewed = renew(worker.directory.snapshot, self._lease, address=self._who.address, now=now, session_id=self.session_id)
-        if isinstance(renewed, Denial):
-            self.terminate(renewed)
+        denial = self._standing.renew(worker.directory.snapshot)
+        if denial is not None:
+            self.terminate(denial)
             return
-        if renewed.valid_until != self._lease.valid_until:
-            self._deadline = _deadline(renewed)
-        self._lease = renewed
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            self.terminate(Denial("grant-expired", sqlstate.ADMIN_SHUTDOWN, "your access to this target has expired", ""))
-            return
-        policy = worker.policies.policy_of(renewed.target, renewed.mode, self._opened.server_major)
+        policy = worker.policies.policy_of(self.lease.target, self.lease.mode, self._opened.server_major)
         if policy.revision != self._shared.in_force.policy.revision:
             self._shared.in_force = worker.policies.in_force(policy)
 
@@ -291,9 +257,9 @@ class LiveSession(asyncio.Protocol):
     def describe(self) -> Payload:
         return {
             "session": self.session_id,
-            "user": self._lease.user.name,
-            "target": self._lease.target.name,
-            "mode": self._lease.mode.value,
+            "user": self.lease.user.name,
+            "target": self.lease.target.name,
+            "mode": self.lease.mode.value,
             "address": str(self._who.address),
             "application": self._who.application,
             "tls": self._who.tls,
@@ -304,7 +270,7 @@ class LiveSession(asyncio.Protocol):
             "bytes_out": self._bytes_out,
             "worker": self._worker.number,
             "process_id": self._process_id,
-            "valid_until": self._lease.valid_until.isoformat() if self._lease.valid_until else None,
+            "valid_until": self.lease.valid_until.isoformat() if self.lease.valid_until else None,
         }
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -357,10 +323,3 @@ class LiveSession(asyncio.Protocol):
             "bytes_out": self._bytes_out,
             "duration_seconds": round(time.monotonic() - self._started, 3),
         }
-
-
-def _deadline(lease: Lease) -> float | None:
-    """The lease's end on the monotonic clock, which nobody can set back."""
-    if lease.valid_until is None:
-        return None
-    return time.monotonic() + (lease.valid_until - datetime.now(UTC)).total_seconds()

@@ -17,10 +17,11 @@ import structlog
 
 from gateway.access.authorize import authorize, parse_database_name
 from gateway.access.model import Denial, Lease, User
-from gateway.access.verifiers import VerifierError, mock_verifier, parse_verifier
 from gateway.audit import events
-from gateway.proxy.live import Introduction, LiveSession
+from gateway.proxy.candidate import Candidate, candidate_of
+from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened, open_session
+from gateway.proxy.standing import Introduction
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
 from gateway.session.effects import fatal
@@ -29,7 +30,6 @@ from gateway.session.login import Login, Proved, WrongPassword
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_error
 from gateway.wire.errors import SilentClose, WireError
-from gateway.wire.scram import ServerKeys
 from gateway.wire.startup import CancelRequest, StartupMessage
 
 _EARLY_LIMIT: Final = 64 * 1024
@@ -73,8 +73,7 @@ class PendingSession(asyncio.Protocol):
         self._greeting = Greeting(tls_offered=False, encrypted=True)
         self._startup: StartupMessage | None = None
         self._login: Login | None = None
-        self._user: User | None = None
-        self._why_unknown = ""
+        self._candidate: Candidate | None = None
         self._early = b""
         self._concluding: asyncio.Task[None] | None = None
         self._done = False
@@ -166,36 +165,20 @@ class PendingSession(asyncio.Protocol):
             text = f"too many failed logins from this address; try again in {int(wait) + 1} seconds"
             self._fail(fatal(sqlstate.INVALID_AUTHORIZATION, text))
             return
-        keys = self._keys_of(startup.user)
+        self._candidate = candidate = candidate_of(worker, startup.user)
         binding = self._arrival.identity.binding if self._arrival.identity is not None else None
-        known = "known" if self._user is not None else "unknown"
-        self._login = Login(startup, keys, binding, secrets.token_urlsafe(18), known)
+        known = "known" if candidate.user is not None else "unknown"
+        self._login = Login(startup, candidate.keys, binding, secrets.token_urlsafe(18), known)
         self._transport.write(self._login.greeting())
         if begin.rest:
             self._received(begin.rest)
-
-    def _keys_of(self, name: str) -> ServerKeys:
-        """Of an unknown user, or one whose verifier is broken: mock keys that never fit, and look like any others."""
-        user = self._worker.directory.snapshot.users.get(name)
-        if user is None:
-            self._why_unknown = "unknown-user"
-            verifier = mock_verifier(name, self._worker.mock_secret)
-        else:
-            try:
-                verifier = parse_verifier(user.verifier)
-                self._user = user
-            except VerifierError:
-                self._why_unknown = "corrupt-verifier"
-                _log.error("a user's stored verifier is corrupt: set a new password", user=name)
-                verifier = mock_verifier(name, self._worker.mock_secret)
-        return ServerKeys(verifier.iterations, verifier.salt, verifier.stored_key, verifier.server_key)
 
     async def _conclude(self, outcome: Proved | WrongPassword) -> None:
         worker, startup = self._worker, cast(StartupMessage, self._startup)
         delay = worker.logins.delay_seconds(startup.user, time.monotonic())
         if delay:
             await asyncio.sleep(delay)
-        user = self._user
+        user = self._candidate.user if self._candidate is not None else None
         if isinstance(outcome, WrongPassword) or user is None:
             self._wrong_password(startup.user)
             return
@@ -269,7 +252,7 @@ class PendingSession(asyncio.Protocol):
     def _wrong_password(self, name: str) -> None:
         worker = self._worker
         worker.login_failed(self._arrival.address, name, time.monotonic())
-        reason = self._why_unknown or "wrong-password"
+        reason = (self._candidate.why_unknown if self._candidate is not None else "") or "wrong-password"
         self._record("login_failed", {"reason": reason, "tls": self._arrival.identity is not None})
         self._fail(fatal(sqlstate.INVALID_PASSWORD, f'password authentication failed for user "{name}"'))
 

@@ -6,14 +6,13 @@
 from collections.abc import Callable
 from typing import Final
 
-from gateway.audit.events import statement_fragment
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, SYNC_ENTRY, Entry
 from gateway.session.names import UNSETTLED, Unsettled, names_will_change
+from gateway.session.refusals import Refusals, error, named_by_sql
 from gateway.session.verdicts import Judged
-from gateway.statements.policy import is_small, judge_parameter_types, relabel
-from gateway.statements.verdict import Facts, Verdict
+from gateway.statements.policy import is_small, relabel
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
 from gateway.wire.errors import BadMessage, ProtocolViolation
@@ -51,10 +50,11 @@ class HoldStream(Exception):
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_handlers", "_shared", "in_hand")
+    __slots__ = ("_handlers", "_refusals", "_shared", "in_hand")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
+        self._refusals = Refusals(shared)
         self.in_hand: Judged | None = None
         self._handlers: Final[dict[int, _Handler]] = {
             ord("Q"): self._query,
@@ -115,7 +115,7 @@ class Messages:
     def _query(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
         judged = self._judge(read_query(body))
-        refusal = self._refusal_of(judged, "query")
+        refusal = self._refusals.of_text(judged, "query")
         if refusal is not None:
             return self._replace_query(refusal)
         entry = Entry(QUERY, shared.started(judged, "query", 0), now, judged=judged)
@@ -134,7 +134,7 @@ class Messages:
         if existing is UNSETTLED:
             raise HoldStream(None)
         judged = self._judge(sql)
-        refusal = self._refusal_of(judged, "parse") or self._refusal_of_parse(name, types)
+        refusal = self._refusals.of_text(judged, "parse") or self._refusals.of_definition(name, types)
         if refusal is not None:
             if not name:
                 shared.prepared.will_drop(b"")  # as any error in such a Parse does
@@ -151,29 +151,14 @@ class Messages:
             return build_parse(name, self._relabelled(judged), types)
         return None
 
-    def _refusal_of_parse(self, name: bytes, types: tuple[int, ...]) -> Refusal | None:
-        shared = self._shared
-        if name == RESERVED_NAME:
-            fields = _error(sqlstate.INSUFFICIENT_PRIVILEGE, f'the statement name "{name.decode()}" is reserved')
-            return shared.refuse(fields, "reserved-name")
-        if name and len(shared.prepared) >= shared.facts.max_prepared_statements:
-            text = f"too many prepared statements (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
-            return shared.refuse(_error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-statements")
-        if any(types):
-            verdict = judge_parameter_types(types, shared.in_force.policy)
-            if verdict is not None:
-                shared.event("refused", {"rule": verdict.rule, "sqlstate": verdict.sqlstate, "message": verdict.message})
-                return shared.refuse_verdict(verdict)
-        return None
-
     def _bind(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
         portal, statement, parameters = read_bind(body)
         judged = self._judged(shared.prepared.lookup(statement))
-        refusal = self._refusal_of(judged, "execute") if judged is not None else self._refusal_of_unknown()
+        refusal = self._refusals.of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
         if refusal is None and portal and len(shared.portals) >= shared.facts.max_prepared_statements:
             text = f"too many open portals (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
-            refusal = shared.refuse(_error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-portals")
+            refusal = shared.refuse(error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-portals")
         if refusal is not None:
             return self._replace(refusal)
         if not shared.ledger.skipping:
@@ -189,11 +174,11 @@ class Messages:
         if bound is UNSETTLED:
             raise HoldStream(None)
         judged = self._judged(bound.judged) if isinstance(bound, Entry) else None
-        refusal = self._refusal_of(judged, "execute") if judged is not None else self._refusal_of_unknown()
+        refusal = self._refusals.of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
         if refusal is not None:
             return self._replace(refusal)
         if judged is None:
-            judged = _unknown(portal)
+            judged = named_by_sql(portal)
         parameters = bound.parameters if isinstance(bound, Entry) else 0
         entry = Entry(EXECUTE, shared.started(judged, "execute", parameters), now, None, b"", judged)
         if shared.ledger.skipping:
@@ -269,36 +254,11 @@ class Messages:
 
     def _function_call(self, _body: bytes, _now: float) -> bytes:
         text = "function calls by the fast-path protocol are not supported"
-        fields = _error(sqlstate.FEATURE_NOT_SUPPORTED, text, "Call the function in a SELECT.")
+        fields = error(sqlstate.FEATURE_NOT_SUPPORTED, text, "Call the function in a SELECT.")
         return self._replace_query(self._shared.refuse(fields, "fast-path-call"))
 
     def _relabelled(self, judged: Judged) -> bytes:
         return relabel(judged.sql, judged.verdict, self._shared.facts.label)
-
-    def _refusal_of(self, judged: Judged, phase: str) -> Refusal | None:
-        """Records a refused text in the audit; an allowed one is the caller's to record."""
-        shared = self._shared
-        if shared.audit_sqlstate:
-            text = "the gateway cannot write its audit trail, so it runs no statements"
-            return shared.refuse(_error(shared.audit_sqlstate, text, "Tell your administrator."), "audit-unavailable")
-        if judged.passes:
-            return None
-        if not judged.verdict.allowed:
-            shared.started(judged, phase, 0)
-            return shared.refuse_verdict(judged.verdict)
-        return self._refusal_of_unknown() if judged.executes_names else None
-
-    def _refusal_of_unknown(self) -> Refusal | None:
-        """A name that SQL's PREPARE or DECLARE defined was judged when it was; not so under a policy that came since."""
-        shared = self._shared
-        if shared.audit_sqlstate:
-            return self._refusal_of(_unknown(b""), "execute")
-        if shared.in_force.policy is shared.first_policy:
-            return None
-        text = "the policy changed since this statement was prepared"
-        return shared.refuse(
-            _error(sqlstate.INSUFFICIENT_PRIVILEGE, text, "Connect again and prepare it anew."), "policy-changed"
-        )
 
     def _replace_malformed_query(self) -> bytes:
         """By one without any text: upstream cannot read it either, says so itself, and drops no unnamed statement for it."""
@@ -316,14 +276,3 @@ class Messages:
     def _replace(self, refusal: Refusal, name: bytes = RESERVED_NAME) -> bytes:
         self._owe(Entry(PARSE, refusal=refusal, name=name))
         return refusal.as_parse(name)
-
-
-def _unknown(name: bytes) -> Judged:
-    """A text that protocol messages did not define: SQL's PREPARE, a cursor, or nothing at all."""
-    verdict = Verdict(True, "allowed", Facts("named"))
-    text = f"/* the statement or cursor {name.decode('utf-8', 'replace')!r}, defined by SQL */"
-    return Judged(b"", verdict, statement_fragment(text, verdict, len(text)), None)
-
-
-def _error(code: str, message: str, hint: str = "") -> ErrorFields:
-    return ErrorFields("ERROR", code, message, hint=hint)
