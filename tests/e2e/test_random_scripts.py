@@ -20,7 +20,7 @@ from tests.support.truth import upstream_checksum
 from tests.support.upstream import Database, Login, Upstream, fresh_database
 from tests.support.wire import RawClient
 
-SCRIPTS = int(os.environ.get("PGBASTION_SCRIPTS", "150"))  # of each mode
+SCRIPTS = int(os.environ.get("PGBASTION_SCRIPTS", "100"))  # of each mode
 FIRST_SEED = int(os.environ.get("PGBASTION_SEED", "0"))
 ROUNDS = 4  # in one session
 MESSAGES = 14  # of one round, at most

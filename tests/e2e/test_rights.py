@@ -21,7 +21,7 @@ from tests.support.oracle import Twins
 from tests.support.upstream import Database
 from tests.support.wire import COPY_DONE, SYNC, Closed, Message, Place, RawClient, Refused, bind, execute, parse, query
 
-TRIALS = 40  # the catalogue has 1,000 (R01) and 10,000 (R02)
+TRIALS = 24  # the catalogue has 1,000 (R01) and 10,000 (R02)
 RACES = 40
 SLOWEST_SECONDS = 1.0
 ENDLESS = "SELECT count(*) FROM orders a, orders b, orders c, orders d, orders e"
