@@ -360,6 +360,22 @@ def test_a22_a_query_right_behind_the_proof(reader: Twins) -> None:
         assert answer[1].values == [b"early"]
 
 
+def test_a22_a_long_pipeline_right_behind_the_proof(reader: Twins) -> None:
+    """More than is kept for a session that is not there yet: it waits in the socket, and none of it is lost."""
+    statements = 2000
+    with reader.place.tls() as client:
+        client.send(startup(reader.person.name, reader.target))
+        client.read()
+        scram = ScramClient(["SCRAM-SHA-256"], "x", reader.person.password)
+        client.send(sasl_initial("SCRAM-SHA-256", scram.get_client_first().encode()))
+        scram.set_server_first(client.read().body[4:].decode())
+        early = wire.query("SELECT 'early' /* " + "x" * 100 + " */")
+        client.send(packet("p", scram.get_client_final().encode()), early * statements)
+        client.until("Z")
+        for _ in range(statements):
+            assert client.until("Z")[1].values == [b"early"]
+
+
 def test_p23_a_client_that_leaves_right_after_its_proof(gateway: RunningGateway) -> None:
     """The upstream session that was opened for it is closed within a second."""
 

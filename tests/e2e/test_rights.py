@@ -120,10 +120,12 @@ def test_r01_revoked_in_every_state(gateway: RunningGateway, shared_database: Da
         gone_upstream(shared_database, person)
         gateway.grant(person, target)
         gateway.settle(person, target)
-    took.sort(), took_in_all.sort()
+    took.sort()
+    took_in_all.sort()
+    late = int(TRIALS * 0.99)
     print(
-        f"revoke to last byte over {TRIALS}: p50 {statistics.median(took) * 1e3:.1f} ms, max {took[-1] * 1e3:.1f} ms after "
-        f"the commit; from before the change p50 {statistics.median(took_in_all) * 1e3:.1f} ms, max {took_in_all[-1] * 1e3:.1f} ms"
+        f"revoke to last byte over {TRIALS}: p50 {statistics.median(took) * 1e3:.1f} ms, p99 {took[late] * 1e3:.1f} ms after the "
+        f"commit; from before the change {statistics.median(took_in_all) * 1e3:.1f} and {took_in_all[late] * 1e3:.1f} ms"
     )
     assert took[-1] < SLOWEST_SECONDS
     reasons = {event["reason"] for event in gateway.events(event="session_end", user=person.name)}
