@@ -33,6 +33,10 @@ class AuditSink(Protocol):
         """Buffer one record: the inside of a JSON object, without braces. The sink adds `at`, `mono`, `worker` and `seq`."""
         ...
 
+    def note(self, bodies: list[bytes]) -> None:
+        """Buffer records of what is over already: they go with the next ones, at the latest some milliseconds later."""
+        ...
+
     def release(self, action: Callable[[bool], None]) -> None: ...
 
 

@@ -27,6 +27,7 @@ __all__ = ["AuditFileError", "AuditTrail"]
 
 _RETRY_SECONDS: Final = 1.0
 _LAZY_SYNC_SECONDS: Final = 0.5  # for records that nobody waits for
+_NOTE_SECONDS: Final = 0.005
 _MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
 
 _log: Final = structlog.stdlib.get_logger("gateway.audit")
@@ -53,6 +54,7 @@ class AuditTrail:
         self._bodies: list[bytes] = []
         self._releases: list[Action] = []
         self._scheduled = False
+        self._later: asyncio.TimerHandle | None = None
         self._healthy = True
         self._closing = False
         self._closed = False
@@ -82,6 +84,18 @@ class AuditTrail:
         self._bodies.append(body)
         if not self._scheduled:
             self._schedule()
+
+    def note(self, bodies: list[bytes]) -> None:
+        self._bodies += bodies
+        if self._closed:
+            self._flush()
+        elif not self._scheduled and self._later is None and not self._closing:
+            self._later = self._loop.call_later(_NOTE_SECONDS, self._flush_notes)
+
+    def _flush_notes(self) -> None:
+        self._later = None
+        if self._bodies and not self._scheduled:
+            self._flush()
 
     def release(self, action: Action) -> None:
         self._releases.append(action)
@@ -298,10 +312,10 @@ class AuditTrail:
             self.append(event("trail_dropped", {"records_dropped": dropped}))
 
     def _cancel_timers(self) -> None:
-        for timer in (self._retry, self._lazy_sync):
+        for timer in (self._retry, self._lazy_sync, self._later):
             if timer is not None:
                 timer.cancel()
-        self._retry = self._lazy_sync = None
+        self._retry = self._lazy_sync = self._later = None
 
 
 def _run(actions: list[Action], *, written: bool) -> None:

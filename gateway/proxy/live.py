@@ -157,7 +157,8 @@ class LiveSession(asyncio.Protocol):
             self._client.write(out)
         shared = self._shared
         if shared.records:
-            self._record()
+            self._trail.note(shared.records)
+            shared.records.clear()
         if shared.effects:
             self._act()
         elif self._client_side.waiting_for_replies:

@@ -12,7 +12,7 @@ from gateway.session.effects import ClientQuit, End, JudgeElsewhere, fatal
 from gateway.session.ledger import QUERY, Entry
 from gateway.statements.verdict import Verdict
 from gateway.wire.errors import SilentClose, WireError
-from gateway.wire.framing import HEADER_SIZE, check_frontend_length, unpack_header
+from gateway.wire.framing import HEADER_SIZE, KNOWN_FRONTEND, SMALL_LIMIT, check_frontend_length, unpack_header
 
 _COPY_DATA: Final = ord("d")
 _QUERY: Final = ord("Q")
@@ -23,11 +23,22 @@ _TERMINATE: Final = ord("X")
 class ClientSide:
     """Feed it what the client sent; it returns what upstream shall read, in order."""
 
-    __slots__ = ("_body_left", "_held", "_messages", "_partial", "_quit", "_shared", "_wanted", "waiting_for_replies")
+    __slots__ = (
+        "_body_left",
+        "_held",
+        "_messages",
+        "_partial",
+        "_plain_lengths",
+        "_quit",
+        "_shared",
+        "_wanted",
+        "waiting_for_replies",
+    )
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._messages = Messages(shared)
+        self._plain_lengths = range(4, min(SMALL_LIMIT, shared.facts.max_message_bytes) + 1)  # allowed of every message
         self._body_left = 0  # of a CopyData that is passing through
         self._partial = bytearray()  # the beginning of a message that must be whole
         self._wanted = 0
@@ -79,12 +90,13 @@ class ClientSide:
             position = min(self._body_left, size)
             self._body_left -= position
         shared = self._shared
-        limit = shared.facts.max_message_bytes
+        limit, plain_lengths = shared.facts.max_message_bytes, self._plain_lengths
         remembered = shared.in_force.remembered
         out: list[bytes] = []
         while size - position >= HEADER_SIZE:
             kind, length = unpack_header(data, position)
-            check_frontend_length(kind, length, limit)
+            if length not in plain_lengths or kind not in KNOWN_FRONTEND:
+                check_frontend_length(kind, length, limit)
             end = position + 1 + length
             if kind == _COPY_DATA:
                 if end > size:

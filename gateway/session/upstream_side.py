@@ -23,6 +23,7 @@ _READ_LIMIT: Final = 1024 * 1024
 _COMMAND_COMPLETE: Final = ord("C")
 _READY: Final = ord("Z")
 _ERROR: Final = ord("E")
+_ROWS: Final = frozenset(b"Dd")
 _ROW_DESCRIPTION: Final = ord("T")
 _BIND_COMPLETE: Final = ord("2")
 _READ_WHOLE: Final = frozenset(b"CEZS")
@@ -70,11 +71,11 @@ class UpstreamSide:
         out: list[bytes] = []
         queue = self._shared.ledger.queue
         try:
-            while True:
-                position = skip_rows(data, position, size)
-                if position + HEADER_SIZE > size:
-                    break
+            while position + HEADER_SIZE <= size:
                 kind, length = unpack_header(data, position)
+                if kind in _ROWS:
+                    position = skip_rows(data, position, size)
+                    continue
                 if not 4 <= length <= LARGE_LIMIT:
                     raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
                 end = position + 1 + length

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.wire.errors import ProtocolViolation
 from gateway.wire.frontend import message
@@ -54,6 +55,7 @@ def error_code(body: bytes) -> str:
     return code.decode("ascii", "replace")
 
 
+@lru_cache(maxsize=1024)
 def rows_of_tag(body: bytes) -> int | None:
     """The row count of a CommandComplete tag ("SELECT 5", "INSERT 0 5"), or None ("BEGIN")."""
     number = body[body.rfind(b" ") + 1 : -1]

@@ -23,6 +23,7 @@ _COPY_DATA: Final = ord("d")
 
 _SMALL: Final = frozenset(b"CDEHSXcfp")
 _LARGE: Final = frozenset(b"QPBFd")
+KNOWN_FRONTEND: Final = _SMALL | _LARGE
 
 
 def skip_rows(data: bytes, position: int, end: int) -> int:
