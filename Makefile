@@ -1,5 +1,6 @@
 # make demo [ARGS=--tour]   the gateway in front of a real PostgreSQL, with sample data
 # make test [ARGS=...]      lint, then the whole suite
+# make bench [ARGS=...]     CPU per query against PgBouncer and a direct connection (both from Debian's packages)
 # make lint                 ruff, mypy, import contracts
 # make lock                 bring the locks (requirements*.txt: to run, for the demo, for the tests) up to date
 # make clean                remove .venv, .demo and caches
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --all-build-deps \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: demo test lint format lock clean
+.PHONY: demo test bench lint format lock clean
 
 demo: $(VENV)/.demo-ready
 	@$(BIN)/python -m gateway.demo $(ARGS)
@@ -27,6 +28,9 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev-ready
+	$(BIN)/python -m tests.bench.compare $(ARGS)
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .
