@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ import structlog
 
 from gateway.access.model import Denial
 from gateway.audit import events
+from gateway.proxy.affinity import pin, unpin
 from gateway.proxy.audit_trail import AuditTrail
 from gateway.proxy.bus import BusPeer, Message
 from gateway.proxy.bus_lines import Payload
@@ -93,6 +95,9 @@ class Gateway:
     async def run(self, port: int) -> None:
         """Until told to stop. Raises StoreError, TlsError, OSError when it cannot start."""
         worker, listen = self._worker, self._settings.listen
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="worker", initializer=unpin))
+        pin(worker.number, listen.workers, listen.pin_workers)
         self._watch_for_the_end()
         await self._directory.start()
         await worker.judge.start()

@@ -33,8 +33,15 @@ class AuditSink(Protocol):
         """Buffer one record: the inside of a JSON object, without braces. The sink adds `at`, `mono`, `worker` and `seq`."""
         ...
 
+    def submit(self, bodies: list[bytes], action: Callable[[bool], None]) -> None:
+        """`append` each and `release`, at once: the way of a statement. The list stays the caller's."""
+        ...
+
     def note(self, bodies: list[bytes]) -> None:
-        """Buffer records of what is over already: they go with the next ones, at the latest some milliseconds later."""
+        """Buffer records of what is over already: they go with the next ones, at the latest some milliseconds later.
+
+        The list stays the caller's.
+        """
         ...
 
     def release(self, action: Callable[[bool], None]) -> None: ...

@@ -24,9 +24,12 @@ class _Section(BaseModel):
 
 
 class Listen(_Section):
+    """`pin_workers`: "auto" keeps each worker on a CPU of its own where there are enough of them."""
+
     host: str = "127.0.0.1"
     port: int = Field(6432, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=127)
+    pin_workers: Literal["auto", "off"] = "auto"
     backlog: int = Field(1024, ge=1)
     drain_seconds: Seconds = 30.0
 

@@ -83,9 +83,14 @@ def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
     return _inside(fields)
 
 
-def statement_started(session: bytes, statement: bytes, statement_id: int, phase: str, parameters: int) -> bytes:
-    """Before the statement's bytes leave, or are refused. `phase`: "query", "parse" or "execute" (KeyError otherwise)."""
-    return b'%b%b,"statement":%d,"parameters":%d,%b' % (_PHASES[phase], session, statement_id, parameters, statement)
+def statement_head(session: bytes, phase: str) -> bytes:
+    """What `statement_started` of this session and phase begins with. `phase`: "query", "parse" or "execute"."""
+    return b'%b%b,"statement":' % (_PHASES[phase], session)
+
+
+def statement_started(head: bytes, statement: bytes, statement_id: int, parameters: int) -> bytes:
+    """Before the statement's bytes leave, or are refused. `head` is made once, by `statement_head`."""
+    return b'%b%d,"parameters":%d,%b' % (head, statement_id, parameters, statement)
 
 
 def statement_ended(

@@ -11,6 +11,7 @@ import sys
 from typing import BinaryIO, Final
 
 from gateway.access_mode import AccessMode
+from gateway.proxy.affinity import unpin
 from gateway.proxy.judge_codec import LENGTH, CodecError, decode_request, encode_reply
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
@@ -30,6 +31,7 @@ _TOO_MUCH: Final = Verdict(
 
 def _confine(memory_bytes: int) -> None:
     """Less than we are allowed is fine; more is not asked for."""
+    unpin()  # the worker that started us has a CPU to itself
     limits = (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CORE, 0),

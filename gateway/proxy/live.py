@@ -107,18 +107,15 @@ class LiveSession(asyncio.Protocol):
         shared = self._shared
         if self._ended:
             return
-        if shared.records:
-            self._record()
-            if out:
-                self._forward_when_written(out)
+        if out and (shared.records or self._releases):
+            self._forward_when_written(out)
         elif out:
-            if self._releases:
-                self._forward_when_written(out)
-            else:
-                self._upstream.write(out)
+            self._upstream.write(out)
+        elif shared.records:
+            self._record()
         if shared.effects:
             self._act()
-        if self._client_side.held_bytes > _HELD_LIMIT:
+        if self._client_side.on_hold and self._client_side.held_bytes > _HELD_LIMIT:
             self._client_gate.close(Reason.ON_HOLD)
 
     def _record(self) -> None:
@@ -128,11 +125,13 @@ class LiveSession(asyncio.Protocol):
         self._shared.records.clear()
 
     def _forward_when_written(self, out: bytes) -> None:
+        """Bytes without a record of their own queue behind those that have one."""
         self._releases += 1
         self._unreleased += len(out)
         if self._unreleased > _UNRELEASED_LIMIT:
             self._client_gate.close(Reason.AUDIT_PENDING)
-        self._trail.release(partial(self._forward, out))
+        self._trail.submit(self._shared.records, partial(self._forward, out))
+        self._shared.records.clear()
 
     def _forward(self, out: bytes, written: bool) -> None:
         self._releases -= 1

@@ -50,11 +50,12 @@ class HoldStream(Exception):
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_handlers", "_refusals", "_shared", "in_hand")
+    __slots__ = ("_handlers", "_last_bound", "_refusals", "_shared", "in_hand")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._refusals = Refusals(shared)
+        self._last_bound = Entry(BIND)  # nothing changes in a Bind's entry: the same one serves again
         self.in_hand: Judged | None = None
         self._handlers: Final[dict[int, _Handler]] = {
             ord("Q"): self._query,
@@ -204,8 +205,10 @@ class Messages:
         judged = shared.prepared.lookup(statement)
         if portal or not isinstance(judged, Judged) or not judged.passes or judged.policy is not shared.in_force.policy:
             return False
-        bound = Entry(BIND, 0, 0.0, None, b"", judged, parameters)
-        shared.portals.send(b"", bound)
+        bound = self._last_bound
+        if bound.judged is not judged or bound.parameters != parameters:
+            self._last_bound = bound = Entry(BIND, 0, 0.0, None, b"", judged, parameters)
+        shared.portals.send_with_sync(b"")
         queue = ledger.queue
         queue.append(bound)
         if len(tail) > len(_EXECUTE_SYNC):
@@ -213,7 +216,6 @@ class Messages:
         queue.append(Entry(EXECUTE, shared.started(judged, "execute", parameters), now, None, b"", judged))
         queue.append(SYNC_ENTRY)
         shared.prepared.group_sent()
-        shared.portals.group_sent()
         return True
 
     def _judged(self, known: Judged | Unsettled | None) -> Judged | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.audit.events import session_event, statement_ended, statement_started
+from gateway.audit.events import session_event, statement_ended, statement_head, statement_started
 from gateway.session.denial import Refusal, fields_of
 from gateway.session.effects import Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
@@ -33,6 +33,7 @@ class Conversation:
 
     __slots__ = (
         "_full",
+        "_heads",
         "_marks",
         "_short",
         "audit_sqlstate",
@@ -63,6 +64,7 @@ class Conversation:
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
         self._full = full_fragment
+        self._heads = {phase: statement_head(full_fragment, phase) for phase in ("query", "parse", "execute")}
         self._short = short_fragment
         self._marks = 0
 
@@ -83,7 +85,7 @@ class Conversation:
     def started(self, judged: Judged, phase: str, parameters: int) -> int:
         """Record that this text is about to leave (or was refused); returns its number in the session."""
         self.statements += 1
-        self.records.append(statement_started(self._full, judged.fragment, self.statements, phase, parameters))
+        self.records.append(statement_started(self._heads[phase], judged.fragment, self.statements, parameters))
         return self.statements
 
     def ended(self, entry: Entry, now: float, outcome: str) -> None:

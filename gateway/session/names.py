@@ -35,6 +35,12 @@ class Names(Generic[T]):
         self._group[name] = value
         self._in_flight[name] = self._in_flight.get(name, 0) + 1
 
+    def send_with_sync(self, name: bytes) -> None:
+        """A definition leaves together with the Sync that ends its group."""
+        self._in_flight[name] = self._in_flight.get(name, 0) + 1
+        if self._group:
+            self._group.clear()
+
     def confirm(self, name: bytes, value: T | None) -> None:
         if value is None:
             self._confirmed.pop(name, None)

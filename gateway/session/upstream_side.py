@@ -187,9 +187,10 @@ class UpstreamSide:
             raise ProtocolViolation("unexpected CommandComplete")
         if rows is not None:
             head.rows = rows if head.rows is None else head.rows + rows
-        self._shared.ledger.copy_in = False
-        if self._shared.ledger.swallowed_syncs:
-            self._shared.ledger.settled()
+        owed = self._shared.ledger
+        owed.copy_in = False
+        if owed.swallowed_syncs:
+            owed.settled()
         if head.kind == EXECUTE:
             self._pop()
             self._finished(head, now)

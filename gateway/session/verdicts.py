@@ -46,7 +46,7 @@ class PolicyInForce:
         """`audit_bytes`: how much of a text the audit keeps."""
         self.policy = policy
         self.remembered: dict[bytes, Judged] = {}
-        self._shapes: dict[bytes, Judged] = {}
+        self._shapes: dict[bytes, tuple[Judged, bytes]] = {}
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._audit_bytes = audit_bytes
@@ -59,7 +59,8 @@ class PolicyInForce:
         if keeps_for_shape(verdict) and len(sql) <= self._audit_bytes and (shape := shape_of(sql)) is not None:
             if len(self._shapes) >= self._max_entries:
                 del self._shapes[next(iter(self._shapes))]
-            self._shapes[shape] = judged
+            # A text that has a shape is plain: the first such key in its fragment is ours.
+            self._shapes[shape] = judged, judged.fragment[judged.fragment.index(_AFTER_TEXT) :]
         return judged
 
     def by_shape(self, sql: bytes) -> Judged | None:
@@ -68,10 +69,9 @@ class PolicyInForce:
         like = self._shapes.get(shape) if shape is not None else None
         if like is None:
             return None
-        # A text that has a shape is plain: as JSON it is itself, it hides no password, and in `like` the first such key is ours.
-        facts = like.fragment[like.fragment.index(_AFTER_TEXT) :]
-        fragment = b'"sql":"%b","sql_bytes":%d,"truncated":false,"redacted":false%b' % (sql, len(sql), facts)
-        return like.for_text(sql, fragment)
+        # As JSON a plain text is itself, and it hides no password.
+        fragment = b'"sql":"%b","sql_bytes":%d,"truncated":false,"redacted":false%b' % (sql, len(sql), like[1])
+        return like[0].for_text(sql, fragment)
 
     def remember(self, sql: bytes, verdict: Verdict) -> Judged:
         text = sql.decode("utf-8", "backslashreplace")
