@@ -103,9 +103,11 @@ class Messages:
 
     def _judge(self, sql: bytes) -> Judged:
         in_force = self._shared.in_force
-        judged = in_force.remembered.get(sql) or in_force.by_shape(sql)
+        judged = in_force.remembered.get(sql)
         if judged is not None:
             return judged
+        if (like := in_force.by_shape(sql)) is not None:
+            return like[0].for_text(sql, like[1])
         if self.in_hand is not None and self.in_hand.sql == sql and self.in_hand.policy is in_force.policy:
             judged, self.in_hand = self.in_hand, None
             return judged
@@ -119,7 +121,7 @@ class Messages:
         refusal = self._refusals.of_text(judged, "query")
         if refusal is not None:
             return self._replace_query(refusal)
-        entry = Entry(QUERY, shared.started(judged, "query", 0), now, judged=judged)
+        entry = Entry(QUERY, shared.started(judged.fragment, "query", 0), now, judged=judged)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
             return None
@@ -140,7 +142,7 @@ class Messages:
             if not name:
                 shared.prepared.will_drop(b"")  # as any error in such a Parse does
             return self._replace(refusal, name)
-        entry = Entry(PARSE, shared.started(judged, "parse", 0), now, None, name, judged)
+        entry = Entry(PARSE, shared.started(judged.fragment, "parse", 0), now, None, name, judged)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
             return None
@@ -181,7 +183,7 @@ class Messages:
         if judged is None:
             judged = named_by_sql(portal)
         parameters = bound.parameters if isinstance(bound, Entry) else 0
-        entry = Entry(EXECUTE, shared.started(judged, "execute", parameters), now, None, b"", judged)
+        entry = Entry(EXECUTE, shared.started(judged.fragment, "execute", parameters), now, None, b"", judged)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
         else:
@@ -213,7 +215,7 @@ class Messages:
         queue.append(bound)
         if len(tail) > len(_EXECUTE_SYNC):
             queue.append(DESCRIBE_ENTRY)
-        queue.append(Entry(EXECUTE, shared.started(judged, "execute", parameters), now, None, b"", judged))
+        queue.append(Entry(EXECUTE, shared.started(judged.fragment, "execute", parameters), now, None, b"", judged))
         queue.append(SYNC_ENTRY)
         shared.prepared.group_sent()
         return True

@@ -109,9 +109,14 @@ class ClientSide:
                 break
             if kind == _QUERY and not shared.ledger.skipping and not shared.audit_sqlstate:
                 sql = data[position + HEADER_SIZE : end - 1]
-                judged = remembered.get(sql) or shared.in_force.by_shape(sql)
-                if judged is not None and judged.passes and data[end - 1] == 0:
-                    shared.ledger.queue.append(Entry(QUERY, shared.started(judged, "query", 0), now))
+                judged = remembered.get(sql)
+                if judged is not None:
+                    text = judged.fragment if judged.passes else None
+                else:
+                    like = shared.in_force.by_shape(sql)
+                    text = like[1] if like is not None else None
+                if text is not None and data[end - 1] == 0:
+                    shared.ledger.queue.append(Entry(QUERY, shared.started(text, "query", 0), now))
                     shared.prepared.will_drop(b"")
                     position = end
                     continue

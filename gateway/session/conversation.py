@@ -82,10 +82,10 @@ class Conversation:
         """The text's own audit record tells of it."""
         return self._marked(fields_of(verdict, self.facts.target), verdict.rule)
 
-    def started(self, judged: Judged, phase: str, parameters: int) -> int:
-        """Record that this text is about to leave (or was refused); returns its number in the session."""
+    def started(self, text: bytes, phase: str, parameters: int) -> int:
+        """Record that a text (its audit fragment) is about to leave, or was refused; returns its number in the session."""
         self.statements += 1
-        self.records.append(statement_started(self._heads[phase], judged.fragment, self.statements, parameters))
+        self.records.append(statement_started(self._heads[phase], text, self.statements, parameters))
         return self.statements
 
     def ended(self, entry: Entry, now: float, outcome: str) -> None:

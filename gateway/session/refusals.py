@@ -25,7 +25,7 @@ class Refusals:
         if judged.passes:
             return None
         if not judged.verdict.allowed:
-            shared.started(judged, phase, 0)
+            shared.started(judged.fragment, phase, 0)
             return shared.refuse_verdict(judged.verdict)
         return self.of_unseen_text() if judged.executes_names else None
 

@@ -56,22 +56,26 @@ class PolicyInForce:
         """Parse and decide now; only for texts that `policy.is_small` calls small."""
         verdict = judge(sql, self.policy)
         judged = self.remember(sql, verdict)
-        if keeps_for_shape(verdict) and len(sql) <= self._audit_bytes and (shape := shape_of(sql)) is not None:
+        if (
+            judged.passes
+            and keeps_for_shape(verdict)
+            and len(sql) <= self._audit_bytes
+            and (shape := shape_of(sql)) is not None
+        ):
             if len(self._shapes) >= self._max_entries:
                 del self._shapes[next(iter(self._shapes))]
             # A text that has a shape is plain: the first such key in its fragment is ours.
             self._shapes[shape] = judged, judged.fragment[judged.fragment.index(_AFTER_TEXT) :]
         return judged
 
-    def by_shape(self, sql: bytes) -> Judged | None:
-        """The verdict of a text that differs in nothing but small integers; not remembered for this text."""
+    def by_shape(self, sql: bytes) -> tuple[Judged, bytes] | None:
+        """A passing text that differs from this one in nothing but small integers, and this one's audit fragment."""
         shape = shape_of(sql)
         like = self._shapes.get(shape) if shape is not None else None
         if like is None:
             return None
         # As JSON a plain text is itself, and it hides no password.
-        fragment = b'"sql":"%b","sql_bytes":%d,"truncated":false,"redacted":false%b' % (sql, len(sql), like[1])
-        return like[0].for_text(sql, fragment)
+        return like[0], b'"sql":"%b","sql_bytes":%d,"truncated":false,"redacted":false%b' % (sql, len(sql), like[1])
 
     def remember(self, sql: bytes, verdict: Verdict) -> Judged:
         text = sql.decode("utf-8", "backslashreplace")

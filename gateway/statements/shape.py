@@ -13,7 +13,10 @@ from typing import Final
 from gateway.statements.verdict import Verdict
 
 _PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ .,*=<>()+-/%;:[]!"
-_INTEGER: Final = re.compile(rb"(?<![\w.])\d{1,9}(?![\w.])")
+#: One to nine digits that nothing of a name or number touches. (A digit first, then what stood before it: half the time.)
+_INTEGER: Final = re.compile(rb"\d(?<![\w.]\d)\d{0,8}(?![\w.])")
+_DASH: Final = ord("-")
+_SLASH: Final = ord("/")
 _MAX_BYTES: Final = 4096
 
 #: Statements whose integers are plain values of expressions.
@@ -24,7 +27,9 @@ _LITERAL_SENSITIVE: Final = frozenset({"set_config", "ts_rewrite", "interval_avg
 
 def shape_of(sql: bytes) -> bytes | None:
     """The key, or None for a text that has none."""
-    if len(sql) > _MAX_BYTES or sql.translate(None, _PLAIN) or b"--" in sql or b"/*" in sql:
+    if len(sql) > _MAX_BYTES or sql.translate(None, _PLAIN):
+        return None
+    if (_DASH in sql and b"--" in sql) or (_SLASH in sql and b"/*" in sql):
         return None
     return _INTEGER.sub(b"0", sql)
 

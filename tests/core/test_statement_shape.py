@@ -105,10 +105,12 @@ def test_only_allowed_queries_are_kept_by_shape(sql):
 def test_a_kept_shape_answers_for_other_integers_and_tells_the_audit_the_text_itself():
     in_force = PolicyInForce(POLICY, 100, 1_000_000, 65_536)
     first = in_force.judge(b"SELECT a FROM t WHERE id = 1")
-    other = in_force.by_shape(b"SELECT a FROM t WHERE id = 4711")
-    assert other is not None
-    assert other.passes
-    record = json.loads(b"{%b}" % other.fragment)
+    found = in_force.by_shape(b"SELECT a FROM t WHERE id = 4711")
+    assert found is not None
+    like, fragment = found
+    assert like is first
+    assert like.passes
+    record = json.loads(b"{%b}" % fragment)
     whole = json.loads(b"{%b}" % in_force.remember(b"SELECT a FROM t WHERE id = 4711", first.verdict).fragment)
     assert record == whole
     assert record["sql"] == "SELECT a FROM t WHERE id = 4711"
