@@ -60,7 +60,6 @@ class AuditTrail:
         self._closed = False
         self.sqlstate_of_failure = "58030"  # what a refused statement should say: 53100 when the disk is full
         self._second, self._second_text = 0, ""
-        self._millisecond, self._head = 0, b""
         # Failed: lines kept for the next try.
         self._kept: list[bytes] = []
         self._kept_bytes = 0
@@ -162,23 +161,16 @@ class AuditTrail:
             self._after_write()
 
     def _format(self, bodies: list[bytes]) -> bytes:
-        """Whole lines. The clocks are read once for all of them, and printed once a millisecond, which is as fine as they tell."""
-        millisecond = time.time_ns() // 1_000_000
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            self._head = self._print_clocks(millisecond)
-        head = self._head
-        first = self._seq + 1
-        self._seq += len(bodies)
-        return b"".join([b"%b%d,%b}\n" % (head, seq, body) for seq, body in enumerate(bodies, first)])
-
-    def _print_clocks(self, millisecond: int) -> bytes:
-        second, rest = divmod(millisecond, 1000)
+        """Whole lines. The clocks are read and printed once for all of them."""
+        second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        at = f"{self._second_text}.{rest:03d}000Z"
-        return f'{{"at":"{at}","mono":{time.monotonic():.3f},"worker":{self._worker},"seq":'.encode()
+        at = f"{self._second_text}.{nanoseconds // 1000:06d}Z"
+        head = f'{{"at":"{at}","mono":{time.monotonic():.6f},"worker":{self._worker},"seq":'.encode()
+        first = self._seq + 1
+        self._seq += len(bodies)
+        return b"".join([b"%b%d,%b}\n" % (head, seq, body) for seq, body in enumerate(bodies, first)])
 
     def _write(self, lines: bytes) -> None:
         try:
