@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
+from socket import gethostname
 from typing import Final
 
 import structlog
@@ -97,7 +98,7 @@ class Gateway:
         worker, listen = self._worker, self._settings.listen
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="worker", initializer=unpin))
-        pin(worker.number, listen.workers, listen.pin_workers)
+        pin(worker.number, listen.workers, listen.pin_workers, f"{gethostname()}:{self._settings.state_dir}")
         self._watch_for_the_end()
         await self._directory.start()
         await worker.judge.start()

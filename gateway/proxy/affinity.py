@@ -2,24 +2,26 @@
 
 import os
 from typing import Literal
+from zlib import crc32
 
 
-def pin(number: int, workers: int, mode: Literal["auto", "off"]) -> int | None:
+def pin(number: int, workers: int, mode: Literal["auto", "off"], gateway: str) -> int | None:
     """Give worker `number` of `workers` a CPU of its own; answers which, None when not pinned.
 
     Only the calling thread (and what it starts) is bound. "auto" does nothing where there are fewer CPUs than workers, only
-    one CPU, or no way to do it. Counting starts at the last CPU: the first one tends to serve interrupts.
+    one CPU, or no way to do it. `gateway` tells this one from others on the machine: each begins to count at another CPU.
     """
     if mode == "off" or not hasattr(os, "sched_setaffinity"):
         return None
-    allowed = sorted(os.sched_getaffinity(0), reverse=True)
+    allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < max(2, workers):
         return None
+    chosen = allowed[(crc32(gateway.encode()) + number) % len(allowed)]
     try:
-        os.sched_setaffinity(0, {allowed[number]})
+        os.sched_setaffinity(0, {chosen})
     except OSError:
         return None
-    return allowed[number]
+    return chosen
 
 
 def unpin() -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="th
 def _pinned(
     number: int, workers: int, mode: str, answers: "multiprocessing.Queue[tuple[int | None, set[int], set[int]]]"
 ) -> None:
-    chosen = pin(number, workers, mode)  # type: ignore[arg-type]
+    chosen = pin(number, workers, mode, "one gateway")  # type: ignore[arg-type]
     during = os.sched_getaffinity(0)
     unpin()
     answers.put((chosen, during, os.sched_getaffinity(0)))
