@@ -55,7 +55,7 @@ class AuditTrail:
         self._releases: list[Action] = []
         self._scheduled = False
         self._later: asyncio.TimerHandle | None = None
-        self._healthy = True
+        self.healthy = True
         self._closing = False
         self._closed = False
         self.sqlstate_of_failure = "58030"  # what a refused statement should say: 53100 when the disk is full
@@ -75,10 +75,6 @@ class AuditTrail:
             self.append(event("trail_repaired", {"torn_bytes": self._file.torn_bytes}))
         for body in end_crashed_sessions(self._file.paths()):
             self.append(body)
-
-    @property
-    def healthy(self) -> bool:
-        return self._healthy
 
     def append(self, body: bytes) -> None:
         self._bodies.append(body)
@@ -117,14 +113,14 @@ class AuditTrail:
         self._thread.shutdown(wait=True)
         if self._syncing is not None:
             self._synced(self._syncing)
-        if not self._healthy:
+        if not self.healthy:
             self._recover()
         while self._bodies or self._releases:
             self._flush()
         if self._unsynced:
             self._start_sync()
         self._cancel_timers()
-        if not self._healthy:
+        if not self.healthy:
             _log.error("audit records lost at the end", bytes=self._kept_bytes, records_dropped=self._dropped)
         self._closed = True
         self._file.close()
@@ -147,12 +143,12 @@ class AuditTrail:
             return
         if bodies:
             lines = self._format(bodies)
-            if self._healthy:
+            if self.healthy:
                 self._write(lines)
             else:
                 self._keep(lines, len(bodies))
         if not self._syncs:
-            _run(releases, written=self._healthy)
+            _run(releases, written=self.healthy)
             if self._file.size >= self._rotate_at and (former := self._rotate()) is not None:
                 self._archive(former)
             return
@@ -203,7 +199,7 @@ class AuditTrail:
 
     def _after_write(self) -> None:
         """No sync is running: begin the next one, or answer who waits."""
-        if not self._healthy:
+        if not self.healthy:
             waiting, self._waiting = self._waiting, []
             _run(waiting, written=False)
         elif self._waiting and not self._unsynced:
@@ -216,7 +212,7 @@ class AuditTrail:
 
     def _sync_lazily(self) -> None:
         self._lazy_sync = None
-        if self._syncing is None and self._unsynced and self._healthy:
+        if self._syncing is None and self._unsynced and self.healthy:
             self._start_sync()
 
     def _start_sync(self, *, recovers: bool = False) -> None:
@@ -259,8 +255,8 @@ class AuditTrail:
 
     def _fail(self, error: OSError) -> None:
         self.sqlstate_of_failure = "53100" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "58030"
-        if self._healthy:
-            self._healthy = False
+        if self.healthy:
+            self.healthy = False
             self._failed_at = time.monotonic()
             with contextlib.suppress(OSError):  # what fills the disk of the trail may fill that of the log
                 _log.error("audit trail cannot be written: statements are refused", reason=error.strerror)
@@ -272,9 +268,9 @@ class AuditTrail:
 
     def _try_again(self) -> None:
         self._retry = None
-        if not self._healthy and self._syncing is None:
+        if not self.healthy and self._syncing is None:
             self._recover()
-        if not self._healthy:
+        if not self.healthy:
             self._schedule_retry()
 
     def _keep(self, lines: bytes, count: int) -> None:
@@ -304,7 +300,7 @@ class AuditTrail:
             self._succeed()
 
     def _succeed(self) -> None:
-        self._healthy = True
+        self.healthy = True
         with contextlib.suppress(OSError):
             _log.info("audit trail is written again")
         kept, dropped = self._kept, self._dropped  # what came while the recovery was synced

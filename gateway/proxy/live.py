@@ -98,8 +98,9 @@ class LiveSession(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._bytes_in += len(data)
-        shared = self._shared
-        shared.audit_sqlstate = "" if self._trail.healthy else self._trail.sqlstate_of_failure
+        shared, trail = self._shared, self._trail
+        if shared.audit_sqlstate or not trail.healthy:
+            shared.audit_sqlstate = "" if trail.healthy else trail.sqlstate_of_failure
         self._from_client(self._client_side.feed(data, time.monotonic()))
 
     def _from_client(self, out: bytes) -> None:
@@ -115,7 +116,7 @@ class LiveSession(asyncio.Protocol):
             self._record()
         if shared.effects:
             self._act()
-        if self._client_side.on_hold and self._client_side.held_bytes > _HELD_LIMIT:
+        if not out and self._client_side.held_bytes > _HELD_LIMIT:  # on hold, nothing leaves
             self._client_gate.close(Reason.ON_HOLD)
 
     def _record(self) -> None:

@@ -47,12 +47,11 @@ class Relay(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """During login it resolves `ready`; afterwards it hands everything to the session. Reading is paused in between."""
+    """During login it resolves `ready`; then reading is paused until a session is attached."""
 
     def __init__(self) -> None:
         self._login: UpstreamLogin | None = None
         self._on_challenge: Callable[[Challenge], None] | None = None
-        self._session: Relay | None = None
         self._lost = False
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.ready: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
@@ -66,17 +65,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.write(login.start())
 
     def attach(self, session: Relay) -> None:
-        """From here on the session gets what comes."""
-        self._session, self._login = session, None
+        """From here on the session gets what comes, without a detour over this object."""
+        self._login = None
         if self._lost:
             session.upstream_lost()
         else:
+            self.transport.set_protocol(_Attached(session))
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._session is not None:
-            self._session.upstream_data(data)
-        elif self._login is not None and not self.ready.done():
+        if self._login is not None and not self.ready.done():
             try:
                 out, welcome = self._login.feed(data)
             except (UpstreamRefused, WireError) as error:
@@ -92,18 +90,21 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        if self._session is not None:
-            self._session.upstream_lost()
-        elif not self.ready.done():
+        if not self.ready.done():
             self.ready.set_exception(UpstreamRefused("closed", "the server closed the connection during login"))
 
-    def pause_writing(self) -> None:
-        if self._session is not None:
-            self._session.upstream_full()
 
-    def resume_writing(self) -> None:
-        if self._session is not None:
-            self._session.upstream_drained()
+class _Attached(asyncio.Protocol):
+    """The session's own methods as the transport's callbacks."""
+
+    def __init__(self, session: Relay) -> None:
+        self._session = session
+        self.data_received = session.upstream_data  # type: ignore[method-assign]
+        self.pause_writing = session.upstream_full  # type: ignore[method-assign]
+        self.resume_writing = session.upstream_drained  # type: ignore[method-assign]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._session.upstream_lost()
 
 
 class UpstreamDialer:

@@ -18,7 +18,7 @@ from tests.support.upstream import Database, Login, Upstream, fresh_database
 from tests.support.wire import SYNC, Closed, Refused, bind, copy_data, execute, packet, parse, query
 
 CORPUS = Path(__file__).parent.parent / "policy" / "corpus.jsonl"
-NEIGHBOUR_SECONDS = 0.5  # others' worst answer while one text is judged; the goal is 0.05 on a quiet machine
+NEIGHBOUR_SECONDS = 2.0  # generous, for a busy machine: it must not wait for the text; some 0.02 to 0.2 are usual
 
 _ALLOW_ALL = """
 import sys
