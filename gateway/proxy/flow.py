@@ -16,7 +16,6 @@ class Reason(Flag):
     OTHER_SIDE_FULL = auto()
     ON_HOLD = auto()
     AUDIT_PENDING = auto()
-    NOT_READY = auto()
 
 
 class ReadGate:
