@@ -21,10 +21,10 @@ import structlog
 
 from gateway.access.model import Denial
 from gateway.audit import events
+from gateway.bus.lines import Message, Payload
+from gateway.bus.peer import BusPeer
 from gateway.proxy.affinity import pin, unpin
 from gateway.proxy.audit_trail import AuditTrail
-from gateway.proxy.bus import BusPeer, Message
-from gateway.proxy.bus_lines import Payload
 from gateway.proxy.judge import Judge
 from gateway.proxy.listener import Listener
 from gateway.proxy.log_setup import set_up_logging

@@ -1,12 +1,13 @@
 """The seams between the core and the world. Adapters implement them; nothing here does anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from gateway.access.model import AllowlistEntry, DatabaseRole, Grant, Snapshot, Target, User
+from gateway.access.model import AllowlistEntry, ApiToken, DatabaseRole, Grant, Group, Snapshot, Target, User
+from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.secret import Secret
 
@@ -94,7 +95,22 @@ class SessionTermination:
     reason: str
 
 
-ChangeableRow = User | Target | Grant | AllowlistEntry | SessionTermination
+@dataclass(frozen=True, slots=True)
+class Lockdown:
+    """Nobody is let in and nobody stays; None lifts it. `reason` is read by clients."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyClaim:
+    """One request of the API that must take effect once: its key (with its actor) and its content, both hashed, as hex."""
+
+    key_hash: str
+    request_hash: str
+
+
+ChangeableRow = User | Group | Target | Grant | AllowlistEntry | ApiToken | SessionTermination | Lockdown
 
 
 class UnitOfWork(Protocol):
@@ -109,15 +125,19 @@ class UnitOfWork(Protocol):
     def now(self) -> datetime: ...
 
     def put(self, row: ChangeableRow) -> None:
-        """Insert or replace by id. A target's database roles go with it."""
+        """Insert or replace by id; the stored row's `version` will be the new revision. A target's roles go with it."""
         ...
 
     def remove(self, row: ChangeableRow) -> None:
-        """What hangs on a user or a target (grants, allowlist entries, database roles) goes too."""
+        """What hangs on a user, a group or a target (grants, memberships, allowlist entries, database roles) goes too."""
         ...
 
-    async def commit(self, event: AdminEvent) -> int:
-        """The new revision. Removals run before puts."""
+    def claim(self, claim: IdempotencyClaim) -> None:
+        """Commit this with the change; a claim whose key exists makes the commit a StoreConflictError."""
+        ...
+
+    async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
+        """The new revision (one for all of it). Removals run before puts. At least one event, in the same transaction."""
         ...
 
 
@@ -127,3 +147,55 @@ class Store(Protocol):
     def begin(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
 
     async def read(self) -> Snapshot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """A live session, as listings show it. `state`: "idle", "active", "idle in transaction"; instants in ISO 8601."""
+
+    session: str
+    user: str
+    target: str
+    mode: str
+    address: str
+    application: str
+    state: str
+    started_at: str
+    worker: int
+    statements: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStep:
+    """One step of looking at something: what was tried, whether it went well, and if not, what to do about it."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+class GatewayUnavailable(Exception):
+    """The running gateway cannot be asked: it does not run here, or one of its workers does not answer."""
+
+
+class LiveGateway(Protocol):
+    """The running gateway, asked over its bus. Everything but `wake` raises GatewayUnavailable."""
+
+    async def sessions(self) -> list[SessionFacts]: ...
+
+    async def cancel(self, session_id: str) -> bool:
+        """Cancel what this session runs now. False: there is no such session."""
+        ...
+
+    async def check_target(self, name: str, mode: AccessMode) -> list[CheckStep]:
+        """DNS, TCP, TLS, login, role, database, settings: in this order, ending with the first that fails."""
+        ...
+
+    async def counters(self) -> list[Mapping[str, float]]:
+        """One mapping per worker: the names are those of gateway/proxy/counters.py."""
+        ...
+
+    def wake(self) -> None:
+        """The store changed: look now. Never raises; without a gateway, nothing happens."""
+        ...

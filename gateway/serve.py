@@ -19,7 +19,8 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from gateway.proxy.bus import BusError, BusHub, Message
+from gateway.bus.hub import BusHub
+from gateway.bus.lines import BusError, Message
 from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.sockets import PortError, reserved_port
 from gateway.proxy.tls import CertificateFiles, ServerTls, TlsError, ensure_certificate, server_files

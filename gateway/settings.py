@@ -45,10 +45,13 @@ class Tls(_Section):
 
 
 class Limits(_Section):
+    """Counts hold for the whole gateway, however many workers it has."""
+
     pre_auth_timeout_seconds: Seconds = 10.0
     max_pending: int = Field(1000, ge=1)
     max_pending_per_address: int = Field(32, ge=1)
     max_sessions: int = Field(10_000, ge=1)
+    max_sessions_per_user: int = Field(100, ge=1)
     max_message_bytes: Bytes = 16 * 1024 * 1024
     max_statement_bytes: Bytes = 1024 * 1024
     max_prepared_statements: int = Field(10_000, ge=1)
@@ -66,12 +69,18 @@ class Throttle(_Section):
 
 
 class Audit(_Section):
-    """`durability`: "write" hands each record to the operating system before its statement leaves; "fsync" waits for disk."""
+    """`durability`: "write" hands each record to the operating system before its statement leaves; "fsync" waits for disk.
+
+    `also`: where copies of each record go besides the files. The files are the record; a copy that cannot be delivered is
+    counted and lost.
+    """
 
     directory: Path | None = None
     durability: Literal["write", "fsync"] = "write"
     rotate_bytes: Bytes = 256 * 1024 * 1024
     max_statement_bytes: Bytes = 64 * 1024
+    also: list[Literal["stdout", "syslog"]] = []
+    syslog_address: str = "/dev/log"
 
 
 class Policy(_Section):
@@ -84,11 +93,34 @@ class Policy(_Section):
 
 
 class Store(_Section):
-    """`stale_after_seconds`: how long the store may be silent until new sessions are refused; live ones end at 3 times that."""
+    """Where state is kept: an SQLite file, or `postgresql://user@host/database?sslmode=...`, the password in `password_file`.
+
+    `stale_after_seconds`: how long the store may be silent until new sessions are refused. `on_stale`: "end" ends live sessions
+    too, after `end_after_seconds` of silence; "refuse" lets them go on.
+    """
 
     url: str | None = None
+    password_file: Path | None = None
     poll_seconds: Seconds = 0.1
-    stale_after_seconds: Seconds = 10.0
+    stale_after_seconds: Seconds = 1.5
+    on_stale: Literal["end", "refuse"] = "end"
+    end_after_seconds: Seconds = 30.0
+
+
+class AdminApi(_Section):
+    """The admin API, a process of its own. `allow`: from which networks it answers at all.
+
+    `tls`: "auto" speaks plain HTTP on a loopback address and TLS on any other, with `cert_file`, else the gateway's certificate.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(6480, ge=0, le=65535)
+    tls: Literal["auto", "require"] = "auto"
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    allow: list[str] = ["127.0.0.0/8", "::1/128"]
+    max_body_bytes: Bytes = 1024 * 1024
 
 
 class Settings(BaseSettings):
@@ -104,6 +136,7 @@ class Settings(BaseSettings):
     audit: Audit = Audit()
     policy: Policy = Policy()
     store: Store = Store()
+    admin_api: AdminApi = AdminApi()
 
     @property
     def audit_dir(self) -> Path:

@@ -33,6 +33,8 @@ class TlsMode(StrEnum):
 class User:
     """An account. `verifier` is PostgreSQL's own text form `SCRAM-SHA-256$<i>:<salt>$<StoredKey>:<ServerKey>`.
 
+    `version`, here and below: the store's revision in which this row last changed (0: not stored yet), so that whoever changes a
+    row can say which one they looked at.
     `credential_version` changes whenever the password does: a live session made under another version ends.
     """
 
@@ -43,6 +45,17 @@ class User:
     valid_until: datetime | None
     allowlist: ListMode
     credential_version: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Users who share grants. `members` are user ids."""
+
+    id: str
+    name: str
+    members: frozenset[str] = frozenset()
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,10 @@ class DatabaseRole:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database that users can be given. `revision` changes whenever how to reach it (or its policy) changes."""
+    """A database that users can be given. `revision` changes whenever how to reach it (or its policy) changes.
+
+    `max_sessions`: at most so many at a time, over all workers; None: only the gateway's own limits.
+    """
 
     id: str
     name: str
@@ -73,17 +89,23 @@ class Target:
     allowed_schemas: frozenset[str] = frozenset({"public"})
     allowed_settings: frozenset[str] = frozenset()
     revision: int = 0
+    max_sessions: int | None = None
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A standing right: user x target x mode x validity. A read_write grant includes read_only."""
+    """A standing right: holder x target x mode x validity. A read_write grant includes read_only.
+
+    `holder_id` is a user's id or a group's; what a group holds, each of its members may use.
+    """
 
     id: str
-    user_id: str
+    holder_id: str
     target_id: str
     mode: AccessMode
     valid_until: datetime | None
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +118,48 @@ class AllowlistEntry:
     valid_until: datetime | None
     target_id: str | None = None
     user_id: str | None = None
+    version: int = 0
+
+
+class TokenScope(StrEnum):
+    """What an API token may do: everything, or look."""
+
+    ADMIN = "admin"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A key to the admin API. `token_hash` is SHA-256 of the random token, which was shown once and is kept nowhere."""
+
+    id: str
+    name: str
+    token_hash: bytes = field(repr=False)
+    scope: TokenScope
+    created_at: datetime
+    valid_until: datetime
+    created_by: str
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything `authorize` looks at. `terminated` holds the ids of sessions that an admin ended."""
+    """Everything `authorize` looks at. `terminated` holds the ids of sessions that an admin ended.
+
+    `lockdown`: why nobody is let in or stays at the moment; None: business as usual.
+    """
 
     revision: int
     users: Mapping[str, User]  # by name
     targets: Mapping[str, Target]  # by name
-    grants: Mapping[str, tuple[Grant, ...]]  # by user id
+    grants: Mapping[str, tuple[Grant, ...]]  # by holder id: a user's or a group's
     global_entries: tuple[AllowlistEntry, ...]
     target_entries: Mapping[str, tuple[AllowlistEntry, ...]]  # by target id
     user_entries: Mapping[str, tuple[AllowlistEntry, ...]]  # by user id
     terminated: Mapping[str, str]  # session id -> reason
+    groups: Mapping[str, Group] = field(default_factory=dict)  # by name
+    tokens: Mapping[str, ApiToken] = field(default_factory=dict)  # by name
+    lockdown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

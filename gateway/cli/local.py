@@ -30,10 +30,10 @@ class Operator:
 
     def change(self, verb: Coroutine[None, None, T]) -> T:
         """Run one verb, then tell a running gateway to look at once. Without one, its poll or next start will see it."""
-        from gateway.proxy import bus
+        from gateway.bus.peer import notify
 
         result = asyncio.run(verb)
-        bus.notify(self.settings.bus_socket, "wake", {})
+        notify(self.settings.bus_socket, "wake", {})
         return result
 
     def read(self) -> "Snapshot":

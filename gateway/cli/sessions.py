@@ -84,11 +84,12 @@ def _named(op: Operator, sessions: list[str], user: str | None) -> list[str]:
 
 
 def _ask(path: Path) -> list[Record]:
-    from gateway.proxy import bus
+    from gateway.bus.lines import BusIncomplete, BusUnavailable
+    from gateway.bus.peer import ask
 
     try:
-        return list(bus.ask(path, "sessions", {}, timeout_seconds=2.0))
-    except bus.BusUnavailable:
+        return list(ask(path, "sessions", {}, timeout_seconds=2.0))
+    except BusUnavailable:
         raise CommandError(_NOT_RUNNING, "Start it with: pgbastion serve --config FILE") from None
-    except bus.BusIncomplete as error:
+    except BusIncomplete as error:
         raise CommandError(f"a worker of the gateway does not answer: {error}") from None

@@ -68,7 +68,7 @@ def show_user(name: Name, as_json: AsJson = False, config: Config = None) -> Non
 
     snapshot = operator(config).read()
     user = find_user(snapshot, name)
-    held = [grants.record(each) for each in name_grants(snapshot) if each.grant.user_id == user.id]
+    held = [grants.record(each) for each in name_grants(snapshot) if each.grant.holder_id == user.id]
     entries = [allowlist.record(each) for each in name_entries(snapshot) if each.level == OfUser(name)]
     if as_json:
         print_json({**_record(snapshot, user), "grant_list": held, "allowlist_entries": entries})

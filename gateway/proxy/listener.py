@@ -12,7 +12,7 @@ import structlog
 from gateway.access.authorize import admits_globally
 from gateway.access.networks import canonical_address
 from gateway.audit import events
-from gateway.proxy.bus_lines import Payload
+from gateway.bus.lines import Payload
 from gateway.proxy.greeter import Greeter
 from gateway.proxy.registry import Registry
 from gateway.proxy.sockets import keep_alive, listen_on

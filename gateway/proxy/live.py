@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from gateway.access.model import Denial, Lease
-from gateway.proxy.bus_lines import Payload
+from gateway.bus.lines import Payload
 from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.flow import ReadGate, Reason, cut, peer_is_gone
 from gateway.proxy.opening import Opened, converse

@@ -5,7 +5,7 @@ import secrets
 from typing import Final, Protocol
 
 from gateway.access.model import Denial, Lease
-from gateway.proxy.bus_lines import Payload
+from gateway.bus.lines import Payload
 
 _RANDOM_BITS: Final = 24
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
+from gateway.bus.lines import JsonValue, Payload
 from gateway.ports import AuditSink, Directory, Vault
-from gateway.proxy.bus_lines import JsonValue, Payload
 from gateway.proxy.judge import Judge
 from gateway.proxy.registry import Registry
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle

@@ -103,7 +103,7 @@ def name_grants(snapshot: Snapshot) -> list[NamedGrant]:
     """All grants, by user and target name."""
     users = {user.id: user.name for user in snapshot.users.values()}
     targets = {target.id: target.name for target in snapshot.targets.values()}
-    named = [NamedGrant(grant, users[grant.user_id], targets[grant.target_id]) for grant in all_grants(snapshot)]
+    named = [NamedGrant(grant, users[grant.holder_id], targets[grant.target_id]) for grant in all_grants(snapshot)]
     return sorted(named, key=lambda each: (each.user_name, each.target_name, each.grant.mode))
 
 

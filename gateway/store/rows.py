@@ -45,7 +45,7 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         revision=raw.revision,
         users={row["name"]: _user(row) for row in raw.users},
         targets={row["name"]: _target(row, roles.get(row["id"], {})) for row in raw.targets},
-        grants=_grouped((grant.user_id, grant) for grant in grants),
+        grants=_grouped((grant.holder_id, grant) for grant in grants),
         global_entries=tuple(entry for entry in entries if entry.target_id is None and entry.user_id is None),
         target_entries=_grouped((entry.target_id, entry) for entry in entries if entry.target_id is not None),
         user_entries=_grouped((entry.user_id, entry) for entry in entries if entry.user_id is not None),
@@ -97,7 +97,7 @@ def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> dict[str, 
 def grant_row(grant: Grant) -> dict[str, Value]:
     return {
         "id": grant.id,
-        "user_id": grant.user_id,
+        "user_id": grant.holder_id,
         "target_id": grant.target_id,
         "mode": grant.mode.value,
         "valid_until": to_text(grant.valid_until),

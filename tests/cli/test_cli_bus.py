@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.bus import BusHub, BusPeer
+from gateway.bus.hub import BusHub
+from gateway.bus.peer import BusPeer
 from gateway.store.migrate import upgrade
 from gateway.store.unit_of_work import SqlStore
 

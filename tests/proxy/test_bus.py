@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.bus import BusError, BusHub, BusIncomplete, BusPeer, BusUnavailable, Handler, Message, Payload, ask, notify
+from gateway.bus.hub import BusHub
+from gateway.bus.lines import BusError, BusIncomplete, BusUnavailable, Handler, Message, Payload
+from gateway.bus.peer import BusPeer, ask, notify
 
 
 class Bus:

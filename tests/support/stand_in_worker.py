@@ -6,7 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from gateway.proxy.bus import BusPeer, Message
+from gateway.bus.lines import Message
+from gateway.bus.peer import BusPeer
 
 
 async def main(socket: Path, number: str, port: str, behaviour: str) -> int:

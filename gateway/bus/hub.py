@@ -7,7 +7,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.proxy.bus_lines import ALL, HELLO, HUB, BusError, Envelope, Handler, LineProtocol, Payload, address_of, handle
+from gateway.bus.lines import ALL, HELLO, HUB, BusError, Envelope, Handler, LineProtocol, Payload, address_of, handle
 
 
 class BusHub:

@@ -13,41 +13,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from gateway.proxy.bus_hub import BusHub
-from gateway.proxy.bus_lines import (
+from gateway.bus.lines import (
     ALL,
     HELLO,
     HUB,
     MAX_LINE_BYTES,
-    BusError,
     BusIncomplete,
     BusLineError,
     BusUnavailable,
     Envelope,
     Handler,
-    JsonValue,
     LineProtocol,
-    Message,
     Payload,
-    Reply,
     address_of,
     handle,
 )
-
-__all__ = [
-    "BusError",
-    "BusHub",
-    "BusIncomplete",
-    "BusPeer",
-    "BusUnavailable",
-    "Handler",
-    "JsonValue",
-    "Message",
-    "Payload",
-    "Reply",
-    "ask",
-    "notify",
-]
 
 CONNECTED: Final = "connected"  # a peer's own handler of this kind runs at each (re)connection: what came before is lost
 _BACKOFF_SECONDS: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)

@@ -1,0 +1,1 @@
+"""The audit files, read back: for `pgbastion audit`, the admin API and whoever ships them."""
