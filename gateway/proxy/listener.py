@@ -83,6 +83,7 @@ class Listener:
 
     def _refuse(self, sock: socket.socket, address: IPv4Address | IPv6Address, rule: str) -> None:
         sock.close()
+        self._worker.counters.refused(rule)
         second = int(time.monotonic())
         if second != self._refused_second:
             if self._refused > _REFUSALS_PER_SECOND:

@@ -72,6 +72,7 @@ async def open_session(worker: Worker, session_id: str, startup: StartupMessage,
             "detail": refused.detail,
         }
         worker.audit(events.event("upstream_refused", facts))
+        worker.counters.upstream_failed(refused.kind)
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
     major = int("".join(c for c in welcome.statuses.get("server_version", "").split(".")[0] if c.isdigit()) or 0)

@@ -108,6 +108,7 @@ class PendingSession(asyncio.Protocol):
         except SilentClose:
             self._close()
         except WireError as broken:
+            self._worker.counters.refused("protocol-violation")
             self._fail(fatal(broken.sqlstate, broken.message))
 
     def _raise_injected(self) -> None:
@@ -154,14 +155,17 @@ class PendingSession(asyncio.Protocol):
         self._startup = startup = begin.startup
         worker, address = self._worker, self._arrival.address
         if self._arrival.identity is None and worker.settings.tls.mode == "require":
+            worker.counters.refused("tls-required")
             hint = "Connect with sslmode=verify-full and the gateway's CA file (or at least sslmode=require)."
             self._fail(fatal(sqlstate.INVALID_AUTHORIZATION, "this gateway requires TLS", hint))
             return
         if worker.draining or not worker.directory.fresh:
+            worker.counters.refused("not-ready")
             self._fail(fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready to accept connections", "Try again later."))
             return
         wait = worker.logins.refused_for_seconds(address, time.monotonic())
         if wait > 0:
+            worker.counters.refused("throttled")
             text = f"too many failed logins from this address; try again in {int(wait) + 1} seconds"
             self._fail(fatal(sqlstate.INVALID_AUTHORIZATION, text))
             return
@@ -252,11 +256,13 @@ class PendingSession(asyncio.Protocol):
     def _wrong_password(self, name: str) -> None:
         worker = self._worker
         worker.login_failed(self._arrival.address, name, time.monotonic())
+        worker.counters.logins_failed += 1
         reason = (self._candidate.why_unknown if self._candidate is not None else "") or "wrong-password"
         self._record("login_failed", {"reason": reason, "tls": self._arrival.identity is not None})
         self._fail(fatal(sqlstate.INVALID_PASSWORD, f'password authentication failed for user "{name}"'))
 
     def _refuse(self, rule: str, fields: ErrorFields, final: bytes) -> None:
+        self._worker.counters.refused(rule)
         self._record("session_refused", {"rule": rule, "sqlstate": fields.sqlstate, "message": fields.message})
         self._fail(fields, final)
 

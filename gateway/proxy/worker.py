@@ -9,6 +9,7 @@ from gateway.access.model import Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import JsonValue, Payload
 from gateway.ports import AuditSink, Directory, Vault
+from gateway.proxy.counters import Counters
 from gateway.proxy.judge import Judge
 from gateway.proxy.registry import Registry
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
@@ -75,6 +76,7 @@ class Worker:
     policies: Policies
     peers: Peers
     mock_secret: bytes
+    counters: Counters = field(default_factory=Counters)
     draining: bool = False
     pending: dict[IPv4Address | IPv6Address, int] = field(default_factory=dict)
     pending_total: int = 0
