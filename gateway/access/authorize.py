@@ -1,8 +1,8 @@
 """`authorize` is the only maker of a Lease. Pure: the snapshot, the address and the instant are arguments.
 
 A new login and a live session take the same way: the reconciler calls `renew`, which calls `authorize` with the session's
-facts. So whatever ends a right (expiry, revocation, an edited allowlist, a disabled user, an admin's terminate) ends the
-session.
+facts. So whatever ends a right (expiry, revocation, leaving a group, an edited allowlist, a disabled user, an admin's terminate,
+a lockdown) ends the session.
 """
 
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from gateway.access.model import AllowlistEntry, DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User
-from gateway.access.networks import Admission, admission, admits
+from gateway.access.model import DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User
+from gateway.access.networks import AddressList, Admission
 from gateway.access_mode import AccessMode
 
 _SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
@@ -37,7 +37,7 @@ def user_by_id(snapshot: Snapshot, user_id: str) -> User | None:
 
 def admits_globally(snapshot: Snapshot, address: IPv4Address | IPv6Address, now: datetime) -> bool:
     """The check before a byte is answered: the global list alone. An empty one admits nobody."""
-    return admits(snapshot.global_entries, address, now)
+    return snapshot.global_list.admission(address, now) is not None
 
 
 def authorize(
@@ -55,28 +55,30 @@ def authorize(
     """May this proven user use this target in this mode from this address now, and until when?
 
     `user_id` and `credential_version`, when given, are those the session logged in with: another account under the same name,
-    or another password, is a denial. A target that does not exist and one without a live grant give the same Denial.
+    or another password, is a denial. A target that does not exist and one without a live grant give the same Denial. What a
+    group holds, its members hold; the lease names the one grant that it stands on. A lockdown goes before everything.
     """
+    if snapshot.lockdown is not None:
+        return _locked_down("57P03", snapshot.lockdown)
     user = _living_user(snapshot, user_name, user_id, credential_version, now)
     if isinstance(user, Denial):
         return user
     if (reason := snapshot.terminated.get(session_id)) is not None:
         return _session_terminated(reason)
-    everywhere = admission(snapshot.global_entries, address, now)
+    everywhere = snapshot.global_list.admission(address, now)
     if everywhere is None:
         return _address_refused("address-not-admitted", address, "the gateway")
-    own = _restricted(user.allowlist, snapshot.user_entries.get(user.id, ()), address, now)
+    own = _restricted(user.allowlist, snapshot.user_lists.get(user.id), address, now)
     if own is None:
         return _address_refused("address-not-admitted-for-user", address, f'user "{user.name}"')
     target = snapshot.targets.get(target_name)
-    grants = _live_grants(snapshot, user, now)
-    granted = [grant for grant in grants if target is not None and grant.target_id == target.id]
+    granted = [] if target is None else _live_grants(snapshot, user, target, now)
     if target is None or not granted:
-        return _no_such_target(snapshot, target_name, grants)
+        return _no_such_target(snapshot, target_name, user, now)
     grant = _longest(grant for grant in granted if _includes(grant.mode, mode))
     if grant is None:
         return _mode_not_granted(target)
-    local = _restricted(target.allowlist, snapshot.target_entries.get(target.id, ()), address, now)
+    local = _restricted(target.allowlist, snapshot.target_lists.get(target.id), address, now)
     if local is None:
         return _address_refused("address-not-admitted-for-target", address, f'target "{target.name}"')
     role = _open_role(target, mode)
@@ -107,6 +109,8 @@ def renew(
         user_id=lease.user.id,
         credential_version=lease.user.credential_version,
     )
+    if isinstance(renewed, Denial) and renewed.rule == "lockdown":
+        return _locked_down("57P01", snapshot.lockdown or "")
     if isinstance(renewed, Denial) and renewed.rule == "target-unknown":
         return Denial(
             "grant-ended",
@@ -142,14 +146,25 @@ def _living_user(
 
 
 def _restricted(
-    mode: ListMode, entries: tuple[AllowlistEntry, ...], address: IPv4Address | IPv6Address, now: datetime
+    mode: ListMode, entries: AddressList | None, address: IPv4Address | IPv6Address, now: datetime
 ) -> Admission | None:
-    return Admission(None) if mode is ListMode.INHERIT else admission(entries, address, now)
+    if mode is ListMode.INHERIT:
+        return Admission(None)
+    return None if entries is None else entries.admission(address, now)
 
 
-def _live_grants(snapshot: Snapshot, user: User, now: datetime) -> list[Grant]:
-    grants = snapshot.grants.get(user.id, ())
-    return [grant for grant in grants if grant.valid_until is None or now < grant.valid_until]
+def _holders(snapshot: Snapshot, user: User) -> tuple[str, ...]:
+    """Whose grants the user may use: their own and those of their groups."""
+    return (user.id, *snapshot.memberships.get(user.id, ()))
+
+
+def _live_grants(snapshot: Snapshot, user: User, target: Target, now: datetime) -> list[Grant]:
+    holders = _holders(snapshot, user)
+    return [grant for holder in holders for grant in snapshot.held.get((holder, target.id), ()) if _is_live(grant, now)]
+
+
+def _is_live(grant: Grant, now: datetime) -> bool:
+    return grant.valid_until is None or now < grant.valid_until
 
 
 def _includes(held: AccessMode, asked: AccessMode) -> bool:
@@ -192,6 +207,11 @@ def _same_place(old: Lease, new: Lease) -> bool:
     )
 
 
+def _locked_down(sqlstate: str, reason: str) -> Denial:
+    why = f": {reason}" if reason else ""
+    return Denial("lockdown", sqlstate, f"the gateway is closed for everybody{why}", "Try again when it was opened again.")
+
+
 def _session_terminated(reason: str) -> Denial:
     why = f": {reason}" if reason else ""
     return Denial("session-terminated", "57P01", f"an administrator ended this session{why}", "")
@@ -206,12 +226,12 @@ def _address_refused(rule: str, address: IPv4Address | IPv6Address, place: str) 
     )
 
 
-def _no_such_target(snapshot: Snapshot, target_name: str, grants: list[Grant]) -> Denial:
+def _no_such_target(snapshot: Snapshot, target_name: str, user: User, now: datetime) -> Denial:
     """One text for a target that does not exist and for one without a grant: what exists is not for everybody to know."""
     names = {target.id: target.name for target in snapshot.targets.values()}
     held: dict[str, bool] = {}
-    for grant in grants:
-        if (name := names.get(grant.target_id)) is not None:
+    for grant in (grant for holder in _holders(snapshot, user) for grant in snapshot.grants.get(holder, ())):
+        if _is_live(grant, now) and (name := names.get(grant.target_id)) is not None:
             held[name] = held.get(name, False) or grant.mode is AccessMode.READ_WRITE
     if not held:
         hint = "You have no targets yet: ask your administrator for a grant."

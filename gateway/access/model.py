@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
+from gateway.access.networks import AddressList
 from gateway.access_mode import AccessMode
 
 
@@ -40,7 +41,7 @@ class User:
 
     id: str
     name: str
-    verifier: str
+    verifier: str = field(repr=False)
     enabled: bool
     valid_until: datetime | None
     allowlist: ListMode
@@ -146,7 +147,8 @@ class ApiToken:
 class Snapshot:
     """Everything `authorize` looks at. `terminated` holds the ids of sessions that an admin ended.
 
-    `lockdown`: why nobody is let in or stays at the moment; None: business as usual.
+    `lockdown`: why nobody is let in or stays at the moment; None: business as usual. The fields after it are worked out from the
+    others once, so that `authorize`, which every live session runs after every change, looks at nothing that it need not.
     """
 
     revision: int
@@ -160,6 +162,32 @@ class Snapshot:
     groups: Mapping[str, Group] = field(default_factory=dict)  # by name
     tokens: Mapping[str, ApiToken] = field(default_factory=dict)  # by name
     lockdown: str | None = None
+    memberships: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)  # user id -> group ids
+    held: Mapping[tuple[str, str], tuple[Grant, ...]] = field(init=False, repr=False, compare=False)  # by holder and target id
+    global_list: AddressList = field(init=False, repr=False, compare=False)
+    target_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by target id
+    user_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by user id
+
+    def __post_init__(self) -> None:
+        memberships: dict[str, tuple[str, ...]] = {}
+        for group in self.groups.values():
+            for user_id in group.members:
+                memberships[user_id] = (*memberships.get(user_id, ()), group.id)
+        held: dict[tuple[str, str], tuple[Grant, ...]] = {}
+        for grants in self.grants.values():
+            for grant in grants:
+                key = (grant.holder_id, grant.target_id)
+                held[key] = (*held.get(key, ()), grant)
+        put = object.__setattr__  # the way to fill a field of a frozen dataclass
+        put(self, "memberships", memberships)
+        put(self, "held", held)
+        put(self, "global_list", _address_list(self.global_entries))
+        put(self, "target_lists", {owner: _address_list(entries) for owner, entries in self.target_entries.items()})
+        put(self, "user_lists", {owner: _address_list(entries) for owner, entries in self.user_entries.items()})
+
+
+def _address_list(entries: tuple[AllowlistEntry, ...]) -> AddressList:
+    return AddressList((entry.network, entry.valid_until) for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)

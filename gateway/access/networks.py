@@ -1,7 +1,7 @@
 """Addresses and allowlists. Pure.
 
-`admits` is the one function that says whether a list lets an address in: global, target and user lists, at accept, at login
-and on live sessions. An allowlist never fails open: no live entry means nobody.
+`AddressList.admission` is the one way to ask whether a list lets an address in: global, target and user lists, at accept, at
+login and on live sessions. An allowlist never fails open: no live entry means nobody.
 """
 
 import re
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
-
-from gateway.access.model import AllowlistEntry
 
 _PREFIX: Final = re.compile(r"0|[1-9][0-9]{0,2}")
 _OCTET: Final = re.compile(r"[0-9]{1,4}")
@@ -69,24 +67,44 @@ def canonical_address(text: str) -> IPv4Address | IPv6Address:
     return _canonical(address)
 
 
-def admission(entries: Iterable[AllowlistEntry], address: IPv4Address | IPv6Address, now: datetime) -> Admission | None:
-    """Whether one list lets `address` in at `now`, and until when: the latest end of the entries that match."""
-    address = _canonical(address)
-    latest: datetime | None = None
-    found = False
-    for entry in entries:
-        if entry.network.version != address.version or address not in entry.network:
-            continue
-        if entry.valid_until is None:
-            return Admission(None)
-        if now < entry.valid_until and (latest is None or latest < entry.valid_until):
-            latest, found = entry.valid_until, True
-    return Admission(latest) if found else None
+class AddressList:
+    """One allowlist, made ready for being asked often: what an answer costs grows with the prefix lengths in use, not entries.
+
+    Every live session asks after every change, and a list may have thousands of entries.
+    """
+
+    __slots__ = ("_v4", "_v6")
+
+    def __init__(self, entries: Iterable[tuple[IPv4Network | IPv6Network, datetime | None]]) -> None:
+        """Networks, each with the instant at which its entry ends (None: never). One may stand in the list more than once."""
+        ends: dict[int, dict[int, dict[int, datetime | None]]] = {4: {}, 6: {}}
+        for network, valid_until in entries:
+            shift = network.max_prefixlen - network.prefixlen
+            alike = ends[network.version].setdefault(shift, {})
+            bits = int(network.network_address) >> shift
+            alike[bits] = _later(alike[bits], valid_until) if bits in alike else valid_until
+        self._v4 = tuple(ends[4].items())
+        self._v6 = tuple(ends[6].items())
+
+    def admission(self, address: IPv4Address | IPv6Address, now: datetime) -> Admission | None:
+        """Whether the list lets `address` in at `now`, and until when: the latest end of the entries that match."""
+        address = _canonical(address)
+        number = int(address)
+        latest: datetime | None = None
+        for shift, alike in self._v4 if address.version == 4 else self._v6:
+            bits = number >> shift
+            if bits not in alike:
+                continue
+            valid_until = alike[bits]
+            if valid_until is None:
+                return Admission(None)
+            if now < valid_until and (latest is None or latest < valid_until):
+                latest = valid_until
+        return None if latest is None else Admission(latest)
 
 
-def admits(entries: Iterable[AllowlistEntry], address: IPv4Address | IPv6Address, now: datetime) -> bool:
-    """Whether one list lets `address` in at `now`. An empty list, or one with only expired entries, admits nobody."""
-    return admission(entries, address, now) is not None
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _enclosing(address: IPv4Address | IPv6Address, bits: int) -> IPv4Network | IPv6Network:

@@ -1,4 +1,4 @@
-"""Allowlists: what an entry may look like, and that the one function admits exactly what the entries say (L01 to L04)."""
+"""Allowlists: what an entry may look like, and that a list admits exactly what the entries say (L01 to L04)."""
 
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.networks import NetworkError, admission, admits, canonical_address, parse_network
+from gateway.access.networks import AddressList, NetworkError, canonical_address, parse_network
 from tests.support.snapshots import LATER, NOW, PAST, SOON, entry
+
+
+def admission(entries, address, now):
+    return AddressList((each.network, each.valid_until) for each in entries).admission(address, now)
+
+
+def admits(entries, address, now):
+    return admission(entries, address, now) is not None
+
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 

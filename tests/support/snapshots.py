@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 
-from gateway.access.model import AllowlistEntry, DatabaseRole, Grant, ListMode, Snapshot, Target, TlsMode, User
+from gateway.access.model import AllowlistEntry, DatabaseRole, Grant, Group, ListMode, Snapshot, Target, TlsMode, User
 from gateway.access_mode import AccessMode
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -45,16 +45,21 @@ def world(
     of_user: tuple[AllowlistEntry, ...] = (),
     of_target: tuple[AllowlistEntry, ...] = (),
     terminated: dict[str, str] | None = None,
+    groups: tuple[Group, ...] = (),
+    lockdown: str | None = None,
 ) -> Snapshot:
     """alice may read sales, from 10.0.0.0/8. There is a second target, payroll, that she has no grant for."""
     payroll = replace(SALES, id="t-payroll", name="payroll")
+    holders = {grant.holder_id for grant in grants}
     return Snapshot(
         revision=7,
         users={user.name: user},
         targets={target.name: target, payroll.name: payroll},
-        grants={user.id: grants},
+        grants={holder: tuple(grant for grant in grants if grant.holder_id == holder) for holder in holders},
         global_entries=everywhere,
         target_entries={target.id: of_target},
         user_entries={user.id: of_user},
         terminated=terminated or {},
+        groups={group.name: group for group in groups},
+        lockdown=lockdown,
     )
