@@ -1,0 +1,49 @@
+"""The reader's machine, as the documents suppose it: a configuration file, the database's CA, a password file."""
+
+import json
+import socket
+from pathlib import Path
+
+from tests.support.upstream import Database, Upstream
+
+
+def prepare(folder: Path, upstream: Upstream, database: Database) -> int:
+    """Write the files. Returns the admin API's port."""
+    for name in ("etc", "backups"):
+        (folder / name).mkdir(mode=0o700)
+    port = free_port()
+    settings = [
+        f"state_dir = {json.dumps(str(folder / 'state'))}",
+        "[listen]",
+        "port = 0",
+        "drain_seconds = 1.0",
+        "[admin_api]",
+        f"port = {port}",
+    ]
+    (folder / "etc" / "pgbastion.toml").write_text("\n".join(settings) + "\n")
+    if upstream.has_tls:
+        (folder / "db-ca.pem").write_text(upstream.ca_file.read_text())
+    password = folder / "app_ro.password"
+    password.touch(mode=0o600)
+    password.write_text(database.app_ro.password.reveal())
+    return port
+
+
+def places(folder: Path, upstream: Upstream, database: Database, api_port: int) -> dict[str, str]:
+    """What the documents call a thing, and what it is called here."""
+    here = {
+        "/etc/pgbastion/": f"{folder}/etc/",
+        "/var/lib/pgbastion": f"{folder}/state",
+        "/var/backups/": f"{folder}/backups/",
+        "--host db.internal": f"--host {upstream.host} --port {upstream.port}",
+        "webshop": database.name,
+        "127.0.0.1:6480": f"127.0.0.1:{api_port}",
+    }
+    return here if upstream.has_tls else {**here, "--ca-file db-ca.pem": "--tls disable"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

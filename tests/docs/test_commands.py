@@ -1,0 +1,158 @@
+"""Every command that the documents show is run, in their order, against a real gateway and a real PostgreSQL.
+
+A fenced block ```console holds commands behind `$ ` (a line ending in a backslash goes on); what stands below a command is what it
+prints, for the reader: only a line "error: ..." or "refused ..." is held against it (and then the command must fail). `pgbastion serve` is started
+and kept running. Commands that belong to another machine's init system or container engine are named in `NOT_HERE`.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.docs.site import places, prepare
+from tests.support.upstream import Database, Upstream
+
+ROOT = Path(__file__).parents[2]
+NOT_HERE = ("systemctl ", "journalctl ", "docker ", "sudo ")
+DOCUMENTS = ("admin.md", "operations.md", "api.md")
+_SERVE = "pgbastion serve"
+_BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Command:
+    text: str
+    line: int
+    expects_error: str
+
+
+def commands_of(text: str) -> list[Command]:
+    found: list[Command] = []
+    for block in _BLOCK.finditer(text):
+        first = text[: block.start(1)].count("\n") + 1
+        lines = block[1].splitlines()
+        number = 0
+        while number < len(lines):
+            if not lines[number].startswith("$ "):
+                number += 1
+                continue
+            start, command = number, lines[number][2:]
+            while command.endswith("\\"):
+                number += 1
+                command = command[:-1] + lines[number].strip()
+            number += 1
+            printed = []
+            while number < len(lines) and not lines[number].startswith("$ "):
+                printed.append(lines[number])
+                number += 1
+            error = next((line for line in printed if line.startswith(("error: ", "refused "))), "")
+            found.append(Command(command, first + start, error))
+    return found
+
+
+@dataclass
+class Site:
+    """A folder that stands for the reader's machine. `places`: what the documents call something, and its name here."""
+
+    folder: Path
+    places: dict[str, str]
+    serving: "subprocess.Popen[str] | None" = None
+
+    def localized(self, command: str) -> str:
+        for theirs, here in self.places.items():
+            command = command.replace(theirs, here)
+        return command
+
+    def run(self, command: Command) -> "subprocess.CompletedProcess[str]":
+        text = self.localized(command.text)
+        script = f'{text}\nstatus=$?\nexport -p > "{self.folder}/exported"\nexit $status'
+        before = self.folder / "exported"
+        prefix = f'. "{before}"\n' if before.exists() else ""
+        return subprocess.run(
+            ["bash", "-c", prefix + script],
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PGBASTION_", "PG"))}
+        return {**kept, "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"}
+
+    def serve(self, command: str) -> None:
+        self.serving = subprocess.Popen(
+            ["bash", "-c", f"exec {self.localized(command)}"],
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        lines: list[str] = []
+        out = self.serving.stdout
+        assert out is not None
+        threading.Thread(target=lambda: lines.extend(out), daemon=True).start()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            text = "".join(lines)
+            if "ready on" in text:
+                return
+            assert self.serving.poll() is None, text
+            time.sleep(0.05)
+        raise AssertionError(f"not ready: {''.join(lines)}")
+
+    def stop(self) -> None:
+        if self.serving is not None and self.serving.poll() is None:
+            self.serving.send_signal(signal.SIGTERM)
+            self.serving.wait(20)
+        self.serving = None
+
+
+@pytest.fixture
+def site(tmp_path: Path, postgres: Upstream, database: Database) -> Iterator[Site]:
+    api_port = prepare(tmp_path, postgres, database)
+    made = Site(tmp_path, places(tmp_path, postgres, database, api_port))
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_in_the_documents_does_what_it_says(document: str, site: Site) -> None:
+    commands = commands_of((ROOT / "docs" / document).read_text())
+    assert commands
+    if not any(command.text.startswith(_SERVE) for command in commands):
+        site.serve(f"{_SERVE} --config /etc/pgbastion/pgbastion.toml")
+    for command in commands:
+        where = f"docs/{document}:{command.line}: {command.text}"
+        if command.text.startswith(NOT_HERE):
+            continue
+        program = command.text.split()[0]
+        if program in ("psql", "curl") and shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+        if command.text.startswith(_SERVE):
+            site.stop()
+            site.serve(command.text)
+            continue
+        done = site.run(command)
+        printed = f"{where}\n{done.stdout}\n{done.stderr}"
+        if command.expects_error:
+            assert done.returncode != 0, printed
+            assert command.expects_error in done.stdout + done.stderr, printed
+        else:
+            assert done.returncode == 0, printed
