@@ -20,12 +20,12 @@ from typing import Final
 import structlog
 
 from gateway.access.model import Denial
+from gateway.affinity import pin, unpin
 from gateway.audit import events
 from gateway.bus.lines import Message, Payload
 from gateway.bus.peer import BusPeer
-from gateway.proxy.affinity import pin, unpin
+from gateway.judging.judge import Judge
 from gateway.proxy.audit_trail import AuditTrail
-from gateway.proxy.judge import Judge
 from gateway.proxy.listener import Listener
 from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.reconciler import Reconciler

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from gateway.proxy.judge import Judge
+from gateway.judging.judge import Judge
 from gateway.statements.policy import Policy, is_small, judge
 from gateway.statements.verdict import Facts, Verdict
 

@@ -8,9 +8,9 @@ from typing import Protocol
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import JsonValue, Payload
+from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory, Vault
 from gateway.proxy.counters import Counters
-from gateway.proxy.judge import Judge
 from gateway.proxy.registry import Registry
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from gateway.proxy.affinity import pin, unpin
+from gateway.affinity import pin, unpin
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
 

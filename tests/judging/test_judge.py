@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.access_mode import AccessMode
-from gateway.proxy.judge import Judge
-from gateway.proxy.judge_codec import CodecError, decode_reply, decode_request, encode_reply, encode_request
+from gateway.judging.codec import CodecError, decode_reply, decode_request, encode_reply, encode_request
+from gateway.judging.judge import Judge
 from gateway.statements.policy import Caps, Policy, judge
 from gateway.statements.verdict import Verdict
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import gateway
-from gateway.proxy.judge_codec import LENGTH, CodecError, decode_reply, encode_request
+from gateway.judging.codec import LENGTH, CodecError, decode_reply, encode_request
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
 
@@ -102,7 +102,7 @@ class Judge:
     @property
     def command(self) -> tuple[str, ...]:
         cpu_seconds = math.ceil(self._timeout)
-        return (sys.executable, "-P", "-m", "gateway.proxy.judge_child", str(cpu_seconds), str(self._memory))
+        return (sys.executable, "-P", "-m", "gateway.judging.child", str(cpu_seconds), str(self._memory))
 
 
 class _Slot:

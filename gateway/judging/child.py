@@ -1,6 +1,6 @@
 """A process that judges one text after the other from stdin to stdout, and may die of any of them.
 
-Started as `python -m gateway.proxy.judge_child CPU_SECONDS MEMORY_BYTES`, with nothing but its three pipes. It says that it is
+Started as `python -m gateway.judging.child CPU_SECONDS MEMORY_BYTES`, with nothing but its three pipes. It says that it is
 ready by an empty frame, and ends with its input.
 """
 
@@ -11,8 +11,8 @@ import sys
 from typing import BinaryIO, Final
 
 from gateway.access_mode import AccessMode
-from gateway.proxy.affinity import unpin
-from gateway.proxy.judge_codec import LENGTH, CodecError, decode_request, encode_reply
+from gateway.affinity import unpin
+from gateway.judging.codec import LENGTH, CodecError, decode_request, encode_reply
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
 
