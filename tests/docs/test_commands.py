@@ -1,8 +1,8 @@
 """Every command that the documents show is run, in their order, against a real gateway and a real PostgreSQL.
 
-A fenced block ```console holds commands behind `$ ` (a line ending in a backslash goes on); what stands below a command is what it
-prints, for the reader: only a line "error: ..." or "refused ..." is held against it (and then the command must fail). `pgbastion serve` is started
-and kept running. Commands that belong to another machine's init system or container engine are named in `NOT_HERE`.
+A fenced block ```console holds commands behind `$ ` (a line ending in a backslash goes on). What stands below a command is what it
+prints, for the reader: only a line "error: ..." or "refused ..." is held against it (and then the command must fail). `pgbastion
+serve` is started and kept running. Commands of another machine's init system or container engine are named in `NOT_HERE`.
 """
 
 import os
