@@ -9,6 +9,7 @@ import asyncpg
 
 from gateway.demo.postgres import PostgresServer
 from gateway.secret import Secret
+from gateway.services.target_sql import harden_sql
 
 DATABASE: Final = "webshop"
 SCHEMAS: Final = ("shop", "billing", "support", "hr")
@@ -45,7 +46,7 @@ async def load_sample(server: PostgresServer) -> SampleDatabase:
     owner = await connect_superuser(server, DATABASE)
     try:
         await owner.execute(_script("sample.sql", read_only, read_write))
-        await owner.execute(_script("harden.sql", read_only, read_write))
+        await owner.execute(harden_sql())
         await owner.execute("VACUUM ANALYZE")
         rows = await count_rows(owner)
     finally:

@@ -17,6 +17,7 @@ from psycopg import sql
 import gateway.demo
 from gateway.demo.postgres import TlsFiles, start_postgres
 from gateway.secret import Secret
+from gateway.services.target_sql import harden_sql
 
 CHOICE_VARIABLE = "PGBASTION_TEST_POSTGRES"  # installed | embedded | container
 _IMAGE = "postgres:17"
@@ -190,7 +191,7 @@ def fresh_database(upstream: Upstream, logins: tuple[Login, Login]) -> Iterator[
     try:
         with upstream.connect(name) as connection:
             connection.execute(Path(__file__).with_name("tables.sql").read_text())
-            connection.execute((_DATA / "harden.sql").read_text())
+            connection.execute(harden_sql())
         yield database
     finally:
         for opened in database._open:
