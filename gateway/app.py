@@ -26,6 +26,7 @@ from gateway.bus.lines import Message, Payload
 from gateway.bus.peer import BusPeer
 from gateway.judging.judge import Judge
 from gateway.proxy.audit_trail import AuditTrail
+from gateway.proxy.counters import Counters, Gauges
 from gateway.proxy.listener import Listener
 from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.reconciler import Reconciler
@@ -68,6 +69,8 @@ class Gateway:
             {
                 "wake": lambda _: self._directory.wake(),
                 "sessions": self._sessions,
+                "cancel-session": self._cancel_session,
+                "counters": self._counters,
                 "cancel": self._cancel,
                 "login-failed": self._login_failed,
                 "reload": self._reload,
@@ -89,7 +92,9 @@ class Gateway:
             policies=Policies(settings),
             peers=self._bus,
             mock_secret=vault.derive("mock-scram"),
+            counters=Counters(),
         )
+        self._worker.counters.gauges = self._gauges
         self._listener = Listener(self._worker)
         self._reconciler = Reconciler(self._worker.registry, self._directory, settings.store.stale_after_seconds)
 
@@ -103,6 +108,7 @@ class Gateway:
         await self._directory.start()
         await worker.judge.start()
         self._reconciler.start(self._stopping.set)
+        lag = asyncio.create_task(worker.counters.watch_loop_lag())
         watching = asyncio.create_task(self._tls.watch()) if self._tls is not None else None
         await self._bus.start()
         self._listener.start(listen.host, port, listen.backlog)
@@ -112,6 +118,7 @@ class Gateway:
             await self._stopping.wait()
             await self._drain()
         finally:
+            lag.cancel()
             if watching is not None:
                 watching.cancel()
             self._reconciler.stop()
@@ -152,6 +159,27 @@ class Gateway:
 
     def _sessions(self, _message: Message) -> list[Payload]:
         return [session.describe() for session in self._worker.registry.sessions.values()]
+
+    def _cancel_session(self, message: Message) -> list[Payload]:
+        """No answer: it is not ours. Whether anything ran is in the audit."""
+        session = self._worker.registry.sessions.get(str(message.payload.get("session")))
+        if session is None:
+            return []
+        session.cancel_query()
+        return [{"worker": self._worker.number}]
+
+    def _counters(self, _message: Message) -> Payload:
+        return dict(self._worker.counters.as_mapping())
+
+    def _gauges(self) -> Gauges:
+        worker = self._worker
+        return Gauges(
+            sessions_live=len(worker.registry.sessions),
+            sessions_pending=worker.pending_total,
+            judge_waiting=worker.judge.waiting,
+            audit_healthy=worker.trail.healthy,
+            store_stale_seconds=round(worker.directory.stale_for_seconds, 3),
+        )
 
     def _cancel(self, message: Message) -> None:
         match message.payload:

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 
-from gateway.bus.lines import ALL, HELLO, HUB, BusError, Envelope, Handler, LineProtocol, Payload, address_of, handle
+from gateway.bus.lines import ALL, ANY, HELLO, HUB, BusError, Envelope, Handler, LineProtocol, Payload, address_of, handle
 
 
 class BusHub:
@@ -73,12 +73,17 @@ class BusHub:
     def _route(self, envelope: Envelope, asker: LineProtocol | None = None) -> None:
         if envelope.to == HUB:
             reply = handle(self._handlers, envelope)
+            if isinstance(reply, Coroutine):  # the supervisor never waits for anybody
+                reply.close()
+                reply = None
             if envelope.id and asker is not None:
                 asker.write(Envelope(asker.name, "expected", HUB, None, re=envelope.id, expected=1).encode())
                 asker.write(Envelope(asker.name, "reply", HUB, reply, re=envelope.id).encode())
             return
         if envelope.to == ALL:
             receivers = [peer for name, peer in self._peers.items() if name.startswith("worker:") and peer is not asker]
+        elif envelope.to == ANY:
+            receivers = [peer for name, peer in self._peers.items() if name.startswith("worker:")][-1:]  # the newest
         else:
             receivers = [peer for name, peer in self._peers.items() if name == envelope.to]
         if envelope.id and asker is not None:

@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ Payload: TypeAlias = dict[str, JsonValue]
 Reply: TypeAlias = Payload | list[Payload] | None
 
 ALL: Final = "all"  # every worker but the sender
+ANY: Final = "any"  # one of the workers, whichever
 HUB: Final = "hub"
 HELLO: Final = "hello"
 
@@ -58,8 +59,12 @@ class Message:
     payload: Payload
 
 
-Handler: TypeAlias = Callable[[Message], Reply]
-"""Runs on the event loop and must not block. What it returns is the answer when one was asked for, else dropped."""
+LateReply: TypeAlias = Coroutine[object, object, Reply]
+Handler: TypeAlias = Callable[[Message], "Reply | LateReply"]
+"""Runs on the event loop and must not block. What it returns is the answer when one was asked for, else dropped.
+
+A peer's handler (not the hub's) may be a coroutine function: it runs as a task, and is cancelled when the peer is closed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,7 @@ class LineProtocol(asyncio.Protocol):
             self._transport.abort()
 
 
-def handle(handlers: Mapping[str, Handler], envelope: Envelope) -> Reply:
+def handle(handlers: Mapping[str, Handler], envelope: Envelope) -> "Reply | LateReply":
     """The handler's answer; None when there is no handler, or a broken one."""
     handler = handlers.get(envelope.kind)
     if handler is None:
@@ -193,6 +198,15 @@ def handle(handlers: Mapping[str, Handler], envelope: Envelope) -> Reply:
     except Exception:
         # One bad message must not end a process that carries sessions.
         _log.exception("bus handler failed", kind=envelope.kind, sender=envelope.sender)
+        return None
+
+
+async def finish(late: LateReply, kind: str) -> Reply:
+    """The answer of a handler that takes its time; None when it breaks."""
+    try:
+        return await late
+    except Exception:
+        _log.exception("bus handler failed", kind=kind)
         return None
 
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +23,12 @@ from gateway.bus.lines import (
     BusUnavailable,
     Envelope,
     Handler,
+    LateReply,
     LineProtocol,
     Payload,
+    Reply,
     address_of,
+    finish,
     handle,
 )
 
@@ -45,6 +48,7 @@ class BusPeer:
         self._task: asyncio.Task[None] | None = None
         self._questions: dict[int, _Question] = {}
         self._last_id = 0
+        self._late: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -61,6 +65,8 @@ class BusPeer:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        for late in self._late:
+            late.cancel()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -70,19 +76,28 @@ class BusPeer:
         return self._connection is not None and self._connection.write(Envelope(to, kind, self._name, payload).encode())
 
     async def gather(self, kind: str, payload: Payload, timeout_seconds: float) -> list[Payload]:
-        """Ask all other workers; our own answer is first. What has come after `timeout_seconds` is all there is."""
-        own = handle(self._handlers, Envelope(ALL, kind, self._name, payload))
-        answers = Envelope("", kind, body=own).answers
+        """Ask all other workers. What has come after `timeout_seconds` is all there is."""
+        return (await self._question(ALL, kind, payload, timeout_seconds)).answers
+
+    async def ask(self, to: str, kind: str, payload: Payload, timeout_seconds: float) -> Payload:
+        """Ask the hub, or one peer. Raises BusUnavailable when no answer comes, at the latest after `timeout_seconds`."""
+        question = await self._question(to, kind, payload, timeout_seconds)
+        if not question.answers:
+            raise BusUnavailable(f"{to} does not answer")
+        return question.answers[0]
+
+    async def _question(self, to: str, kind: str, payload: Payload, timeout_seconds: float) -> "_Question":
         self._last_id += 1
-        question = self._questions[self._last_id] = _Question()
+        number = self._last_id
+        question = self._questions[number] = _Question()
         try:
-            line = Envelope(ALL, kind, self._name, payload, id=self._last_id).encode()
+            line = Envelope(to, kind, self._name, payload, id=number).encode()
             if self._connection is not None and self._connection.write(line):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(question.done.wait(), timeout_seconds)
         finally:
-            del self._questions[self._last_id]
-        return answers + question.answers
+            del self._questions[number]
+        return question
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -110,6 +125,8 @@ class BusPeer:
         if self._connection is connection:
             self._connection = None
             self._lost.set()
+            for question in self._questions.values():  # nobody is left to answer them
+                question.done.set()
 
     def _received(self, connection: LineProtocol, envelope: Envelope) -> None:
         if envelope.re:
@@ -117,8 +134,20 @@ class BusPeer:
                 question.hear(envelope)
             return
         reply = handle(self._handlers, envelope)
+        if isinstance(reply, Coroutine):
+            late = asyncio.create_task(self._answer_late(connection, envelope, reply), name=f"bus {envelope.kind}")
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+        elif envelope.id:
+            self._reply(connection, envelope, reply)
+
+    async def _answer_late(self, connection: LineProtocol, envelope: Envelope, late: LateReply) -> None:
+        reply = await finish(late, envelope.kind)
         if envelope.id:
-            connection.write(Envelope(envelope.sender, "reply", self._name, reply, re=envelope.id).encode())
+            self._reply(connection, envelope, reply)
+
+    def _reply(self, connection: LineProtocol, envelope: Envelope, reply: Reply) -> None:
+        connection.write(Envelope(envelope.sender, "reply", self._name, reply, re=envelope.id).encode())
 
 
 class _Question:

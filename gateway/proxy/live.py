@@ -265,7 +265,7 @@ class LiveSession(asyncio.Protocol):
             "application": self._who.application,
             "tls": self._who.tls,
             "started_at": self._started_at.isoformat(timespec="seconds"),
-            "state": "active" if self._shared.ledger.busy else "in transaction" if self._shared.status != b"I" else "idle",
+            "state": "active" if self._shared.ledger.busy else "idle in transaction" if self._shared.status != b"I" else "idle",
             "statements": self._shared.statements,
             "bytes_in": self._bytes_in,
             "bytes_out": self._bytes_out,

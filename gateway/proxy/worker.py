@@ -11,6 +11,7 @@ from gateway.bus.lines import JsonValue, Payload
 from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory, Vault
 from gateway.proxy.counters import Counters
+from gateway.proxy.counters import Counters
 from gateway.proxy.registry import Registry
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls

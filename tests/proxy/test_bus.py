@@ -122,11 +122,46 @@ async def test_a_command_gets_every_workers_answers(bus: Bus) -> None:
     ]
 
 
-async def test_a_worker_can_gather_itself_included(bus: Bus) -> None:
+async def test_a_worker_can_ask_the_others(bus: Bus) -> None:
     asker = await bus.peer("worker:0")
     await bus.peer("worker:1")
     answers = await asker.gather("sessions", {}, 1.0)
-    assert [answer["worker"] for answer in answers] == ["worker:0", "worker:0", "worker:1", "worker:1"]
+    assert [answer["worker"] for answer in answers] == ["worker:1", "worker:1"]
+
+
+async def test_an_answer_may_take_its_time_and_holds_nothing_up(bus: Bus) -> None:
+    async def slow(_: Message) -> Payload:
+        await asyncio.sleep(0.2)
+        return {"ok": True}
+
+    await bus.peer("worker:0", slow=slow)
+    asking = asyncio.create_task(asyncio.to_thread(ask, bus.path, "slow", {}))
+    await asyncio.sleep(0.05)
+    assert len(await asyncio.to_thread(ask, bus.path, "sessions", {}, 0.1)) == 2
+    assert await asking == [{"ok": True}]
+
+
+async def test_a_question_to_nobody_is_answered_at_once(bus: Bus) -> None:
+    asker = await bus.peer("worker:0")
+    start = time.monotonic()
+    with pytest.raises(BusUnavailable):
+        await asker.ask("hub", "no such question", {}, 5.0)
+    with pytest.raises(BusUnavailable):
+        await asker.ask("worker:7", "sessions", {}, 5.0)
+    assert time.monotonic() - start < 1
+
+
+async def test_a_question_ends_with_the_hub(bus: Bus) -> None:
+    asker = await bus.peer("worker:0")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(bus.path))
+        silent.sendall(b'{"to":"hub","kind":"hello","from":"worker:1"}\n{"to":"hub","kind":"ready"}\n')
+        await until(lambda: "worker:1" in bus.ready)
+        asking = asyncio.create_task(asker.ask("worker:1", "sessions", {}, 5.0))
+        await asyncio.sleep(0.05)
+        await bus.hub.close()
+        with pytest.raises(BusUnavailable):
+            await asyncio.wait_for(asking, 1)
 
 
 async def test_a_big_answer_comes_whole(bus: Bus) -> None:

@@ -1,0 +1,119 @@
+"""The running gateway, asked over its bus by whoever administers it: the admin API, or a command on the same machine.
+
+Each question is a connection of its own, so that nothing is kept between them and a gateway that was restarted is simply the next
+one to be asked.
+"""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from gateway.access_mode import AccessMode
+from gateway.bus.lines import ALL, ANY, HUB, MAX_LINE_BYTES, BusLineError, Envelope, JsonValue, Payload, address_of
+from gateway.ports import CheckStep, GatewayUnavailable, SessionFacts
+
+_ANSWER_SECONDS: Final = 2.0
+_CHECK_SECONDS: Final = 40.0  # DNS, TCP, TLS and login of a server that may be far away or mute
+_NOT_HERE: Final = "the gateway is not running here"
+
+
+class BusGateway:
+    """Implements ports.LiveGateway. `path` is the bus socket (`settings.bus_socket`)."""
+
+    def __init__(self, path: Path, *, answer_seconds: float = _ANSWER_SECONDS, check_seconds: float = _CHECK_SECONDS) -> None:
+        self._path = path
+        self._answer_seconds = answer_seconds
+        self._check_seconds = check_seconds
+
+    async def sessions(self) -> list[SessionFacts]:
+        return [_facts(answer) for answer in await self._ask(ALL, "sessions", {})]
+
+    async def cancel(self, session_id: str) -> bool:
+        """Asks every worker: only one can know it."""
+        return bool(await self._ask(ALL, "cancel-session", {"session": session_id}))
+
+    async def check_target(self, name: str, mode: AccessMode) -> list[CheckStep]:
+        """By one worker: it reaches the target the way that sessions do. Empty: the gateway has not heard of this target yet."""
+        answers = await self._ask(ANY, "check-target", {"target": name, "mode": mode.value}, self._check_seconds)
+        return [_step(answer) for answer in answers]
+
+    async def counters(self) -> list[Mapping[str, float]]:
+        answers = await self._ask(ALL, "counters", {})
+        return [{name: float(value) for name, value in answer.items() if isinstance(value, int | float)} for answer in answers]
+
+    async def roll(self) -> int:
+        """Have the supervisor replace its workers one by one; answers how many. Returns at once."""
+        match await self._ask(HUB, "rolling-restart", {}):
+            case [{"workers": int(count)}]:
+                return count
+            case _:
+                raise GatewayUnavailable("the gateway cannot be restarted now")
+
+    def wake(self) -> None:
+        """Never blocks: what the hub cannot take at once, its workers see at their next poll."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, address_of(self._path) as address:
+                connection.setblocking(False)
+                connection.connect(address)
+                connection.send(Envelope(ALL, "wake", body={}).encode())
+        except OSError:
+            return
+
+    async def _ask(self, to: str, kind: str, payload: Payload, seconds: float | None = None) -> list[Payload]:
+        """What everybody asked answers, put together. Raises GatewayUnavailable: also when only some did."""
+        seconds = self._answer_seconds if seconds is None else seconds
+        heard, expected, answers = 0, -1, []
+        try:
+            async with asyncio.timeout(seconds):
+                with address_of(self._path) as address:
+                    reader, writer = await asyncio.open_unix_connection(address, limit=MAX_LINE_BYTES)
+                try:
+                    writer.write(Envelope(to, kind, body=payload, id=1).encode())
+                    while heard != expected:
+                        envelope = Envelope.decode(await reader.readuntil(b"\n"))
+                        if envelope.expected >= 0:
+                            expected = envelope.expected
+                        else:
+                            heard += 1
+                            answers += envelope.answers
+                finally:
+                    writer.close()
+        except TimeoutError:
+            who = "the gateway" if expected < 0 else f"{expected - heard} of the gateway's {expected} workers"
+            raise GatewayUnavailable(f"{who} did not answer within {seconds:g} s") from None
+        except asyncio.IncompleteReadError:
+            raise GatewayUnavailable("the gateway ended while it was asked") from None
+        except (OSError, BusLineError, asyncio.LimitOverrunError) as error:
+            raise GatewayUnavailable(_NOT_HERE) from error
+        if not expected:
+            raise GatewayUnavailable("the gateway has no worker at the moment")
+        return answers
+
+
+def _facts(answer: Payload) -> SessionFacts:
+    return SessionFacts(
+        session=_text(answer, "session"),
+        user=_text(answer, "user"),
+        target=_text(answer, "target"),
+        mode=_text(answer, "mode"),
+        address=_text(answer, "address"),
+        application=_text(answer, "application"),
+        state=_text(answer, "state"),
+        started_at=_text(answer, "started_at"),
+        worker=_number(answer.get("worker")),
+        statements=_number(answer.get("statements")),
+    )
+
+
+def _step(answer: Payload) -> CheckStep:
+    return CheckStep(_text(answer, "name"), answer.get("ok") is True, _text(answer, "detail"), _text(answer, "remedy"))
+
+
+def _text(answer: Payload, name: str) -> str:
+    return str(answer.get(name, ""))
+
+
+def _number(value: JsonValue) -> int:
+    return value if isinstance(value, int) else 0
