@@ -7,7 +7,8 @@ from typing import Final
 
 import structlog
 
-from gateway.access.model import Lease, TlsMode
+from gateway.access.model import DatabaseRole, Lease, Target, TlsMode
+from gateway.access_mode import AccessMode
 from gateway.audit import events
 from gateway.proxy.upstream import Place, UpstreamConnection
 from gateway.proxy.worker import Worker
@@ -57,9 +58,7 @@ async def open_session(worker: Worker, session_id: str, startup: StartupMessage,
         return wishes
     secret = worker.vault.open(lease.role)
     label = label_of(lease.user.name, session_id)
-    pinned = pinned_settings(lease.mode, lease.role.login)
-    parameters = upstream_parameters(lease.role.login, lease.target.dbname, lease.mode, label, wishes)
-    plan = UpstreamPlan(parameters, lease.mode, pinned, lease.target.allow_md5, limits.scram_iterations_max)
+    plan = plan_of(lease.target, lease.role, lease.mode, label, wishes, limits.scram_iterations_max)
     try:
         connection, welcome, place = await _dial(worker, lease, secret, plan)
     except UpstreamRefused as refused:
@@ -76,7 +75,15 @@ async def open_session(worker: Worker, session_id: str, startup: StartupMessage,
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
     major = int("".join(c for c in welcome.statuses.get("server_version", "").split(".")[0] if c.isdigit()) or 0)
-    return Opened(connection, welcome, place, wishes, label, pinned, major)
+    return Opened(connection, welcome, place, wishes, label, plan.pinned, major)
+
+
+def plan_of(
+    target: Target, role: DatabaseRole, mode: AccessMode, label: str, wishes: Wishes, iterations_max: int
+) -> UpstreamPlan:
+    """What every session in this access mode asks of upstream, and what upstream must report then."""
+    parameters = upstream_parameters(role.login, target.dbname, mode, label, wishes)
+    return UpstreamPlan(parameters, mode, pinned_settings(mode, role.login), target.allow_md5, iterations_max)
 
 
 async def _dial(worker: Worker, lease: Lease, secret: Secret, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:
