@@ -1,0 +1,244 @@
+"""The admin API, asked from a command: requests go out, JSON comes back, refusals become CommandErrors.
+
+Every command is written against `Api`. How a request travels is a `Transport`: within this process over the opened store
+(gateway/cli/local.py), or over the network (gateway/cli/remote.py). Both speak to the same routes.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from types import MappingProxyType, TracebackType
+from typing import Final, Protocol, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from gateway.cli.errors import CommandError
+from gateway.cli.output import JsonValue, Record
+
+T = TypeVar("T")
+Query: TypeAlias = str | int | bool | None
+
+_PREFIX: Final = "/v1"
+_PAGE: Final = 500
+_CHANGED_HINT: Final = "Somebody else was quicker. Look at it again, then say once more what you want."
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`query` and `headers` hold no secrets; `body` may."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Transport(Protocol):
+    """Carries requests. Raises CommandError when there is nobody to carry them to."""
+
+    async def send(self, request: Request) -> Response: ...
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[tuple[Response, AsyncIterator[bytes]]]:
+        """A response whose body comes piece by piece; the Response's own body is empty."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One object, and the version that `If-Match` would name."""
+
+    record: Record
+    version: int | None
+
+
+def path(*segments: str) -> str:
+    """`/v1/...` with each segment quoted. Raises CommandError for an empty one, which no object is called."""
+    if not all(segments):
+        raise CommandError("a name or an id cannot be empty")
+    return "/".join((_PREFIX, *(quote(segment, safe="") for segment in segments)))
+
+
+class Api:
+    """The verbs. The transport is opened by the first request, so that a command's own errors cost nothing.
+
+    Raises CommandError for everything that is not an answer to the question; its `rule` is the API's.
+    """
+
+    def __init__(self, connect: Callable[[], Coroutine[None, None, Transport]], where: str) -> None:
+        self._connect = connect
+        self.where = where  # for people: "this machine", or the URL
+        self._runner = asyncio.Runner()
+        self._transport: Transport | None = None
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._transport is not None:
+            self._runner.run(self._transport.close())
+        self._runner.close()
+
+    def get(self, where: str, **query: Query) -> Fetched:
+        response = self._send(Request("GET", where, _query(query)))
+        return Fetched(_record(response), _version(response))
+
+    def all(self, where: str, **query: Query) -> list[Record]:
+        """All items of a listing, page after page."""
+        return list(self.pages(where, **query))
+
+    def pages(self, where: str, **query: Query) -> Iterator[Record]:
+        """`limit` in the query: at most so many altogether."""
+        wanted = query.pop("limit", None)
+        left = wanted if isinstance(wanted, int) else None
+        after: str | None = None
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(_PAGE, left)
+            page = _record(self._send(Request("GET", where, _query({**query, "limit": size, "after": after}))))
+            items = records(page.get("items"))
+            yield from items
+            left = None if left is None else left - len(items)
+            following = page.get("next")
+            if not items or following is None:
+                return
+            after = str(following)
+
+    def post(self, where: str, body: Record | None = None, *, reason: str = "", **query: Query) -> Record:
+        return self.change("POST", where, body, reason=reason, query=query)
+
+    def put(
+        self, where: str, body: Record | None = None, *, reason: str = "", version: int | None = None, **query: Query
+    ) -> Record:
+        return self.change("PUT", where, body, reason=reason, version=version, query=query)
+
+    def patch(self, where: str, body: Record, *, reason: str = "", version: int | None = None) -> Record:
+        return self.change("PATCH", where, body, reason=reason, version=version)
+
+    def delete(self, where: str, *, reason: str = "", version: int | None = None, **query: Query) -> Record:
+        return self.change("DELETE", where, None, reason=reason, version=version, query=query)
+
+    def change(
+        self,
+        method: str,
+        where: str,
+        body: Record | None,
+        *,
+        reason: str = "",
+        version: int | None = None,
+        query: Mapping[str, Query] = MappingProxyType({}),
+    ) -> Record:
+        """One change. `version`: only if the object is still at that one."""
+        headers = {} if version is None else {"if-match": f'"{version}"'}
+        content = b""
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["content-type"] = "application/json"
+        return _record(self._send(Request(method, where, _query({**query, "reason": reason or None}), headers, content)))
+
+    def follow(self, where: str, **query: Query) -> Iterator[Record]:
+        """Server-sent events, as they come, until the other side ends."""
+        lines = self._lines(Request("GET", where, _query(query), {"accept": "text/event-stream"}))
+        try:
+            while True:
+                try:
+                    line = self._runner.run(_next(lines))
+                except StopAsyncIteration:
+                    return
+                if line.startswith("data:"):
+                    yield record(_parse(line.removeprefix("data:").encode()))
+        finally:
+            self._runner.run(lines.aclose())
+
+    def run(self, work: Callable[[Transport], Coroutine[None, None, T]]) -> T:
+        async def connected() -> T:
+            if self._transport is None:
+                self._transport = await self._connect()
+            return await work(self._transport)
+
+        return self._runner.run(connected())
+
+    def _send(self, request: Request) -> Response:
+        response = self.run(lambda transport: transport.send(request))
+        _check(response)
+        return response
+
+    async def _lines(self, request: Request) -> AsyncGenerator[str, None]:
+        if self._transport is None:
+            self._transport = await self._connect()
+        async with self._transport.stream(request) as (response, pieces):
+            if response.status >= 400:
+                _check(Response(response.status, response.headers, b"".join([piece async for piece in pieces])))
+            rest = b""
+            async for piece in pieces:
+                *whole, rest = (rest + piece).split(b"\n")
+                for line in whole:
+                    yield line.decode("utf-8", "replace")
+
+
+def record(value: JsonValue) -> Record:
+    """Raises CommandError when it is none."""
+    if not isinstance(value, Mapping):
+        raise CommandError("the answer is not what this version of pgbastion understands")
+    return value
+
+
+def records(value: JsonValue) -> list[Record]:
+    if isinstance(value, str | Mapping) or not isinstance(value, list | tuple):
+        raise CommandError("the answer is not what this version of pgbastion understands")
+    return [record(each) for each in value]
+
+
+async def _next(lines: AsyncIterator[str]) -> str:
+    return await anext(lines)
+
+
+def _record(response: Response) -> Record:
+    return record(_parse(response.body)) if response.body else {}
+
+
+def _parse(body: bytes) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(body)
+    except (ValueError, RecursionError):
+        raise CommandError("the answer is not JSON: is this the admin API?") from None
+    return value
+
+
+def _version(response: Response) -> int | None:
+    tag = response.headers.get("etag", "").removeprefix("W/").strip('"')
+    return int(tag) if tag.isdecimal() else None
+
+
+def _query(given: Mapping[str, Query]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _text(value)) for name, value in given.items() if value is not None)
+
+
+def _text(value: Query) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check(response: Response) -> None:
+    """Raises CommandError for a status that says no, with what the problem says."""
+    if response.status < 400:
+        return
+    problem: Mapping[str, JsonValue] = {}
+    if "json" in response.headers.get("content-type", ""):
+        found = _parse(response.body)
+        problem = found if isinstance(found, Mapping) else {}
+    message = str(problem.get("detail") or problem.get("title") or f"the admin API answered with status {response.status}")
+    hint, rule = str(problem.get("hint") or ""), str(problem.get("rule") or "")
+    if rule == "changed-meanwhile" and not hint:
+        hint = _CHANGED_HINT
+    raise CommandError(message, hint, rule)
