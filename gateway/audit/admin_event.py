@@ -25,9 +25,14 @@ class AdminEvent:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAdminEvent:
-    """An AdminEvent as it was committed. `revision` is the store's after it: unique, and rising with every change."""
+    """An AdminEvent as it was committed.
+
+    `revision` is the store's after it; all events of one change share it. `sequence` counts events: unique, rising by one in the
+    order of commits, so whoever has seen number n asks for what comes after n and misses nothing.
+    """
 
     id: str
     at: datetime
     revision: int
+    sequence: int
     event: AdminEvent

@@ -128,11 +128,11 @@ class StoreDirectory:
         return changed
 
     async def _load(self, link: _Link) -> bool:
-        revision, key_id = await fetch_meta(link.driver)
+        meta = await fetch_meta(link.driver)
         if link.data_version is None:  # a new connection, perhaps to another file: trust nothing
             if self._key_id is not None:
-                check_key(key_id, self._key_id)
-        elif self._snapshot is not None and revision == self._snapshot.revision:
+                check_key(meta.key_id, self._key_id)
+        elif self._snapshot is not None and meta.revision == self._snapshot.revision:
             return False
         with _no_collection():
             raw = await fetch_all(link.driver)

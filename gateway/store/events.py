@@ -19,7 +19,7 @@ async def read_events(
     """
     path = store_path(url)
     table = tables.audit_events
-    query = select(table).order_by(table.c.revision.desc())
+    query = select(table).order_by(table.c.sequence.desc())
     if since is not None:
         query = query.where(table.c.at >= to_text(since))
     if until is not None:

@@ -12,10 +12,10 @@ from gateway.store.engine import Access, create_file, open_engine, store_errors,
 from gateway.store.errors import StoreError, VaultError
 from gateway.store.queries import read_key_id
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration. Kept here so that a store that is up to date is known as such without importing Alembic."""
 
-_KNOWN: Final = frozenset({HEAD})
+_KNOWN: Final = frozenset({"0001", HEAD})
 _WAL_ATTEMPTS: Final = 20
 
 

@@ -2,19 +2,33 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy import RowMapping
 
-from gateway.access.model import AllowlistEntry, DatabaseRole, Grant, ListMode, Snapshot, Target, TlsMode, User
+from gateway.access.model import (
+    AllowlistEntry,
+    ApiToken,
+    DatabaseRole,
+    Grant,
+    Group,
+    ListMode,
+    Snapshot,
+    Target,
+    TlsMode,
+    TokenScope,
+    User,
+)
 from gateway.access.networks import parse_network
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
+from gateway.ports import IdempotencyClaim, SessionTermination
 
 Value = str | int | bytes | None
+Values = dict[str, Value]
 Row = RowMapping | sqlite3.Row
 Rows = Sequence[Row]
 T = TypeVar("T")
@@ -25,11 +39,15 @@ class RawStore:
     """Every table's rows, as read in one transaction."""
 
     revision: int
+    lockdown: str | None
     users: Rows
+    groups: Rows
+    group_members: Rows
     targets: Rows
     target_roles: Rows
     grants: Rows
     allowlist_entries: Rows
+    api_tokens: Rows
     session_terminations: Rows
 
 
@@ -39,6 +57,9 @@ def to_snapshot(raw: RawStore) -> Snapshot:
     for row in raw.target_roles:
         mode = AccessMode(row["mode"])
         roles.setdefault(row["target_id"], {})[mode] = DatabaseRole(row["id"], row["login"], row["sealed_secret"])
+    members: dict[str, set[str]] = {}
+    for row in raw.group_members:
+        members.setdefault(row["group_id"], set()).add(row["user_id"])
     entries = [_entry(row) for row in raw.allowlist_entries]
     grants = [_grant(row) for row in raw.grants]
     return Snapshot(
@@ -50,10 +71,13 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         target_entries=_grouped((entry.target_id, entry) for entry in entries if entry.target_id is not None),
         user_entries=_grouped((entry.user_id, entry) for entry in entries if entry.user_id is not None),
         terminated={row["session_id"]: row["reason"] for row in raw.session_terminations},
+        groups={row["name"]: _group(row, members.get(row["id"], set())) for row in raw.groups},
+        tokens={row["name"]: _token(row) for row in raw.api_tokens},
+        lockdown=raw.lockdown,
     )
 
 
-def user_row(user: User) -> dict[str, Value]:
+def user_row(user: User, version: int) -> Values:
     return {
         "id": user.id,
         "name": user.name,
@@ -62,10 +86,15 @@ def user_row(user: User) -> dict[str, Value]:
         "valid_until": to_text(user.valid_until),
         "allowlist": user.allowlist.value,
         "credential_version": user.credential_version,
+        "version": version,
     }
 
 
-def target_row(target: Target) -> dict[str, Value]:
+def group_row(group: Group, version: int) -> Values:
+    return {"id": group.id, "name": group.name, "version": version}
+
+
+def target_row(target: Target, version: int) -> Values:
     return {
         "id": target.id,
         "name": target.name,
@@ -81,10 +110,12 @@ def target_row(target: Target) -> dict[str, Value]:
         "allowed_schemas": _names(target.allowed_schemas),
         "allowed_settings": _names(target.allowed_settings),
         "revision": target.revision,
+        "max_sessions": target.max_sessions,
+        "version": version,
     }
 
 
-def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> dict[str, Value]:
+def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> Values:
     return {
         "id": role.id,
         "target_id": target.id,
@@ -94,17 +125,21 @@ def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> dict[str, 
     }
 
 
-def grant_row(grant: Grant) -> dict[str, Value]:
+def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
+    """`group_ids`: ids of groups; any other holder is a user."""
+    by_group = grant.holder_id in group_ids
     return {
         "id": grant.id,
-        "user_id": grant.holder_id,
+        "user_id": None if by_group else grant.holder_id,
+        "group_id": grant.holder_id if by_group else None,
         "target_id": grant.target_id,
         "mode": grant.mode.value,
         "valid_until": to_text(grant.valid_until),
+        "version": version,
     }
 
 
-def entry_row(entry: AllowlistEntry) -> dict[str, Value]:
+def entry_row(entry: AllowlistEntry, version: int) -> Values:
     return {
         "id": entry.id,
         "network": str(entry.network),
@@ -112,12 +147,35 @@ def entry_row(entry: AllowlistEntry) -> dict[str, Value]:
         "valid_until": to_text(entry.valid_until),
         "target_id": entry.target_id,
         "user_id": entry.user_id,
+        "version": version,
     }
 
 
-def event_row(recorded: RecordedAdminEvent) -> dict[str, Value]:
+def token_row(token: ApiToken, version: int) -> Values:
+    return {
+        "id": token.id,
+        "name": token.name,
+        "token_hash": token.token_hash,
+        "scope": token.scope.value,
+        "created_at": to_text(token.created_at),
+        "valid_until": to_text(token.valid_until),
+        "created_by": token.created_by,
+        "version": version,
+    }
+
+
+def termination_row(termination: SessionTermination, at: datetime) -> Values:
+    return {"session_id": termination.session_id, "reason": termination.reason, "at": to_text(at)}
+
+
+def claim_row(claim: IdempotencyClaim, event_id: str, at: datetime) -> Values:
+    return {"key_hash": claim.key_hash, "request_hash": claim.request_hash, "event_id": event_id, "at": to_text(at)}
+
+
+def event_row(recorded: RecordedAdminEvent) -> Values:
     event = recorded.event
     return {
+        "sequence": recorded.sequence,
         "revision": recorded.revision,
         "id": recorded.id,
         "at": to_text(recorded.at),
@@ -133,7 +191,7 @@ def event_row(recorded: RecordedAdminEvent) -> dict[str, Value]:
 def to_event(row: Row) -> RecordedAdminEvent:
     detail = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(row["detail"]).items()}
     event = AdminEvent(row["actor"], row["action"], row["object_id"], row["object_name"], row["reason"], detail)
-    return RecordedAdminEvent(row["id"], datetime.fromisoformat(row["at"]), row["revision"], event)
+    return RecordedAdminEvent(row["id"], datetime.fromisoformat(row["at"]), row["revision"], row["sequence"], event)
 
 
 def to_text(instant: datetime | None) -> str | None:
@@ -154,7 +212,12 @@ def _user(row: Row) -> User:
         valid_until=_instant(row["valid_until"]),
         allowlist=ListMode(row["allowlist"]),
         credential_version=row["credential_version"],
+        version=row["version"],
     )
+
+
+def _group(row: Row, members: set[str]) -> Group:
+    return Group(row["id"], row["name"], frozenset(members), row["version"])
 
 
 def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
@@ -174,11 +237,20 @@ def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
         allowed_schemas=frozenset(json.loads(row["allowed_schemas"])),
         allowed_settings=frozenset(json.loads(row["allowed_settings"])),
         revision=row["revision"],
+        max_sessions=row["max_sessions"],
+        version=row["version"],
     )
 
 
 def _grant(row: Row) -> Grant:
-    return Grant(row["id"], row["user_id"], row["target_id"], AccessMode(row["mode"]), _instant(row["valid_until"]))
+    return Grant(
+        id=row["id"],
+        holder_id=row["user_id"] or row["group_id"],
+        target_id=row["target_id"],
+        mode=AccessMode(row["mode"]),
+        valid_until=_instant(row["valid_until"]),
+        version=row["version"],
+    )
 
 
 def _entry(row: Row) -> AllowlistEntry:
@@ -189,6 +261,20 @@ def _entry(row: Row) -> AllowlistEntry:
         valid_until=_instant(row["valid_until"]),
         target_id=row["target_id"],
         user_id=row["user_id"],
+        version=row["version"],
+    )
+
+
+def _token(row: Row) -> ApiToken:
+    return ApiToken(
+        id=row["id"],
+        name=row["name"],
+        token_hash=row["token_hash"],
+        scope=TokenScope(row["scope"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        valid_until=datetime.fromisoformat(row["valid_until"]),
+        created_by=row["created_by"],
+        version=row["version"],
     )
 
 

@@ -1,7 +1,8 @@
 """The schema, as SQLAlchemy Core tables. Migrations make it; a test holds the two against each other.
 
 Ids are UUIDs as text and are never used again, so an account or a target that is created anew under an old name inherits
-nothing. Instants are text in UTC (`rows.to_text`), sets of names are JSON arrays.
+nothing. Columns named `version` hold the revision that last changed the row. Instants are text in UTC (`rows.to_text`), sets of
+names are JSON arrays.
 """
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
@@ -11,9 +12,11 @@ metadata = MetaData()
 meta = Table(
     "meta",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("revision", Integer, nullable=False),
     Column("key_id", Text),
+    Column("last_sequence", Integer, nullable=False, server_default="0"),
+    Column("lockdown", Text),
     CheckConstraint("id = 1", name="meta_one_row"),
 )
 
@@ -27,6 +30,22 @@ users = Table(
     Column("valid_until", Text),
     Column("allowlist", Text, nullable=False),
     Column("credential_version", Integer, nullable=False),
+    Column("version", Integer, nullable=False, server_default="0"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_id", Text, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
 )
 
 targets = Table(
@@ -46,6 +65,8 @@ targets = Table(
     Column("allowed_schemas", Text, nullable=False),
     Column("allowed_settings", Text, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("max_sessions", Integer),
+    Column("version", Integer, nullable=False, server_default="0"),
 )
 
 target_roles = Table(
@@ -63,11 +84,15 @@ grants = Table(
     "grants",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("group_id", Text, ForeignKey("groups.id", ondelete="CASCADE")),
     Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
     Column("mode", Text, nullable=False),
     Column("valid_until", Text),
-    UniqueConstraint("user_id", "target_id", "mode", name="grants_one_per_mode"),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="grants_one_holder"),
+    UniqueConstraint("user_id", "target_id", "mode", name="grants_one_per_user"),
+    UniqueConstraint("group_id", "target_id", "mode", name="grants_one_per_group"),
 )
 
 allowlist_entries = Table(
@@ -79,7 +104,21 @@ allowlist_entries = Table(
     Column("valid_until", Text),
     Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE")),
     Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("version", Integer, nullable=False, server_default="0"),
     CheckConstraint("target_id IS NULL OR user_id IS NULL", name="allowlist_entries_one_level"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("scope", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("valid_until", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("version", Integer, nullable=False),
 )
 
 session_terminations = Table(
@@ -93,7 +132,8 @@ session_terminations = Table(
 audit_events = Table(
     "audit_events",
     metadata,
-    Column("revision", Integer, primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("revision", Integer, nullable=False),
     Column("id", Text, nullable=False, unique=True),
     Column("at", Text, nullable=False),
     Column("actor", Text, nullable=False),
@@ -103,4 +143,13 @@ audit_events = Table(
     Column("reason", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Index("audit_events_at", "at"),
+)
+
+idempotency_claims = Table(
+    "idempotency_claims",
+    metadata,
+    Column("key_hash", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("event_id", Text, ForeignKey("audit_events.id"), nullable=False),
+    Column("at", Text, nullable=False),
 )

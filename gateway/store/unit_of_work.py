@@ -4,24 +4,21 @@
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from datetime import UTC, datetime
 
-from sqlalchemy import Table, delete, insert, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.access.model import AllowlistEntry, Grant, Snapshot, Target, User
+from gateway.access.model import Snapshot
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
-from gateway.ports import ChangeableRow, SessionTermination
+from gateway.ports import ChangeableRow, IdempotencyClaim
 from gateway.store import rows, tables
+from gateway.store.changes import Step, Writing, claim_steps, put_steps, removal_steps
 from gateway.store.engine import Access, open_engine, store_errors, store_path
 from gateway.store.errors import StoreConflictError
 from gateway.store.queries import read_all
-
-_TERMINATIONS_KEPT: Final = timedelta(days=7)
-"""A terminated session ends within a second, and its id is never used again; the audit event stays."""
 
 
 class SqlUnitOfWork:
@@ -33,6 +30,7 @@ class SqlUnitOfWork:
         self._now = now
         self._puts: list[ChangeableRow] = []
         self._removals: list[ChangeableRow] = []
+        self._claims: list[IdempotencyClaim] = []
 
     @property
     def snapshot(self) -> Snapshot:
@@ -48,78 +46,43 @@ class SqlUnitOfWork:
     def remove(self, row: ChangeableRow) -> None:
         self._removals.append(row)
 
-    async def commit(self, event: AdminEvent) -> int:
-        """Raises StoreConflictError when the store moved on since `snapshot` was read."""
-        seen, after = self._snapshot.revision, self._snapshot.revision + 1
-        bumped = await self._connection.execute(
-            update(tables.meta).where(tables.meta.c.revision == seen).values(revision=after)
-        )
-        if bumped.rowcount != 1:
-            raise StoreConflictError("somebody else changed the store in between; try again")
-        for row in self._removals:
-            await self._remove(row)
-        for row in self._puts:
-            await self._put(row)
-        recorded = RecordedAdminEvent(str(uuid.uuid4()), self._now, after, event)
-        await self._connection.execute(insert(tables.audit_events).values(rows.event_row(recorded)))
+    def claim(self, claim: IdempotencyClaim) -> None:
+        self._claims.append(claim)
+
+    async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
+        """Raises StoreConflictError when the store moved on since `snapshot` was read, or a claim is there already."""
+        events = (event, *more)
+        after = self._snapshot.revision + 1
+        last_sequence = await self._advance(after, len(events))
+        first = last_sequence - len(events) + 1
+        recorded = [
+            RecordedAdminEvent(str(uuid.uuid4()), self._now, after, sequence, each)
+            for sequence, each in enumerate(events, start=first)
+        ]
+        await self._run(removal_steps(self._removals))
+        await self._run(put_steps(self._puts, self._writing(after)))
+        await self._connection.execute(insert(tables.audit_events), [rows.event_row(each) for each in recorded])
+        await self._run(claim_steps(self._claims, recorded[0].id, self._now))
         await self._connection.commit()
         return after
 
-    async def _put(self, row: ChangeableRow) -> None:
-        match row:
-            case User():
-                await self._upsert(tables.users, rows.user_row(row))
-            case Target():
-                await self._put_target(row)
-            case Grant():
-                await self._upsert(tables.grants, rows.grant_row(row))
-            case AllowlistEntry():
-                await self._upsert(tables.allowlist_entries, rows.entry_row(row))
-            case SessionTermination():
-                await self._put_termination(row)
-            case _:
-                assert_never(row)
+    async def _advance(self, revision: int, events: int) -> int:
+        """Take the next revision and the next `events` sequence numbers; returns the last of these."""
+        meta = tables.meta
+        change = update(meta).where(meta.c.revision == self._snapshot.revision)
+        done = await self._connection.execute(change.values(revision=revision, last_sequence=meta.c.last_sequence + events))
+        if done.rowcount != 1:
+            raise StoreConflictError("somebody else changed the store in between; try again")
+        last: int = (await self._connection.execute(select(meta.c.last_sequence))).scalar_one()
+        return last
 
-    async def _remove(self, row: ChangeableRow) -> None:
-        match row:
-            case User():
-                await self._delete(tables.users, row.id)
-            case Target():
-                await self._delete(tables.targets, row.id)
-            case Grant():
-                await self._delete(tables.grants, row.id)
-            case AllowlistEntry():
-                await self._delete(tables.allowlist_entries, row.id)
-            case SessionTermination():
-                table = tables.session_terminations
-                await self._connection.execute(delete(table).where(table.c.session_id == row.session_id))
-            case _:
-                assert_never(row)
+    def _writing(self, revision: int) -> Writing:
+        group_ids = frozenset(group.id for group in self._snapshot.groups.values())
+        return Writing(revision, self._now, self._connection.dialect.name, group_ids)
 
-    async def _put_target(self, target: Target) -> None:
-        await self._upsert(tables.targets, rows.target_row(target))
-        kept = [role.id for role in target.roles.values()]
-        roles = tables.target_roles
-        await self._connection.execute(delete(roles).where(roles.c.target_id == target.id, roles.c.id.not_in(kept)))
-        for mode, role in target.roles.items():
-            await self._upsert(roles, rows.role_row(target, mode, role))
-
-    async def _put_termination(self, termination: SessionTermination) -> None:
-        table = tables.session_terminations
-        oldest = rows.to_text(self._now - _TERMINATIONS_KEPT)
-        named = table.c.session_id == termination.session_id
-        await self._connection.execute(delete(table).where((table.c.at < oldest) | named))
-        values = {"session_id": termination.session_id, "reason": termination.reason, "at": rows.to_text(self._now)}
-        await self._connection.execute(insert(table).values(values))
-
-    async def _upsert(self, table: Table, values: Mapping[str, rows.Value]) -> None:
-        # Never delete and insert: that would cascade to grants and allowlists.
-        changed = await self._connection.execute(update(table).where(table.c.id == values["id"]).values(values))
-        if changed.rowcount == 0:
-            await self._connection.execute(insert(table).values(values))
-
-    async def _delete(self, table: Table, row_id: str) -> None:
-        await self._connection.execute(delete(table).where(table.c.id == row_id))
+    async def _run(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            await self._connection.execute(step.statement, step.parameters)
 
 
 class SqlStore:

@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     meta = op.create_table(
         "meta",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("key_id", sa.Text),
         sa.CheckConstraint("id = 1", name="meta_one_row"),
@@ -89,7 +89,7 @@ def _create_records() -> None:
     )
     op.create_table(
         "audit_events",
-        sa.Column("revision", sa.Integer, primary_key=True),
+        sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("id", sa.Text, nullable=False, unique=True),
         sa.Column("at", sa.Text, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),

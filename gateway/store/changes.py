@@ -1,0 +1,158 @@
+"""Staged rows to SQL: which statements, in which order. Pure; the unit of work runs them.
+
+Whatever the number of rows, there are a handful of statements, each with many parameter sets. Rows are never deleted and inserted
+again under the same id where others refer to them: that would cascade to grants, memberships and allowlists.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from sqlalchemy import Column, Executable, Table, bindparam, delete, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Target, User
+from gateway.ports import ChangeableRow, IdempotencyClaim, Lockdown, SessionTermination
+from gateway.store import rows, tables
+from gateway.store.rows import Values
+
+_TERMINATIONS_KEPT: Final = timedelta(days=7)
+"""A terminated session ends within a second, and its id is never used again; the audit event stays."""
+
+_CLAIMS_KEPT: Final = timedelta(days=7)
+"""Whoever repeats a request does so within minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One statement. Without `parameters` it runs once, else once for each (at least one)."""
+
+    statement: Executable
+    parameters: Sequence[Values] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What every row of one change has in common. `group_ids`: whoever holds a grant and is not among them is a user."""
+
+    revision: int
+    now: datetime
+    dialect: str
+    group_ids: frozenset[str]
+
+
+def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
+    keys: dict[str, list[Values]] = {}
+    for row in removals:
+        match row:
+            case User() | Target() | Group() | Grant() | AllowlistEntry() | ApiToken():
+                keys.setdefault(_table(row).name, []).append({"key": row.id})
+            case SessionTermination():
+                keys.setdefault(tables.session_terminations.name, []).append({"key": row.session_id})
+            case Lockdown():
+                yield Step(update(tables.meta).values(lockdown=None))
+            case _:
+                assert_never(row)
+    for name, found in keys.items():
+        table = tables.metadata.tables[name]
+        yield Step(delete(table).where(_key(table) == bindparam("key")), found)
+
+
+def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]:
+    """Rows that others refer to come first, in whichever order they were put."""
+    revision = writing.revision
+    users = [rows.user_row(row, revision) for row in puts if isinstance(row, User)]
+    targets = [row for row in puts if isinstance(row, Target)]
+    groups = [row for row in puts if isinstance(row, Group)]
+    grants = [row for row in puts if isinstance(row, Grant)]
+    entries = [rows.entry_row(row, revision) for row in puts if isinstance(row, AllowlistEntry)]
+    tokens = [rows.token_row(row, revision) for row in puts if isinstance(row, ApiToken)]
+    terminations = [row for row in puts if isinstance(row, SessionTermination)]
+    upsert = _Upsert(writing.dialect)
+    yield from upsert.steps(tables.users, users)
+    yield from upsert.steps(tables.targets, [rows.target_row(target, revision) for target in targets])
+    yield from _replace_roles(targets)
+    yield from upsert.steps(tables.groups, [rows.group_row(group, revision) for group in groups])
+    yield from _replace_members(groups)
+    holders = writing.group_ids | {group.id for group in groups}
+    yield from upsert.steps(tables.grants, [rows.grant_row(grant, holders, revision) for grant in grants])
+    yield from upsert.steps(tables.allowlist_entries, entries)
+    yield from upsert.steps(tables.api_tokens, tokens)
+    if terminations:
+        table = tables.session_terminations
+        yield Step(delete(table).where(table.c.at < rows.to_text(writing.now - _TERMINATIONS_KEPT)))
+        yield from upsert.steps(table, [rows.termination_row(each, writing.now) for each in terminations])
+    for row in puts:
+        if isinstance(row, Lockdown):
+            yield Step(update(tables.meta).values(lockdown=row.reason))
+
+
+def claim_steps(claims: Sequence[IdempotencyClaim], event_id: str, now: datetime) -> Iterator[Step]:
+    """Plain inserts: a claim whose key is there already must fail."""
+    if claims:
+        table = tables.idempotency_claims
+        yield Step(delete(table).where(table.c.at < rows.to_text(now - _CLAIMS_KEPT)))
+        yield Step(insert(table), [rows.claim_row(claim, event_id, now) for claim in claims])
+
+
+class _Upsert:
+    """INSERT ... ON CONFLICT, which both databases spell alike and SQLAlchemy does not."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+
+    def steps(self, table: Table, values: Sequence[Values]) -> Iterator[Step]:
+        if values:
+            yield Step(self._statement(table, _key(table).name), values)
+
+    def _statement(self, table: Table, key: str) -> Executable:
+        others = [column.name for column in table.columns if column.name != key]
+        if self._dialect == postgresql.dialect.name:
+            for_postgres = postgresql.insert(table)
+            return for_postgres.on_conflict_do_update(
+                index_elements=[key], set_={name: for_postgres.excluded[name] for name in others}
+            )
+        for_sqlite = sqlite.insert(table)
+        return for_sqlite.on_conflict_do_update(index_elements=[key], set_={name: for_sqlite.excluded[name] for name in others})
+
+
+def _replace_roles(targets: Sequence[Target]) -> Iterator[Step]:
+    table = tables.target_roles  # nothing refers to it
+    if targets:
+        yield Step(delete(table).where(table.c.target_id == bindparam("key")), [{"key": target.id} for target in targets])
+    found = [rows.role_row(target, mode, role) for target in targets for mode, role in target.roles.items()]
+    if found:
+        yield Step(insert(table), found)
+
+
+def _replace_members(groups: Sequence[Group]) -> Iterator[Step]:
+    table = tables.group_members  # nothing refers to it
+    if groups:
+        yield Step(delete(table).where(table.c.group_id == bindparam("key")), [{"key": group.id} for group in groups])
+    found: list[Values] = [{"group_id": group.id, "user_id": member} for group in groups for member in sorted(group.members)]
+    if found:
+        yield Step(insert(table), found)
+
+
+def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken) -> Table:
+    match row:
+        case User():
+            return tables.users
+        case Target():
+            return tables.targets
+        case Group():
+            return tables.groups
+        case Grant():
+            return tables.grants
+        case AllowlistEntry():
+            return tables.allowlist_entries
+        case ApiToken():
+            return tables.api_tokens
+        case _:
+            assert_never(row)
+
+
+def _key(table: Table) -> Column[str]:
+    (column,) = table.primary_key.columns
+    return column
