@@ -1,26 +1,32 @@
 """pgbastion grants ..."""
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gateway.cli.local import operator
-from gateway.cli.options import AnyMode, AsJson, Config, Expires, Mode, Reason, expiry
-from gateway.cli.output import Record, print_json, say, show, when
-
-if TYPE_CHECKING:
-    from gateway.services.grants import NamedGrant
+from gateway.access_mode import AccessMode
+from gateway.cli import names
+from gateway.cli.client import Api, path
+from gateway.cli.options import NEVER, AnyMode, AsJson, Expires, IfVersion, Mode, NewExpiry, Reason, until
+from gateway.cli.output import Record, print_json, say, show
+from gateway.cli.reach import admin
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Who may use which target, in which access mode, until when."
 )
 
-User = Annotated[str, typer.Option("--user", help="The user's name.")]
-Target = Annotated[str, typer.Option("--target", help="The target's name.")]
+User = Annotated[str | None, typer.Option("--user", help="The user's name.", autocompletion=names.users, show_default=False)]
+Group = Annotated[
+    str | None, typer.Option("--group", help="Or the group's name.", autocompletion=names.groups, show_default=False)
+]
+Target = Annotated[str, typer.Option("--target", help="The target's name.", autocompletion=names.targets)]
+AnyTarget = Annotated[
+    str | None, typer.Option("--target", help="Only on this target.", autocompletion=names.targets, show_default=False)
+]
 
 COLUMNS = {
     "user": "user",
+    "group": "group",
     "target": "target",
     "mode": "mode",
     "valid_until": "expires",
@@ -29,97 +35,113 @@ COLUMNS = {
 }
 
 
-@app.command()
+@admin(
+    app,
+    examples=[
+        'pgbastion grants create --user ana --target shop --mode read_only --expires 30d --reason "report"',
+        "pgbastion grants create --group analysts --target shop --mode ro",
+    ],
+)
 def create(
-    user: User,
+    api: Api,
     target: Target,
     mode: Mode,
+    user: User = None,
+    group: Group = None,
     expires: Expires = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a live grant of this kind.")] = False,
     reason: Reason = "",
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
-    """Give a user a target. read_write includes read_only."""
-    from gateway.services import grants
-
-    op = operator(config)
-    named = op.change(
-        grants.create_grant(
-            op.store,
-            user_name=user,
-            target_name=target,
-            mode=mode,
-            valid_until=expiry(expires),
-            replace_live=replace,
-            actor=op.actor,
-            reason=reason,
-        )
-    )
+    """Give a user, or all members of a group, a target. read_write includes read_only."""
+    if (user is None) == (group is None):
+        raise typer.BadParameter("give either --user or --group")
+    body = {"target": target, "mode": mode.value, "valid_until": until(expires), "replace": replace}
+    body |= {"user": user} if user is not None else {"group": group}
+    made = api.post(path("grants"), body, reason=reason)
     if as_json:
-        print_json(record(named))
+        print_json(made)
     else:
-        say(f'User "{user}" may use "{target}" {mode}, until {when(named.grant.valid_until) or "revoked"}.')
+        say(f'{holder(made)} may use "{target}" {mode}, until {made.get("valid_until") or "revoked"}.')
 
 
-@app.command("list")
-def list_grants(
-    user: Annotated[str | None, typer.Option("--user", help="Only this user's.")] = None,
-    target: Annotated[str | None, typer.Option("--target", help="Only on this target.")] = None,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
+@admin(app, "list", examples=["pgbastion grants list", "pgbastion grants list --target shop --json"])
+def list_grants(api: Api, user: User = None, group: Group = None, target: AnyTarget = None, as_json: AsJson = False) -> None:
     """List grants, expired ones too."""
-    from gateway.services.grants import name_grants
-
-    found = [
-        record(named)
-        for named in name_grants(operator(config).read())
-        if (user is None or named.user_name == user) and (target is None or named.target_name == target)
-    ]
-    show(
-        found,
-        as_json=as_json,
-        columns=COLUMNS,
-        empty="No grants. See: pgbastion grants create --help",
-    )
+    found = api.all(path("grants"), user=user, group=group, target=target)
+    show(found, as_json=as_json, columns=COLUMNS, empty="No grants. See: pgbastion grants create --help")
 
 
-@app.command()
-def revoke(
-    grant_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The grant's id.", show_default=False)] = None,
-    user: Annotated[str | None, typer.Option("--user", help="Instead of an id: all grants of this user ...")] = None,
-    target: Annotated[str | None, typer.Option("--target", help="... on this target.")] = None,
-    mode: AnyMode = None,
+@admin(app, examples=["pgbastion grants update 5d3e1f0a-... --expires 8h"])
+def update(
+    api: Api,
+    grant_id: Annotated[str, typer.Argument(metavar="ID", help="The grant's id.", show_default=False)],
+    expires: NewExpiry,
+    if_version: IfVersion = None,
     reason: Reason = "",
     as_json: AsJson = False,
-    config: Config = None,
+) -> None:
+    """Change when a grant ends."""
+    changed = api.patch(path("grants", grant_id), {"valid_until": until(expires)}, reason=reason, version=if_version)
+    if as_json:
+        print_json(changed)
+    else:
+        what = f'{changed.get("mode")} on "{changed.get("target")}"'
+        say(f"{holder(changed)}: {what} expires: {changed.get('valid_until') or NEVER}.")
+
+
+@admin(
+    app,
+    examples=['pgbastion grants revoke --user ana --target shop --reason "report is done"', "pgbastion grants revoke 5d3e1f0a-..."],
+)
+def revoke(
+    api: Api,
+    grant_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The grant's id.", show_default=False)] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="Instead of an id: all grants of this user ...", autocompletion=names.users)
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="... or of this group ...", autocompletion=names.groups)
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", help="... on this target.", autocompletion=names.targets)] = None,
+    mode: AnyMode = None,
+    if_version: IfVersion = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
 ) -> None:
     """Take a grant away; sessions that stand on it end within a second."""
-    from gateway.services import grants
-
-    op = operator(config)
-    if grant_id is not None and user is None and target is None and mode is None:
-        gone = [op.change(grants.revoke_grant(op.store, grant_id=grant_id, actor=op.actor, reason=reason))]
-    elif grant_id is None and user is not None and target is not None:
-        verb = grants.revoke_grants(op.store, user_name=user, target_name=target, mode=mode, actor=op.actor, reason=reason)
-        gone = list(op.change(verb))
-    else:
-        raise typer.BadParameter("give either a grant's ID, or --user and --target")
+    gone = _revoke(api, grant_id, {"user": user, "group": group, "target": target}, mode, if_version, reason)
     if as_json:
-        print_json([record(each) for each in gone])
+        print_json(gone)
     else:
         for each in gone:
-            say(f'User "{each.user_name}" lost {each.grant.mode} on "{each.target_name}".')
+            say(f'{holder(each)} lost {each.get("mode")} on "{each.get("target")}".')
 
 
-def record(named: "NamedGrant") -> Record:
-    grant = named.grant
-    return {
-        "id": grant.id,
-        "user": named.user_name,
-        "target": named.target_name,
-        "mode": grant.mode.value,
-        "valid_until": when(grant.valid_until),
-        "live": grant.valid_until is None or datetime.now(UTC) < grant.valid_until,
-    }
+def _revoke(
+    api: Api, grant_id: str | None, named: dict[str, str | None], mode: AccessMode | None, version: int | None, reason: str
+) -> list[Record]:
+    held = {name: value for name, value in named.items() if value is not None}
+    if grant_id is not None and not held and mode is None:
+        one = api.get(path("grants", grant_id)).record
+        api.delete(path("grants", grant_id), reason=reason, version=version)
+        return [one]
+    if grant_id is None and len(held) == 2 and "target" in held and version is None:
+        wanted = {**held, "mode": None if mode is None else mode.value}
+        before = api.all(path("grants"), **wanted)
+        api.delete(path("grants"), reason=reason, **wanted)
+        return before
+    raise typer.BadParameter("give either a grant's ID, or --target and one of --user and --group")
+
+
+def held_by(api: Api, user: Record) -> list[Record]:
+    """What a user may use: own grants and those of the groups that the user is in."""
+    in_groups = user.get("groups")
+    found = api.all(path("grants"), user=str(user["name"]))
+    for group in in_groups if isinstance(in_groups, list) else []:
+        found += api.all(path("grants"), group=str(group))
+    return found
+
+
+def holder(grant: Record) -> str:
+    return f'User "{grant["user"]}"' if grant.get("user") is not None else f'Group "{grant.get("group")}"'

@@ -1,16 +1,17 @@
 """Allowlists: from where. Three levels, all of which an address must pass: everybody's, the user's, the target's."""
 
-import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
 from typing import assert_never
 
 from gateway.access.model import AllowlistEntry, ListMode, Snapshot, Target, User
 from gateway.access.networks import NetworkError, parse_network
-from gateway.audit.admin_event import AdminEvent
+from gateway.audit.admin_event import DetailValue
 from gateway.ports import Store
+from gateway.services.change import begin, new_id, shown
 from gateway.services.errors import ServiceError
-from gateway.services.lookup import all_entries, find_target, find_user
+from gateway.services.lookup import all_entries, check_version, find_entry, find_target, find_user, is_live
 from gateway.services.naming import check_expiry, check_remark
 
 
@@ -50,77 +51,74 @@ async def create_entry(
     actor: str,
     reason: str,
 ) -> NamedEntry:
-    """Admit a network. On a user's or target's list it only counts once that list is in restrict mode."""
-    check_remark("reason", reason)
+    """Admit a network. On a user's or target's list it only counts once that list is in restrict mode.
+
+    An expired entry for the same network gives way.
+    """
     check_remark("label", label)
-    try:
-        parsed = parse_network(network)
-    except NetworkError as error:
-        raise ServiceError("network-invalid", str(error), "Examples: 10.1.0.0/16, 192.0.2.7, 2001:db8::/32") from error
-    async with store.begin() as work:
-        check_expiry(valid_until, work.now)
-        target, user = _owner(work.snapshot, level)
-        old = next((e for e in _entries(work.snapshot, level) if e.network == parsed), None)
+    parsed = _parse(network, "Examples: 10.1.0.0/16, 192.0.2.7, 2001:db8::/32")
+    async with begin(store, actor, reason) as change:
+        check_expiry(valid_until, change.now)
+        target, user = _owner(change.snapshot, level)
+        old = next((e for e in _entries(change.snapshot, level) if e.network == parsed), None)
         if old is not None:
-            if old.valid_until is None or work.now < old.valid_until:
+            if is_live(old.valid_until, change.now):
                 raise ServiceError("network-listed", f"{parsed} is on this list already", "Delete that entry first.")
-            work.remove(old)
-        entry = AllowlistEntry(
-            str(uuid.uuid4()), parsed, label, valid_until, target.id if target else None, user.id if user else None
-        )
-        work.put(entry)
-        detail = {
-            "level": level_text(level),
-            "label": label,
-            "valid_until": valid_until.isoformat() if valid_until else None,
-        }
-        await work.commit(AdminEvent(actor, "allowlist.entry_created", entry.id, str(parsed), reason, detail))
-    return NamedEntry(entry, level)
+            change.also_remove(old)
+        entry = AllowlistEntry(new_id(), parsed, label, valid_until, target.id if target else None, user.id if user else None)
+        detail = _detail(NamedEntry(entry, level)) | {"valid_until": shown(valid_until)}
+        return NamedEntry(await change.save(entry, "allowlist.entry_created", str(parsed), detail), level)
 
 
-async def delete_entry(store: Store, *, entry_id: str, actor: str, reason: str) -> NamedEntry:
+async def delete_entry(
+    store: Store, *, entry_id: str, actor: str, reason: str, expected_version: int | None = None
+) -> NamedEntry:
     """By id. Live sessions from addresses that are no longer admitted end."""
-    check_remark("reason", reason)
-    async with store.begin() as work:
-        found = next((named for named in name_entries(work.snapshot) if named.entry.id == entry_id), None)
-        if found is None:
-            raise ServiceError("entry-unknown", f'there is no allowlist entry "{entry_id}"', "See: pgbastion allowlist list")
-        work.remove(found.entry)
-        await work.commit(_deleted(found, actor, reason))
-    return found
+    async with begin(store, actor, reason) as change:
+        entry = find_entry(change.snapshot, entry_id, expected_version)
+        found = next(named for named in name_entries(change.snapshot) if named.entry is entry)
+        await change.drop(entry, "allowlist.entry_deleted", str(entry.network), _detail(found))
+        return found
 
 
-async def delete_network(store: Store, *, level: Level, network: str, actor: str, reason: str) -> NamedEntry:
+async def delete_network(
+    store: Store, *, level: Level, network: str, actor: str, reason: str, expected_version: int | None = None
+) -> NamedEntry:
     """By network and level."""
-    check_remark("reason", reason)
-    async with store.begin() as work:
-        _owner(work.snapshot, level)
-        entry = next((e for e in _entries(work.snapshot, level) if str(e.network) == _normal(network)), None)
+    parsed = _parse(network, "See: pgbastion allowlist list")
+    async with begin(store, actor, reason) as change:
+        entry = next((e for e in _entries(change.snapshot, level) if e.network == parsed), None)
         if entry is None:
             raise ServiceError(
-                "entry-unknown", f"{network} is not on this list ({level_text(level)})", "See: pgbastion allowlist list"
+                "entry-unknown", f"{parsed} is not on this list ({level_text(level)})", "See: pgbastion allowlist list"
             )
+        check_version(f"allowlist entry {parsed}", entry.version, expected_version)
         found = NamedEntry(entry, level)
-        work.remove(entry)
-        await work.commit(_deleted(found, actor, reason))
-    return found
+        await change.drop(entry, "allowlist.entry_deleted", str(parsed), _detail(found))
+        return found
 
 
-async def set_list_mode(store: Store, *, level: Level, mode: ListMode, actor: str, reason: str) -> Target | User:
-    """inherit: the list is ignored. restrict: only its live entries are admitted, and without any nobody is."""
-    check_remark("reason", reason)
-    async with store.begin() as work:
-        target, user = _owner(work.snapshot, level)
+async def set_list_mode(
+    store: Store, *, level: Level, mode: ListMode, actor: str, reason: str, expected_version: int | None = None
+) -> Target | User:
+    """inherit: the list is ignored. restrict: only its live entries are admitted, and without any nobody is.
+
+    `expected_version`: the user's or target's.
+    """
+    async with begin(store, actor, reason) as change:
+        target, user = _owner(change.snapshot, level)
         old: Target | User | None = target or user
         if old is None:
             raise ServiceError("list-mode-global", "the global list always restricts", "Choose a list with --target or --user.")
+        check_version(f"the list of {level_text(level)}", old.version, expected_version)
         if old.allowlist is mode:
             raise ServiceError("list-mode-unchanged", f"the list of {level_text(level)} is in mode {mode} already")
-        changed = replace(old, allowlist=mode)
-        work.put(changed)
-        detail = {"level": level_text(level), "mode": mode.value, "entries": len(_entries(work.snapshot, level))}
-        await work.commit(AdminEvent(actor, "allowlist.mode_changed", changed.id, changed.name, reason, detail))
-    return changed
+        detail: dict[str, DetailValue] = {
+            "level": level_text(level),
+            "mode": mode.value,
+            "entries": len(_entries(change.snapshot, level)),
+        }
+        return await change.save(replace(old, allowlist=mode), "allowlist.mode_changed", old.name, detail)
 
 
 def level_text(level: Level) -> str:
@@ -167,13 +165,12 @@ def _entries(snapshot: Snapshot, level: Level) -> tuple[AllowlistEntry, ...]:
     return snapshot.user_entries.get(user.id, ()) if user is not None else snapshot.global_entries
 
 
-def _normal(network: str) -> str:
+def _parse(network: str, hint: str) -> IPv4Network | IPv6Network:
     try:
-        return str(parse_network(network))
+        return parse_network(network)
     except NetworkError as error:
-        raise ServiceError("network-invalid", str(error), "See: pgbastion allowlist list") from error
+        raise ServiceError("network-invalid", str(error), hint) from error
 
 
-def _deleted(found: NamedEntry, actor: str, reason: str) -> AdminEvent:
-    detail = {"level": level_text(found.level), "label": found.entry.label}
-    return AdminEvent(actor, "allowlist.entry_deleted", found.entry.id, str(found.entry.network), reason, detail)
+def _detail(named: NamedEntry) -> dict[str, DetailValue]:
+    return {"level": level_text(named.level), "label": named.entry.label}

@@ -1,16 +1,32 @@
 """Grants: who may use which target, in which access mode, until when."""
 
-import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import assert_never
 
-from gateway.access.model import Grant, Snapshot
+from gateway.access.model import Grant, Group, Snapshot, Target, User
 from gateway.access_mode import AccessMode
-from gateway.audit.admin_event import AdminEvent, DetailValue
+from gateway.audit.admin_event import DetailValue
 from gateway.ports import Store
+from gateway.services.change import begin, new_id, shown
 from gateway.services.errors import ServiceError
-from gateway.services.lookup import all_grants, find_target, find_user
-from gateway.services.naming import check_expiry, check_remark
+from gateway.services.lookup import all_grants, find_grant, find_group, find_target, find_user, is_live
+from gateway.services.naming import check_expiry
+
+
+@dataclass(frozen=True, slots=True)
+class UserHolder:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupHolder:
+    """What a group holds, each of its members may use."""
+
+    name: str
+
+
+Holder = UserHolder | GroupHolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +34,14 @@ class NamedGrant:
     """A grant with the names that people know."""
 
     grant: Grant
-    user_name: str
+    holder: Holder
     target_name: str
 
 
 async def create_grant(
     store: Store,
     *,
-    user_name: str,
+    holder: Holder,
     target_name: str,
     mode: AccessMode,
     valid_until: datetime | None = None,
@@ -34,77 +50,128 @@ async def create_grant(
     reason: str,
 ) -> NamedGrant:
     """A standing right. read_write includes read_only. An expired one of the same kind gives way, a live one if asked."""
-    check_remark("reason", reason)
-    async with store.begin() as work:
-        check_expiry(valid_until, work.now)
-        user, target = find_user(work.snapshot, user_name), find_target(work.snapshot, target_name)
-        held = work.snapshot.grants.get(user.id, ())
-        old = next((grant for grant in held if grant.target_id == target.id and grant.mode is mode), None)
+    async with begin(store, actor, reason) as change:
+        check_expiry(valid_until, change.now)
+        held_by, target = _find_holder(change.snapshot, holder), find_target(change.snapshot, target_name)
+        old = next((grant for grant in _held(change.snapshot, held_by, target) if grant.mode is mode), None)
         if old is not None:
-            if not replace_live and (old.valid_until is None or work.now < old.valid_until):
+            if not replace_live and is_live(old.valid_until, change.now):
                 raise ServiceError(
                     "grant-exists",
-                    f'user "{user_name}" has a {mode} grant for "{target_name}" already, {_until(old.valid_until)}',
-                    "Add --replace to change when it ends.",
+                    f'{holder_text(holder)} has a {mode} grant for "{target_name}" already, {_until(old.valid_until)}',
+                    "Change when that one ends, or replace it.",
                 )
-            work.remove(old)
-        grant = Grant(str(uuid.uuid4()), user.id, target.id, mode, valid_until)
-        work.put(grant)
-        detail = {
-            "user": user_name,
-            "target": target_name,
-            "mode": mode.value,
-            "valid_until": valid_until.isoformat() if valid_until else None,
-            "replaced": old.id if old else None,
-        }
-        await work.commit(AdminEvent(actor, "grant.created", grant.id, f"{user_name} on {target_name}", reason, detail))
-    return NamedGrant(grant, user_name, target_name)
+            change.also_remove(old)
+        grant = Grant(new_id(), held_by.id, target.id, mode, valid_until)
+        named = NamedGrant(grant, holder, target_name)
+        detail = _detail(named) | {"valid_until": shown(valid_until), "replaced": old.id if old else None}
+        return replace(named, grant=await change.save(grant, "grant.created", grant_text(named), detail))
 
 
-async def revoke_grant(store: Store, *, grant_id: str, actor: str, reason: str) -> NamedGrant:
+async def update_grant(
+    store: Store,
+    *,
+    grant_id: str,
+    valid_until: datetime | None,
+    actor: str,
+    reason: str,
+    expected_version: int | None = None,
+) -> NamedGrant:
+    """Another end for a live grant (None: none). Sessions that stand on it end then."""
+    async with begin(store, actor, reason) as change:
+        check_expiry(valid_until, change.now)
+        named = _name(change.snapshot, find_grant(change.snapshot, grant_id, expected_version))
+        old = named.grant
+        if not is_live(old.valid_until, change.now):
+            raise ServiceError("grant-expired", f'grant "{grant_id}" has ended, {_until(old.valid_until)}', "Make a new one.")
+        if valid_until == old.valid_until:
+            raise ServiceError("nothing-to-change", f'grant "{grant_id}" ends then already')
+        detail = _detail(named) | {"valid_until": shown(valid_until), "before": shown(old.valid_until)}
+        changed = replace(old, valid_until=valid_until)
+        return replace(named, grant=await change.save(changed, "grant.changed", grant_text(named), detail))
+
+
+async def revoke_grant(
+    store: Store, *, grant_id: str, actor: str, reason: str, expected_version: int | None = None
+) -> NamedGrant:
     """One grant by its id; sessions that stood on it end."""
-    check_remark("reason", reason)
-    async with store.begin() as work:
-        found = next((named for named in name_grants(work.snapshot) if named.grant.id == grant_id), None)
-        if found is None:
-            raise ServiceError("grant-unknown", f'there is no grant "{grant_id}"', "See: pgbastion grants list")
-        work.remove(found.grant)
-        what = f"{found.user_name} on {found.target_name}"
-        detail = {"user": found.user_name, "target": found.target_name, "mode": found.grant.mode.value}
-        await work.commit(AdminEvent(actor, "grant.revoked", grant_id, what, reason, detail))
-    return found
+    async with begin(store, actor, reason) as change:
+        named = _name(change.snapshot, find_grant(change.snapshot, grant_id, expected_version))
+        await change.drop(named.grant, "grant.revoked", grant_text(named), _detail(named))
+        return named
 
 
 async def revoke_grants(
-    store: Store, *, user_name: str, target_name: str, mode: AccessMode | None = None, actor: str, reason: str
+    store: Store, *, holder: Holder, target_name: str, mode: AccessMode | None = None, actor: str, reason: str
 ) -> tuple[NamedGrant, ...]:
-    """All that a user holds on a target (of one access mode, if given), in one change. At least one, or it is an error."""
-    check_remark("reason", reason)
-    async with store.begin() as work:
-        user, target = find_user(work.snapshot, user_name), find_target(work.snapshot, target_name)
-        found = tuple(
-            NamedGrant(grant, user_name, target_name)
-            for grant in work.snapshot.grants.get(user.id, ())
-            if grant.target_id == target.id and (mode is None or grant.mode is mode)
-        )
+    """All that somebody holds on a target (of one access mode, if given), in one change. At least one, or it is an error.
+
+    What a user has through groups is the groups', and stays.
+    """
+    async with begin(store, actor, reason) as change:
+        held_by, target = _find_holder(change.snapshot, holder), find_target(change.snapshot, target_name)
+        held = _held(change.snapshot, held_by, target)
+        found = tuple(NamedGrant(grant, holder, target_name) for grant in held if mode in (None, grant.mode))
         if not found:
             kind = f"{mode} " if mode else ""
-            raise ServiceError("grant-unknown", f'user "{user_name}" has no {kind}grant for "{target_name}"')
+            raise ServiceError("grant-unknown", f'{holder_text(holder)} has no {kind}grant for "{target_name}"')
         for named in found:
-            work.remove(named.grant)
-        ids = tuple(named.grant.id for named in found)
-        modes = tuple(named.grant.mode.value for named in found)
-        detail: dict[str, DetailValue] = {"user": user_name, "target": target_name, "modes": modes, "grants": ids}
-        await work.commit(AdminEvent(actor, "grant.revoked", ids[0], f"{user_name} on {target_name}", reason, detail))
-    return found
+            change.remove(named.grant, "grant.revoked", grant_text(named), _detail(named))
+        await change.commit()
+        return found
 
 
 def name_grants(snapshot: Snapshot) -> list[NamedGrant]:
-    """All grants, by user and target name."""
-    users = {user.id: user.name for user in snapshot.users.values()}
+    """All grants: users' first, then groups', each by name and target."""
+    holders: dict[str, Holder] = {user.id: UserHolder(user.name) for user in snapshot.users.values()}
+    holders |= {group.id: GroupHolder(group.name) for group in snapshot.groups.values()}
     targets = {target.id: target.name for target in snapshot.targets.values()}
-    named = [NamedGrant(grant, users[grant.holder_id], targets[grant.target_id]) for grant in all_grants(snapshot)]
-    return sorted(named, key=lambda each: (each.user_name, each.target_name, each.grant.mode))
+    named = [NamedGrant(grant, holders[grant.holder_id], targets[grant.target_id]) for grant in all_grants(snapshot)]
+    return sorted(
+        named,
+        key=lambda each: (isinstance(each.holder, GroupHolder), each.holder.name, each.target_name, each.grant.mode),
+    )
+
+
+def holder_text(holder: Holder) -> str:
+    """As sentences have it: user "ana", group "analysts"."""
+    return f'{_kind(holder)} "{holder.name}"'
+
+
+def grant_text(named: NamedGrant) -> str:
+    """What the audit calls a grant: "ana on sales", "group analysts on sales"."""
+    group = "group " if isinstance(named.holder, GroupHolder) else ""
+    return f"{group}{named.holder.name} on {named.target_name}"
+
+
+def _name(snapshot: Snapshot, grant: Grant) -> NamedGrant:
+    return next(named for named in name_grants(snapshot) if named.grant is grant)
+
+
+def _find_holder(snapshot: Snapshot, holder: Holder) -> User | Group:
+    match holder:
+        case UserHolder(name):
+            return find_user(snapshot, name)
+        case GroupHolder(name):
+            return find_group(snapshot, name)
+    assert_never(holder)
+
+
+def _kind(holder: Holder) -> str:
+    match holder:
+        case UserHolder():
+            return "user"
+        case GroupHolder():
+            return "group"
+    assert_never(holder)
+
+
+def _held(snapshot: Snapshot, holder: User | Group, target: Target) -> tuple[Grant, ...]:
+    return snapshot.held.get((holder.id, target.id), ())
+
+
+def _detail(named: NamedGrant) -> dict[str, DetailValue]:
+    return {_kind(named.holder): named.holder.name, "target": named.target_name, "mode": named.grant.mode.value}
 
 
 def _until(valid_until: datetime | None) -> str:

@@ -1,24 +1,69 @@
-"""Find what a person named, or say what comes close."""
+"""Find what a person named, or say what comes close; and make sure that it still is what they looked at."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from difflib import get_close_matches
 
-from gateway.access.model import AllowlistEntry, Grant, Snapshot, Target, User
+from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Snapshot, Target, User
 from gateway.services.errors import ServiceError
 
 
-def find_user(snapshot: Snapshot, name: str) -> User:
+def find_user(snapshot: Snapshot, name: str, expected_version: int | None = None) -> User:
     user = snapshot.users.get(name)
     if user is None:
         raise ServiceError("user-unknown", f'there is no user "{name}"', _near(name, snapshot.users, "users"))
+    check_version(f'user "{name}"', user.version, expected_version)
     return user
 
 
-def find_target(snapshot: Snapshot, name: str) -> Target:
+def find_group(snapshot: Snapshot, name: str, expected_version: int | None = None) -> Group:
+    group = snapshot.groups.get(name)
+    if group is None:
+        raise ServiceError("group-unknown", f'there is no group "{name}"', _near(name, snapshot.groups, "groups"))
+    check_version(f'group "{name}"', group.version, expected_version)
+    return group
+
+
+def find_target(snapshot: Snapshot, name: str, expected_version: int | None = None) -> Target:
     target = snapshot.targets.get(name)
     if target is None:
         raise ServiceError("target-unknown", f'there is no target "{name}"', _near(name, snapshot.targets, "targets"))
+    check_version(f'target "{name}"', target.version, expected_version)
     return target
+
+
+def find_named_token(snapshot: Snapshot, name: str, expected_version: int | None = None) -> ApiToken:
+    token = snapshot.tokens.get(name)
+    if token is None:
+        raise ServiceError("token-unknown", f'there is no token "{name}"', _near(name, snapshot.tokens, "tokens"))
+    check_version(f'token "{name}"', token.version, expected_version)
+    return token
+
+
+def find_grant(snapshot: Snapshot, grant_id: str, expected_version: int | None = None) -> Grant:
+    grant = next((grant for grant in all_grants(snapshot) if grant.id == grant_id), None)
+    if grant is None:
+        raise ServiceError("grant-unknown", f'there is no grant "{grant_id}"', "See: pgbastion grants list")
+    check_version(f'grant "{grant_id}"', grant.version, expected_version)
+    return grant
+
+
+def find_entry(snapshot: Snapshot, entry_id: str, expected_version: int | None = None) -> AllowlistEntry:
+    entry = next((entry for entry in all_entries(snapshot) if entry.id == entry_id), None)
+    if entry is None:
+        raise ServiceError("entry-unknown", f'there is no allowlist entry "{entry_id}"', "See: pgbastion allowlist list")
+    check_version(f'allowlist entry "{entry_id}"', entry.version, expected_version)
+    return entry
+
+
+def check_version(what: str, version: int, expected: int | None) -> None:
+    """Optimistic locking: whoever says which version they looked at changes that one, or nothing."""
+    if expected is not None and version != expected:
+        raise ServiceError(
+            "changed-meanwhile",
+            f"{what} was changed meanwhile: it is at revision {version}, and you looked at revision {expected}",
+            f"Read it again, then decide anew. The audit event of revision {version} says who changed what.",
+        )
 
 
 def check_name_is_free(kind: str, name: str, taken: Iterable[str]) -> None:
@@ -27,6 +72,15 @@ def check_name_is_free(kind: str, name: str, taken: Iterable[str]) -> None:
     for other in taken:
         if other.lower() == wanted:
             raise ServiceError(f"{kind}-exists", f'there is a {kind} "{other}" already', "Choose another name.")
+
+
+def is_live(valid_until: datetime | None, now: datetime) -> bool:
+    return valid_until is None or now < valid_until
+
+
+def groups_of(snapshot: Snapshot, user: User) -> list[Group]:
+    """The groups that this user is a member of, by name."""
+    return sorted((group for group in snapshot.groups.values() if user.id in group.members), key=lambda group: group.name)
 
 
 def all_grants(snapshot: Snapshot) -> list[Grant]:

@@ -1,4 +1,4 @@
-"""Which names, places and passwords are accepted. Pure.
+"""Which names, places, passwords, actors and reasons are accepted. Pure.
 
 Names are plain ASCII, so that two that look alike are alike and none needs quoting in a connection string or an audit line.
 """
@@ -8,20 +8,28 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Final
 
+from gateway.access.verifiers import DEFAULT_ITERATIONS, VerifierError, parse_verifier
 from gateway.secret import Secret
 from gateway.services.errors import ServiceError
+
+SYSTEM: Final = "system"
+"""The actor of what the program does by itself."""
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 256
 
 _USER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,62}")
 _TARGET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+_GROUP = _TOKEN = _TARGET
+_ACTOR: Final = re.compile(r"system|os:(?P<os>\S{1,128})|token:[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _QUALIFIED: Final = re.compile(r'[^\s".*]{1,63}\.([^\s".*]{1,63}|\*)')
 _SIMPLE: Final = re.compile(r'[^\s".*,]{1,63}')
 _SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _MAX_IDENTIFIER_BYTES: Final = 63
 _MAX_REMARK_CHARACTERS: Final = 500
+_MAX_SESSIONS: Final = 100_000
+_SALT_BYTES: Final = 16
 
 
 def check_user_name(name: str) -> None:
@@ -42,6 +50,24 @@ def check_target_name(name: str) -> None:
         )
 
 
+def check_group_name(name: str) -> None:
+    if not _GROUP.fullmatch(name):
+        raise ServiceError(
+            "group-name-invalid",
+            f"{name!r} cannot be a group's name",
+            "Use 1 to 63 of A-Z a-z 0-9 _ . -, starting with a letter.",
+        )
+
+
+def check_token_name(name: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise ServiceError(
+            "token-name-invalid",
+            f"{name!r} cannot be a token's name",
+            "Use 1 to 63 of A-Z a-z 0-9 _ . -, starting with a letter: what it is for, not the token itself.",
+        )
+
+
 def check_host(host: str) -> None:
     """A host name or an address: one typed field, never a piece of a connection string."""
     if _HOST.fullmatch(host):
@@ -59,6 +85,15 @@ def check_host(host: str) -> None:
 def check_port(port: int) -> None:
     if not 1 <= port <= 65535:
         raise ServiceError("port-invalid", f"{port} is not a port", "Ports are 1 to 65535; PostgreSQL's own is 5432.")
+
+
+def check_max_sessions(number: int | None) -> None:
+    if number is not None and not 1 <= number <= _MAX_SESSIONS:
+        raise ServiceError(
+            "max-sessions-invalid",
+            f"{number} cannot be the most sessions of a target",
+            f"Give 1 to {_MAX_SESSIONS}, or nothing for no limit of its own. To close a target, disable it.",
+        )
 
 
 def check_identifier(what: str, text: str) -> None:
@@ -104,10 +139,33 @@ def check_password(password: Secret) -> None:
         raise ServiceError("password-characters", "a password cannot hold control characters", "")
 
 
+def check_verifier(verifier: Secret) -> None:
+    """One as PostgreSQL makes them. Any other would tell strangers at the login that this user exists."""
+    try:
+        parsed = parse_verifier(verifier.reveal())
+    except VerifierError as error:
+        raise ServiceError(
+            "verifier-invalid", f"this is {error}", "PostgreSQL shows them in pg_authid.rolpassword: SCRAM-SHA-256$4096:..."
+        ) from None
+    if parsed.iterations != DEFAULT_ITERATIONS or len(parsed.salt) != _SALT_BYTES:
+        raise ServiceError(
+            "verifier-unusual",
+            f"a verifier needs {DEFAULT_ITERATIONS} iterations and a salt of {_SALT_BYTES} bytes",
+            "Any other would tell strangers that this user exists. Set the password instead.",
+        )
+
+
 def check_upstream_secret(secret: Secret) -> None:
     text = secret.reveal()
     if not text or len(text) > MAX_PASSWORD_CHARACTERS * 4 or "\0" in text or "\n" in text:
         raise ServiceError("upstream-password-invalid", "the upstream password is empty, too long or has line breaks")
+
+
+def check_actor(actor: str) -> None:
+    """Who acts: `os:<user>` at the machine itself, `token:<name>` over the API, `system` by itself. Written into every event."""
+    match = _ACTOR.fullmatch(actor)
+    if match is None or not (match["os"] or "x").isprintable():
+        raise ServiceError("actor-invalid", f"{actor!r} cannot be an actor", "Actors are os:<user>, token:<name> or system.")
 
 
 def check_remark(what: str, text: str) -> None:

@@ -1,16 +1,32 @@
 """Live sessions."""
 
-from gateway.audit.admin_event import AdminEvent
+from collections.abc import Sequence
+
 from gateway.ports import SessionTermination, Store
-from gateway.services.naming import check_remark, check_session_id
+from gateway.services.change import begin
+from gateway.services.errors import ServiceError
+from gateway.services.naming import check_session_id
 
 
 async def terminate_session(store: Store, *, session_id: str, actor: str, reason: str) -> SessionTermination:
     """End one session, wherever it runs. Its client reads the reason. Whether it lives is the gateway's to know."""
-    check_remark("reason", reason)
-    check_session_id(session_id)
-    termination = SessionTermination(session_id, reason)
-    async with store.begin() as work:
-        work.put(termination)
-        await work.commit(AdminEvent(actor, "session.terminated", session_id, session_id, reason))
+    (termination,) = await terminate_sessions(store, session_ids=(session_id,), actor=actor, reason=reason)
     return termination
+
+
+async def terminate_sessions(
+    store: Store, *, session_ids: Sequence[str], actor: str, reason: str
+) -> tuple[SessionTermination, ...]:
+    """End all of these in one change, each with its own audit event. At least one, or it is an error."""
+    ids = tuple(dict.fromkeys(session_ids))
+    if not ids:
+        raise ServiceError("session-unknown", "there is no such session to end", "See: pgbastion sessions list")
+    for session_id in ids:
+        check_session_id(session_id)
+    terminations = tuple(SessionTermination(session_id, reason) for session_id in ids)
+    async with begin(store, actor, reason) as change:
+        for termination in terminations:
+            change.also_put(termination)
+            change.note("session.terminated", termination.session_id, termination.session_id)
+        await change.commit()
+    return terminations

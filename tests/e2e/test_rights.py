@@ -176,7 +176,9 @@ def test_r06_every_other_way_to_lose_a_right(gateway: RunningGateway, shared_dat
                 gateway.admin.change(targets.disable_target(store, name=target, **WHY))
             case _:
                 session = gateway.events(event="session_start", user=person.name)[-1]["session"]
-                gateway.admin.change(sessions.terminate_session(store, session_id=session, actor="test", reason="enough now"))
+                gateway.admin.change(
+                    sessions.terminate_session(store, session_id=session, actor="os:test", reason="enough now")
+                )
 
     after, _, said = end_of(twins, _active, act)
     assert after < SLOWEST_SECONDS
@@ -290,7 +292,7 @@ def test_r09_clock_steps(clock: tuple[RunningGateway, Path], shared_database: Da
     gateway.admin.change(
         grants.create_grant(
             gateway.admin.store,
-            user_name=person.name,
+            holder=grants.UserHolder(person.name),
             target_name=target,
             mode=AccessMode.READ_ONLY,
             valid_until=ends,

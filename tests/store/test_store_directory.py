@@ -17,7 +17,7 @@ CHANGE_FROM_ANOTHER_PROCESS = (
     "import asyncio, sys, time; from gateway.store.unit_of_work import SqlStore; from gateway.services.users import *\n"
     "async def go():\n"
     "    for n in range(int(sys.argv[2])):\n"
-    "        await create_user(SqlStore(sys.argv[1]), name=f'user{n}', actor='a', reason='')\n"
+    "        await create_user(SqlStore(sys.argv[1]), name=f'user{n}', actor='os:a', reason='')\n"
     "        print(time.time(), flush=True)\n"
     "        await asyncio.sleep(0.25)\n"
     "asyncio.run(go())"

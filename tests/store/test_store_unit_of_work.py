@@ -146,7 +146,7 @@ async def test_changes_by_several_processes_all_arrive(place):
     program = (
         "import asyncio, sys; from gateway.store.unit_of_work import SqlStore; from gateway.services.users import *\n"
         "async def go():\n"
-        "    for n in range(5): await create_user(SqlStore(sys.argv[1]), name=sys.argv[2] + str(n), actor='a', reason='')\n"
+        "    for n in range(5): await create_user(SqlStore(sys.argv[1]), name=sys.argv[2] + str(n), actor='os:a', reason='')\n"
         "asyncio.run(go())"
     )
     started = [

@@ -26,7 +26,7 @@ from gateway.services import allowlist, grants, targets, users
 from tests.support.upstream import Database
 
 _READY_SECONDS = 30
-WHY = {"actor": "test", "reason": "a test"}
+WHY = {"actor": "os:test", "reason": "a test"}
 
 
 @dataclass
@@ -90,10 +90,14 @@ class RunningGateway:
         self.admin.change(change)
 
     def grant(self, person: Person, target: str, mode: AccessMode = AccessMode.READ_ONLY) -> None:
-        self.admin.change(grants.create_grant(self.admin.store, user_name=person.name, target_name=target, mode=mode, **WHY))
+        self.admin.change(
+            grants.create_grant(self.admin.store, holder=grants.UserHolder(person.name), target_name=target, mode=mode, **WHY)
+        )
 
     def revoke(self, person: Person, target: str) -> None:
-        self.admin.change(grants.revoke_grants(self.admin.store, user_name=person.name, target_name=target, **WHY))
+        self.admin.change(
+            grants.revoke_grants(self.admin.store, holder=grants.UserHolder(person.name), target_name=target, **WHY)
+        )
 
     def analyst(self, database: Database, mode: AccessMode = AccessMode.READ_ONLY) -> tuple[Person, str]:
         """A person with a grant on a new target for this database. The gateway's workers know of both when this returns."""

@@ -1,0 +1,101 @@
+"""One verb's change: signed by whoever makes it, and committed whole or not at all.
+
+async with begin(store, actor, reason) as change:
+    user = find_user(change.snapshot, name, expected_version)
+    ...
+    return await change.save(replace(user, enabled=False), "user.disabled", name)
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Snapshot, Target, User
+from gateway.audit.admin_event import AdminEvent, DetailValue
+from gateway.ports import ChangeableRow, Store, UnitOfWork
+from gateway.services.naming import check_actor, check_remark
+
+Row = TypeVar("Row", bound=User | Group | Target | Grant | AllowlistEntry | ApiToken)
+Detail = Mapping[str, DetailValue]
+
+
+class Change:
+    """A unit of work and its signature. Rows are staged together with the audit event that speaks of them."""
+
+    def __init__(self, work: UnitOfWork, actor: str, reason: str) -> None:
+        self._work = work
+        self._actor = actor
+        self._reason = reason
+        self._events: list[AdminEvent] = []
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The whole as it is now; nobody else changes it before this ends."""
+        return self._work.snapshot
+
+    @property
+    def now(self) -> datetime:
+        return self._work.now
+
+    @property
+    def actor(self) -> str:
+        return self._actor
+
+    def note(self, action: str, object_id: str, name: str, detail: Detail | None = None) -> None:
+        """Stage the audit event alone. `name`: what people call the object. Never a secret in any of it."""
+        self._events.append(AdminEvent(self._actor, action, object_id, name, self._reason, detail or {}))
+
+    def put(self, row: Row, action: str, name: str, detail: Detail | None = None) -> None:
+        """Stage an insert or a replacement by id, with its event."""
+        self._work.put(row)
+        self.note(action, row.id, name, detail)
+
+    def remove(self, row: Row, action: str, name: str, detail: Detail | None = None) -> None:
+        """Stage a removal, with its event. What hangs on the row goes too."""
+        self._work.remove(row)
+        self.note(action, row.id, name, detail)
+
+    def also_put(self, row: ChangeableRow) -> None:
+        """Stage a row that another row's event speaks of."""
+        self._work.put(row)
+
+    def also_remove(self, row: ChangeableRow) -> None:
+        """Stage the removal of a row that another row's event speaks of."""
+        self._work.remove(row)
+
+    async def commit(self) -> int:
+        """Everything staged, in one transaction; the new revision. What has no event cannot be committed (ValueError)."""
+        event, *more = self._events
+        return await self._work.commit(event, *more)
+
+    async def save(self, row: Row, action: str, name: str, detail: Detail | None = None) -> Row:
+        """`put` and `commit`; the row as stored."""
+        self.put(row, action, name, detail)
+        return replace(row, version=await self.commit())
+
+    async def drop(self, row: Row, action: str, name: str, detail: Detail | None = None) -> Row:
+        """`remove` and `commit`; the row as it was."""
+        self.remove(row, action, name, detail)
+        await self.commit()
+        return row
+
+
+@asynccontextmanager
+async def begin(store: Store, actor: str, reason: str) -> AsyncIterator[Change]:
+    """Raises ServiceError for an actor or a reason that cannot be written down; else what the store raises."""
+    check_actor(actor)
+    check_remark("reason", reason)
+    async with store.begin() as work:
+        yield Change(work, actor, reason)
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def shown(instant: datetime | None) -> str | None:
+    """An instant as details have it: ISO 8601."""
+    return None if instant is None else instant.isoformat()

@@ -1,0 +1,100 @@
+"""Keys to the admin API. A token is shown once, when it is made; only its hash is kept. Every token ends by itself.
+
+32 random bytes need no salt and no slow hash: SHA-256 of them can only be undone by guessing 256 bits.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.access.model import ApiToken, Snapshot, TokenScope
+from gateway.ports import Store
+from gateway.secret import Secret
+from gateway.services.change import begin, new_id, shown
+from gateway.services.errors import ServiceError
+from gateway.services.lookup import check_name_is_free, find_named_token, is_live
+from gateway.services.naming import SYSTEM, check_expiry, check_token_name
+
+FIRST_NAME: Final = "first-admin"
+FIRST_LIFETIME: Final = timedelta(hours=24)
+
+_PREFIX: Final = "pgb_"  # so that scanners of repositories and logs can tell what leaked
+_RANDOM_BYTES: Final = 32
+_TEXT: Final = re.compile(r"pgb_[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """`secret` is the token itself, to be shown once."""
+
+    token: ApiToken
+    secret: Secret
+
+
+async def create_token(
+    store: Store, *, name: str, scope: TokenScope, valid_until: datetime, actor: str, reason: str
+) -> NewToken:
+    """A new key to the admin API. An expired one of the same name gives way."""
+    check_token_name(name)
+    async with begin(store, actor, reason) as change:
+        check_expiry(valid_until, change.now)
+        tokens = change.snapshot.tokens
+        check_name_is_free("token", name, (each for each in tokens if is_live(tokens[each].valid_until, change.now)))
+        for old in tokens.values():
+            if old.name.lower() == name.lower():
+                change.also_remove(old)
+        token, secret = _make(name, scope, change.now, valid_until, actor)
+        return NewToken(await change.save(token, "token.created", name, _detail(token)), secret)
+
+
+async def ensure_first_token(store: Store) -> NewToken | None:
+    """A token to begin with, when there never was one. Of several starts at once exactly one gets it."""
+    async with begin(store, SYSTEM, "first start") as change:
+        if change.snapshot.tokens:
+            return None
+        token, secret = _make(FIRST_NAME, TokenScope.ADMIN, change.now, change.now + FIRST_LIFETIME, SYSTEM)
+        return NewToken(await change.save(token, "token.created", token.name, _detail(token)), secret)
+
+
+async def revoke_token(store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None) -> ApiToken:
+    """It opens nothing any more.
+
+    The last token is ended but stays listed: with no token at all, the next start would hand out a first one again.
+    """
+    async with begin(store, actor, reason) as change:
+        token = find_named_token(change.snapshot, name, expected_version)
+        if len(change.snapshot.tokens) > 1:
+            return await change.drop(token, "token.revoked", name, _detail(token))
+        if not is_live(token.valid_until, change.now):
+            raise ServiceError("token-ended-already", f'token "{name}" has ended already', "The last token stays listed.")
+        return await change.save(replace(token, valid_until=change.now), "token.revoked", name, _detail(token))
+
+
+def find_token(snapshot: Snapshot, presented: Secret, now: datetime) -> ApiToken | None:
+    """Whose token this is; None for an unknown, expired or malformed one. How long it takes says nothing about which."""
+    text = presented.reveal()
+    if not _TEXT.fullmatch(text):
+        return None
+    digest = _hash(text)
+    found = None
+    for token in snapshot.tokens.values():
+        if hmac.compare_digest(token.token_hash, digest):
+            found = token
+    return found if found is not None and now < found.valid_until else None
+
+
+def _make(name: str, scope: TokenScope, now: datetime, valid_until: datetime, actor: str) -> tuple[ApiToken, Secret]:
+    text = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    return ApiToken(new_id(), name, _hash(text), scope, now, valid_until, actor), Secret(text)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("ascii")).digest()
+
+
+def _detail(token: ApiToken) -> dict[str, str | None]:
+    return {"scope": token.scope.value, "valid_until": shown(token.valid_until)}
