@@ -11,20 +11,18 @@ import os
 import signal
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
-from pydantic import ValidationError
 
 from gateway.bus.hub import BusHub
 from gateway.bus.lines import BusError, Message
 from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.sockets import PortError, reserved_port
 from gateway.proxy.tls import CertificateFiles, ServerTls, TlsError, ensure_certificate, server_files
-from gateway.settings import Settings, find_config, load
+from gateway.settings import Settings, SettingsError, find_config, load
 from gateway.store.errors import StoreError
 from gateway.store.migrate import bind_key, upgrade
 from gateway.store.vault import SealedVault, ensure_key
@@ -221,16 +219,8 @@ def _read_config(given: Path | None) -> tuple[Path, Settings]:
     try:
         config = find_config(given)
         return config, load(config)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, SettingsError) as error:
         raise StartError(str(error)) from error
-    except OSError as error:
-        raise StartError(f"{config}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise StartError(f"{config} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        # Names of fields and what is wrong with them; the values stay out, they may be secrets in the wrong place.
-        lines = [f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
-        raise StartError(f"{config}: {'; '.join(lines)}") from error
 
 
 @contextlib.contextmanager

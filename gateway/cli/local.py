@@ -60,25 +60,12 @@ def operator(config: Path | None) -> Operator:
 
 def load_settings(config: Path | None) -> "Settings":
     """Raises CommandError with one sentence for each field that is wrong."""
-    import tomllib
-
-    from pydantic import ValidationError
-
-    from gateway.settings import find_config, load
+    from gateway.settings import SettingsError, find_config, load
 
     try:
-        path = find_config(config)
-    except FileNotFoundError as error:
+        return load(find_config(config))
+    except (FileNotFoundError, SettingsError) as error:
         raise CommandError(str(error)) from error
-    try:
-        return load(path)
-    except tomllib.TOMLDecodeError as error:
-        raise CommandError(f"{path} is not TOML: {error}") from error
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise CommandError(f"{path} (with PGBASTION_ variables) is not a configuration: {wrong}") from error
 
 
 def actor() -> str:

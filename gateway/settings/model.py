@@ -1,26 +1,45 @@
-"""Typed settings: a TOML file, then `PGBASTION_...` variables (`__` between levels) over it.
+"""What can be set. Everything has a safe default but the place for state. Durations are seconds, sizes are bytes."""
 
-Everything has a safe default but the place for state. Durations are seconds, sizes are bytes.
-"""
-
-import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Seconds = Annotated[float, Field(gt=0)]
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError('should be an address or a network, such as "192.0.2.7" or "10.0.0.0/8"') from None
+
+
+def _store_url(text: str) -> str:
+    if not text.startswith(("sqlite+aiosqlite:///", "postgresql://")):
+        raise ValueError("should begin with postgresql:// or sqlite+aiosqlite:///")
+    return text
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(gt=0)]
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _WithCertificate(_Section):
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "_WithCertificate":
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: set both or neither")
+        return self
 
 
 class Listen(_Section):
@@ -34,12 +53,10 @@ class Listen(_Section):
     drain_seconds: Seconds = 30.0
 
 
-class Tls(_Section):
+class Tls(_WithCertificate):
     """Without `cert_file` a CA and a certificate for `names` are made at first start, in `<state_dir>/tls`."""
 
     mode: Literal["require", "allow", "disable"] = "require"
-    cert_file: Path | None = None
-    key_file: Path | None = None
     names: list[str] = ["localhost", "127.0.0.1", "::1"]
     handshake_timeout_seconds: Seconds = 10.0
 
@@ -99,7 +116,7 @@ class Store(_Section):
     too, after `end_after_seconds` of silence; "refuse" lets them go on.
     """
 
-    url: str | None = None
+    url: Annotated[str, AfterValidator(_store_url)] | None = None
     password_file: Path | None = None
     poll_seconds: Seconds = 0.1
     stale_after_seconds: Seconds = 1.5
@@ -107,7 +124,7 @@ class Store(_Section):
     end_after_seconds: Seconds = 30.0
 
 
-class AdminApi(_Section):
+class AdminApi(_WithCertificate):
     """The admin API, a process of its own. `allow`: from which networks it answers at all.
 
     `tls`: "auto" speaks plain HTTP on a loopback address and TLS on any other, with `cert_file`, else the gateway's certificate.
@@ -117,16 +134,12 @@ class AdminApi(_Section):
     host: str = "127.0.0.1"
     port: int = Field(6480, ge=0, le=65535)
     tls: Literal["auto", "require"] = "auto"
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    allow: list[str] = ["127.0.0.0/8", "::1/128"]
+    allow: list[Network] = ["127.0.0.0/8", "::1/128"]
     max_body_bytes: Bytes = 1024 * 1024
 
 
-class Settings(BaseSettings):
+class Settings(_Section):
     """All of it. `load` is the way to make one."""
-
-    model_config = SettingsConfigDict(env_prefix="PGBASTION_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     state_dir: Path
     listen: Listen = Listen()
@@ -157,53 +170,3 @@ class Settings(BaseSettings):
     @property
     def bus_socket(self) -> Path:
         return self.state_dir / "bus.sock"
-
-
-_PLACES = ("pgbastion.toml", "/etc/pgbastion/pgbastion.toml")
-
-
-def find_config(given: Path | None) -> Path:
-    """The file to read: the one given, else $PGBASTION_CONFIG, else ./pgbastion.toml, else /etc/pgbastion/pgbastion.toml.
-
-    Raises FileNotFoundError with a text for people.
-    """
-    candidates = [given] if given else [Path(p) for p in (os.environ.get("PGBASTION_CONFIG"), *_PLACES) if p]
-    for path in candidates:
-        if path.is_file():
-            return path
-    tried = ", ".join(str(p) for p in candidates)
-    raise FileNotFoundError(f"no configuration file (tried {tried}); give one with --config FILE")
-
-
-def load(path: Path) -> Settings:
-    """Read one TOML file and the environment. Raises pydantic.ValidationError; relative paths are the file's own."""
-
-    class _FromFile(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))
-
-    settings = _FromFile()  # state_dir comes from the file
-    base = path.resolve().parent
-    return settings.model_copy(
-        update={
-            "state_dir": base / settings.state_dir,
-            "tls": settings.tls.model_copy(
-                update={
-                    name: base / value
-                    for name in ("cert_file", "key_file")
-                    if (value := getattr(settings.tls, name)) is not None
-                }
-            ),
-            "audit": settings.audit.model_copy(
-                update={"directory": base / settings.audit.directory if settings.audit.directory else None}
-            ),
-        }
-    )

@@ -1,0 +1,25 @@
+"""Typed settings: a TOML file, `PGBASTION_<SECTION>__<NAME>` variables over it, flags over both.
+
+`model` says what can be set, `loading` reads it and names what is wrong with it, `current` holds what is in force in a process.
+"""
+
+from gateway.settings.current import Changes, CurrentSettings
+from gateway.settings.loading import SettingsError, find_config, load
+from gateway.settings.model import AdminApi, Audit, Limits, Listen, Policy, Settings, Store, Throttle, Tls
+
+__all__ = [
+    "AdminApi",
+    "Audit",
+    "Changes",
+    "CurrentSettings",
+    "Limits",
+    "Listen",
+    "Policy",
+    "Settings",
+    "SettingsError",
+    "Store",
+    "Throttle",
+    "Tls",
+    "find_config",
+    "load",
+]
