@@ -25,7 +25,7 @@ from gateway.audit import events
 from gateway.bus.lines import Message, Payload
 from gateway.bus.peer import BusPeer
 from gateway.judging.judge import Judge
-from gateway.proxy.audit_trail import AuditTrail
+from gateway.proxy.audit_opening import open_trail
 from gateway.proxy.counters import Counters, Gauges
 from gateway.proxy.listener import Listener
 from gateway.proxy.log_setup import set_up_logging
@@ -59,9 +59,9 @@ class Gateway:
             stale_after_seconds=settings.store.stale_after_seconds,
             key_id=vault.key_id,
         )
-        audit = settings.audit
         loop = asyncio.get_running_loop()
-        self._trail = AuditTrail(settings.audit_dir, number, audit.durability, audit.rotate_bytes, loop)
+        counters = Counters()
+        self._trail = open_trail(settings.audit_dir, number, settings.audit, loop, counters)
         self._tls = None if settings.tls.mode == "disable" else ServerTls(*server_files(settings))
         self._bus = BusPeer(
             settings.bus_socket,
@@ -92,7 +92,7 @@ class Gateway:
             policies=Policies(settings),
             peers=self._bus,
             mock_secret=vault.derive("mock-scram"),
-            counters=Counters(),
+            counters=counters,
         )
         self._worker.counters.gauges = self._gauges
         self._listener = Listener(self._worker)

@@ -15,7 +15,7 @@ from gateway.secret import Secret
 class AuditSink(Protocol):
     """Where audit lines go *before* the bytes they speak of.
 
-    `append` only buffers. `release` calls `action(written)` once everything appended so far is written (in fsync mode: on
+    `release` calls `action(written)` (perhaps before it returns) once everything appended so far is written (in fsync mode: on
     disk), at the latest at the end of this turn of the event loop plus that write; `written` is False when it could not be,
     and then nothing may be forwarded. Releases run in the order in which they were given.
     """
@@ -31,15 +31,22 @@ class AuditSink(Protocol):
         ...
 
     def append(self, body: bytes) -> None:
-        """Buffer one record: the inside of a JSON object, without braces. The sink adds `at`, `mono`, `worker` and `seq`."""
+        """Take one record: the inside of a JSON object, without braces. The sink adds `at`, `mono`, `worker` and `seq`."""
+        ...
+
+    def write_now(self, bodies: list[bytes]) -> bool:
+        """The quick way of a statement. True: these records are written, what they speak of may leave.
+
+        False: nothing was done (this sink cannot, or not now); `submit` them. The list stays the caller's.
+        """
         ...
 
     def submit(self, bodies: list[bytes], action: Callable[[bool], None]) -> None:
-        """`append` each and `release`, at once: the way of a statement. The list stays the caller's."""
+        """`append` each and `release`: the way of a statement. The list stays the caller's."""
         ...
 
     def note(self, bodies: list[bytes]) -> None:
-        """Buffer records of what is over already: they go with the next ones, at the latest some milliseconds later.
+        """Take records of what is over already: they are written with the next ones, at the latest some milliseconds later.
 
         The list stays the caller's.
         """

@@ -27,15 +27,15 @@ class AuditFileError(Exception):
 
 
 class AuditFile:
-    """`<directory>/audit-<worker>.jsonl`, ours alone. Raises AuditFileError when it cannot be opened.
+    """`<directory>/<stem>.jsonl`, ours alone. Raises AuditFileError when it cannot be opened.
 
-    `last_seq` is the number of the last whole record of this worker, 0 when there is none. `torn_bytes` is what a crash left
+    `last_seq` is the number of the last whole record, 0 when there is none. `torn_bytes` is what a crash left
     of a record at the end; the next write begins on a new line.
     """
 
-    def __init__(self, directory: Path, worker: int) -> None:
+    def __init__(self, directory: Path, stem: str) -> None:
         self._directory = directory
-        self._stem = f"audit-{worker}"
+        self._stem = stem
         self._path = directory / f"{self._stem}.jsonl"
         self.size = 0
         self.torn_bytes = 0
@@ -63,6 +63,13 @@ class AuditFile:
         self.size += written
         self._needs_newline = False
 
+    def mend(self, known: bytes) -> None:
+        """Cut off the torn record at the end if it is the beginning of these lines, which are to be written. Raises OSError."""
+        if self.torn_bytes and known.startswith(os.pread(self.fd, self.torn_bytes, self.size - self.torn_bytes)):
+            os.ftruncate(self.fd, self.size - self.torn_bytes)
+            self.size -= self.torn_bytes
+            self.torn_bytes, self._needs_newline = 0, False
+
     def _cut_off(self, written: int) -> None:
         try:
             os.ftruncate(self.fd, self.size)
@@ -87,7 +94,7 @@ class AuditFile:
         return [self._path, *self._rotated()]
 
     def _rotated(self) -> list[Path]:
-        rotated = [path for path in self._directory.glob(f"{self._stem}-*.jsonl") if _seq_in_name(path) is not None]
+        rotated = [path for path in self._directory.glob(f"{self._stem}-*Z-*.jsonl") if _seq_in_name(path) is not None]
         return sorted(rotated, key=lambda path: _seq_in_name(path) or 0, reverse=True)
 
     def sync_directory(self) -> None:
@@ -205,4 +212,4 @@ def _tails(fd: int, size: int) -> Iterator[bytes]:
 
 def _seq_in_name(path: Path) -> int | None:
     last = path.stem.rsplit("-", 1)[-1]
-    return int(last) if last.isdecimal() and path.stem.count("-") == 3 else None
+    return int(last) if last.isdecimal() else None

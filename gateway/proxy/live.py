@@ -108,10 +108,12 @@ class LiveSession(asyncio.Protocol):
         shared = self._shared
         if self._ended:
             return
-        if out and (shared.records or self._releases):
-            self._forward_when_written(out)
-        elif out:
+        records = shared.records
+        if out and not self._releases and (not records or self._trail.write_now(records)):
+            records.clear()
             self._upstream.write(out)
+        elif out:
+            self._forward_when_written(out)
         elif shared.records:
             self._record()
         if shared.effects:

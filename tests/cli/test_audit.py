@@ -35,7 +35,7 @@ class Stage:
     @contextmanager
     def trail(self, worker: int = 0, rotate_bytes: int = 1 << 20) -> Iterator[AuditTrail]:
         loop = asyncio.new_event_loop()
-        trail = AuditTrail(self.audit, worker, "write", rotate_bytes, loop)
+        trail = AuditTrail(self.audit, worker, rotate_bytes, loop)
         yield trail
         trail.close()
         loop.close()

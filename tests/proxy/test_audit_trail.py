@@ -18,15 +18,20 @@ import pytest
 
 from gateway.audit.events import event, session_event, session_fragment
 from gateway.proxy.audit_file import AuditFileError
+from gateway.proxy.audit_synced import SyncedAuditTrail
 from gateway.proxy.audit_trail import AuditTrail
 
 WRITER = Path(__file__).parents[1] / "support" / "audit_writer.py"
-Durability = Literal["write", "fsync"]
-both = pytest.mark.parametrize("durability", ["write", "fsync"])
+Durability = Literal["journal", "write", "fsync"]
+each = pytest.mark.parametrize("durability", ["journal", "write", "fsync"])
+waiting = pytest.mark.parametrize("durability", ["write", "fsync"])
 
 
 def open_trail(directory: Path, durability: Durability = "write", rotate_bytes: int = 1 << 20, worker: int = 0) -> AuditTrail:
-    return AuditTrail(directory, worker, durability, rotate_bytes, asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    if durability == "fsync":
+        return SyncedAuditTrail(directory, worker, rotate_bytes, loop)
+    return AuditTrail(directory, worker, rotate_bytes, loop, journal=durability == "journal")
 
 
 def records(directory: Path, worker: int = 0) -> list[dict[str, object]]:
@@ -75,7 +80,7 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@both
+@waiting
 async def test_a_release_comes_after_the_write_and_in_order(tmp_path: Path, durability: Durability) -> None:
     trail = open_trail(tmp_path, durability)
     seen: list[tuple[int, bool, int]] = []
@@ -104,7 +109,7 @@ async def test_a_record_is_dated_numbered_and_ours(tmp_path: Path) -> None:
     trail.close()
 
 
-@both
+@each
 async def test_a_record_that_nobody_waits_for_is_written_too(tmp_path: Path, durability: Durability) -> None:
     trail = open_trail(tmp_path, durability)
     trail.append(event("x", {}))
@@ -113,7 +118,7 @@ async def test_a_record_that_nobody_waits_for_is_written_too(tmp_path: Path, dur
     trail.close()
 
 
-@both
+@each
 async def test_a_release_without_a_record_still_comes(tmp_path: Path, durability: Durability) -> None:
     trail = open_trail(tmp_path, durability)
     seen: list[bool] = []
@@ -122,7 +127,7 @@ async def test_a_release_without_a_record_still_comes(tmp_path: Path, durability
     trail.close()
 
 
-@both
+@each
 async def test_numbers_go_on_across_rotation_and_restart(tmp_path: Path, durability: Durability) -> None:
     for start in range(3):
         trail = open_trail(tmp_path, durability, rotate_bytes=2000)
@@ -208,7 +213,7 @@ async def test_a_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
         open_trail(tmp_path / "audit")
 
 
-@both
+@waiting
 async def test_what_cannot_be_written_is_not_released_and_comes_later(tmp_path: Path, durability: Durability) -> None:
     trail = open_trail(tmp_path, durability)
     seen: list[bool] = []
@@ -330,7 +335,7 @@ async def test_waiting_for_a_sync_is_shared(tmp_path: Path) -> None:
     trail.close()
 
 
-@both
+@each
 def test_a_sigkill_loses_nothing_that_was_acted_on(tmp_path: Path, durability: Durability) -> None:
     acted: list[int] = []
     lives = 6

@@ -1,17 +1,21 @@
-"""A process that writes audit records until it is killed, and says on stdout what was acted on. argv: directory, durability."""
+"""A process that writes audit records until it is killed, and says on stdout what was acted on. argv: directory, and "journal", "write" or "fsync"."""
 
 import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Literal
 
 from gateway.audit.events import event
+from gateway.proxy.audit_synced import SyncedAuditTrail
 from gateway.proxy.audit_trail import AuditTrail
 
 
-async def main(directory: Path, durability: Literal["write", "fsync"]) -> None:
-    trail = AuditTrail(directory, 0, durability, 20_000, asyncio.get_running_loop())
+async def main(directory: Path, kind: str) -> None:
+    loop = asyncio.get_running_loop()
+    if kind == "fsync":
+        trail: AuditTrail = SyncedAuditTrail(directory, 0, 20_000, loop)
+    else:
+        trail = AuditTrail(directory, 0, 20_000, loop, journal=kind == "journal")
     number = 0
     while True:
         for _ in range(3):
@@ -27,4 +31,4 @@ async def main(directory: Path, durability: Literal["write", "fsync"]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), "fsync" if sys.argv[2] == "fsync" else "write"))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
