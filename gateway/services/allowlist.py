@@ -56,7 +56,7 @@ async def create_entry(
     An expired entry for the same network gives way.
     """
     check_remark("label", label)
-    parsed = _parse(network, "Examples: 10.1.0.0/16, 192.0.2.7, 2001:db8::/32")
+    parsed = read_network(network, "Examples: 10.1.0.0/16, 192.0.2.7, 2001:db8::/32")
     async with begin(store, actor, reason) as change:
         check_expiry(valid_until, change.now)
         target, user = _owner(change.snapshot, level)
@@ -85,7 +85,7 @@ async def delete_network(
     store: Store, *, level: Level, network: str, actor: str, reason: str, expected_version: int | None = None
 ) -> NamedEntry:
     """By network and level."""
-    parsed = _parse(network, "See: pgbastion allowlist list")
+    parsed = read_network(network, "See: pgbastion allowlist list")
     async with begin(store, actor, reason) as change:
         entry = next((e for e in _entries(change.snapshot, level) if e.network == parsed), None)
         if entry is None:
@@ -165,7 +165,7 @@ def _entries(snapshot: Snapshot, level: Level) -> tuple[AllowlistEntry, ...]:
     return snapshot.user_entries.get(user.id, ()) if user is not None else snapshot.global_entries
 
 
-def _parse(network: str, hint: str) -> IPv4Network | IPv6Network:
+def read_network(network: str, hint: str = "Examples: 10.1.0.0/16, 192.0.2.7, 2001:db8::/32") -> IPv4Network | IPv6Network:
     try:
         return parse_network(network)
     except NetworkError as error:

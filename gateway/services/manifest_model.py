@@ -1,0 +1,288 @@
+"""What a manifest may hold: the shape of the file that `pgbastion apply` reads and `pgbastion export` writes.
+
+A field that a file leaves out keeps what is there (of something new, it has its default); a field that it states is made so,
+null and empty lists included. Names follow those of the API and of `--json`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from gateway.access.model import ListMode, TlsMode
+from gateway.access_mode import AccessMode
+from gateway.secret import Secret
+from gateway.services.errors import ServiceError
+
+JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+YamlValue = None | bool | int | float | str | date | Sequence["YamlValue"] | Mapping[str, "YamlValue"]
+"""What a safe YAML loader makes of a file: JSON's values, and dates and instants where they are not quoted."""
+
+_MAX_OBJECTS: Final = 100_000
+_SHOWN_ERRORS: Final = 10
+
+_FROM_ENV: Final = {
+    "type": "object",
+    "properties": {"env": {"type": "string", "minLength": 1, "description": "The environment variable that holds it."}},
+    "required": ["env"],
+    "additionalProperties": False,
+}
+_FROM_FILE: Final = {
+    "type": "object",
+    "properties": {
+        "file": {
+            "type": "string",
+            "minLength": 1,
+            "description": "A file that holds it, and nothing else (one line end at its end is not part of it). "
+            "A relative path is seen from the manifest's folder.",
+        }
+    },
+    "required": ["file"],
+    "additionalProperties": False,
+}
+
+
+def _instant(value: object) -> datetime:
+    """ISO 8601 as text, or what YAML reads unquoted; UTC unless it says otherwise."""
+    match value:
+        case datetime():
+            found = value
+        case date():
+            found = datetime(value.year, value.month, value.day)
+        case str():
+            try:
+                found = datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError("not an instant such as 2030-01-31T18:00:00Z") from None
+        case _:
+            raise ValueError("not an instant such as 2030-01-31T18:00:00Z")
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("an instant beyond the calendar") from None
+
+
+def _secret(value: object) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    if isinstance(value, str):
+        return Secret(value)
+    raise ValueError("not resolved: what applies a file replaces {env: NAME} and {file: PATH} by the secret itself")
+
+
+def _text(value: object) -> object:
+    if isinstance(value, Mapping):
+        raise ValueError("not resolved: what applies a file replaces {file: PATH} by the text itself")
+    return value
+
+
+Instant = Annotated[
+    datetime,
+    PlainValidator(_instant),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?)?$"}
+    ),
+]
+SecretReference = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"anyOf": [_FROM_ENV, _FROM_FILE]})]
+VerifierText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1000})]
+PemText = Annotated[str, BeforeValidator(_text), WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _FROM_FILE]})]
+Name = Annotated[str, Field(min_length=1, max_length=63)]
+# Strict mode would want enum members, which no file can hold.
+Mode = Annotated[AccessMode, Field(strict=False)]
+OwnList = Annotated[ListMode, Field(strict=False)]
+Tls = Annotated[TlsMode, Field(strict=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # it may be a secret
+        use_attribute_docstrings=False,
+    )
+
+    def states(self, field: str) -> bool:
+        """Whether the file says anything about this field."""
+        return field in self.model_fields_set
+
+
+class UserPart(_Part):
+    """A person who logs in to the gateway."""
+
+    name: Name = Field(description="The login name: letters, digits and _ . - @, starting with a letter.")
+    password: SecretReference | None = Field(
+        None, description="Where the password is. Left out: the password that is there stays; a new user needs one."
+    )
+    verifier: VerifierText | None = Field(
+        None,
+        description="Instead of a password: PostgreSQL's own SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, "
+        "as in pg_authid.rolpassword.",
+    )
+    enabled: bool = Field(True, description="False: locked; sessions end.")
+    valid_until: Instant | None = Field(
+        None, description="When the account expires (ISO 8601, UTC unless it says otherwise); null: never."
+    )
+    allowlist: OwnList = Field(
+        ListMode.INHERIT,
+        description="restrict: only networks listed for this user are admitted, and without any nobody is. inherit: that "
+        "list is ignored.",
+    )
+
+    @property
+    def gives_secret(self) -> bool:
+        return self.password is not None or self.verifier is not None
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> "UserPart":
+        if self.password is not None and self.verifier is not None:
+            raise ValueError("give either password or verifier")
+        return self
+
+
+class GroupPart(_Part):
+    """Users who share grants."""
+
+    name: Name = Field(description="The group's name.")
+    members: list[Name] = Field(
+        default=[], max_length=_MAX_OBJECTS, description="All members, by user name; others are taken out of the group."
+    )
+
+
+class LoginPart(_Part):
+    """The database role that sessions of one access mode use upstream."""
+
+    login: str = Field(min_length=1, max_length=63, description="The role's name in PostgreSQL.")
+    password: SecretReference | None = Field(
+        None, description="Where its password is. Left out: the one that is sealed in the store stays; a new login needs one."
+    )
+
+
+class LoginsPart(_Part):
+    """Upstream logins by access mode. One that is left out stays; null takes it away."""
+
+    read_only: LoginPart | None = Field(None, description="For sessions that only read.")
+    read_write: LoginPart | None = Field(None, description="For sessions that may write.")
+
+    def stated(self) -> list[tuple[AccessMode, LoginPart | None]]:
+        return [(mode, getattr(self, mode.value)) for mode in AccessMode if self.states(mode.value)]
+
+
+class TargetPart(_Part):
+    """A database that users can be given. A new one needs host and dbname."""
+
+    name: Name = Field(description="What people give as the database: letters, digits and _ . -, starting with a letter.")
+    host: str = Field("", min_length=1, max_length=253, description="Host name or address of the PostgreSQL server.")
+    port: int = Field(5432, ge=1, le=65535, description="Its port.")
+    dbname: str = Field("", min_length=1, max_length=63, description="The database's name on that server.")
+    tls: Tls = Field(
+        TlsMode.VERIFY_FULL, description="How the server is authenticated, in libpq's words; anything weaker is audited."
+    )
+    ca_pem: PemText | None = Field(
+        None, description="CA certificates to trust, as PEM text or a file of it; null: those of the system."
+    )
+    allow_md5: bool = Field(False, description="Accept md5 password authentication upstream.")
+    enabled: bool = Field(True, description="False: closed for everybody; sessions end.")
+    max_sessions: int | None = Field(
+        None, ge=1, le=1_000_000, description="At most so many sessions at a time; null: only the gateway's own limits."
+    )
+    allowlist: OwnList = Field(
+        ListMode.INHERIT,
+        description="restrict: only networks listed for this target are admitted, and without any nobody is. inherit: that "
+        "list is ignored.",
+    )
+    logins: LoginsPart = Field(LoginsPart(), description="The database roles that sessions use upstream.")
+    allowed_functions: list[str] = Field(
+        default=[],
+        max_length=10_000,
+        description="Functions that statements may use beyond the policy's own list: schema.name, or schema.* for all of one.",
+    )
+    allowed_schemas: list[str] = Field(default=["public"], max_length=10_000, description="Schemas that search_path may name.")
+    allowed_settings: list[str] = Field(
+        default=[], max_length=10_000, description="Custom settings (class.name) that sessions may set."
+    )
+
+
+class GrantPart(_Part):
+    """A standing right: a user or a group may use a target. read_write includes read_only."""
+
+    user: Name | None = Field(None, description="Who holds it: a user's name, or else a group's.")
+    group: Name | None = Field(None, description="Who holds it: a group's name, or else a user's.")
+    target: Name = Field(description="The target's name.")
+    mode: Mode = Field(AccessMode.READ_ONLY, description="What it allows.")
+    valid_until: Instant | None = Field(None, description="When it ends (ISO 8601, UTC unless it says otherwise); null: never.")
+
+    @model_validator(mode="after")
+    def _one_holder(self) -> "GrantPart":
+        if (self.user is None) == (self.group is None):
+            raise ValueError("give either user or group")
+        return self
+
+
+class EntryPart(_Part):
+    """A network that is admitted: by everybody's list, or by one user's or target's own."""
+
+    network: str = Field(min_length=1, max_length=100, description="An address, or a network such as 10.1.0.0/16.")
+    user: Name | None = Field(None, description="On this user's own list.")
+    target: Name | None = Field(None, description="On this target's own list.")
+    label: str = Field("", max_length=500, description="What it is, for people.")
+    valid_until: Instant | None = Field(None, description="When it ends (ISO 8601, UTC unless it says otherwise); null: never.")
+
+    @model_validator(mode="after")
+    def _one_level(self) -> "EntryPart":
+        if self.user is not None and self.target is not None:
+            raise ValueError("give either user or target, or neither for everybody's list")
+        return self
+
+
+class Manifest(_Part):
+    """Who may use which database, from where, until when. What is not named here stays as it is, unless it is pruned."""
+
+    version: Literal[1] = Field(description="The version of this format.")
+    users: list[UserPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Accounts.")
+    groups: list[GroupPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Groups of users.")
+    targets: list[TargetPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Databases, and how to reach them.")
+    grants: list[GrantPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Who may use which target.")
+    allowlist: list[EntryPart] = Field(default=[], max_length=_MAX_OBJECTS, description="From where.")
+
+
+def parse_manifest(data: YamlValue) -> Manifest:
+    """Read what a YAML or JSON loader made of a file, its secrets resolved. Raises ServiceError, which never quotes values."""
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+    said = [f"{_place(each['loc'], data)}: {each['msg'].removeprefix('Value error, ')}" for each in found[:_SHOWN_ERRORS]]
+    more = [f"and {len(found) - _SHOWN_ERRORS} more"] if len(found) > _SHOWN_ERRORS else []
+    raise ServiceError("manifest-invalid", "; ".join([*said, *more]), "The fields are described in manifest.schema.json.")
+
+
+def manifest_schema() -> JsonValue:
+    """The JSON schema of a manifest file, for editors: secrets are references in it."""
+    schema = Manifest.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "pgbastion manifest"}
+
+
+def _place(location: tuple[int | str, ...], data: YamlValue) -> str:
+    """`users[2] "ana".port`: the object's own name helps more than its number."""
+    text, at = "", data
+    for step in location:
+        if isinstance(step, int):
+            at = at[step] if isinstance(at, Sequence) and not isinstance(at, str) and step < len(at) else None
+            name = at.get("name") if isinstance(at, Mapping) else None
+            text += f"[{step}]" + (f' "{name[:63]}"' if isinstance(name, str) else "")
+        else:
+            at = at.get(step) if isinstance(at, Mapping) else None
+            text += f".{step}" if text else step
+    return text or "manifest"

@@ -1,0 +1,169 @@
+"""What a manifest changes about grants and allowlist entries. Pure."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final, TypeVar
+
+from gateway.access.model import AllowlistEntry, Grant, Snapshot
+from gateway.access_mode import AccessMode
+from gateway.audit.admin_event import DetailValue
+from gateway.services.allowlist import Everybody, Level, NamedEntry, OfTarget, OfUser, level_text, name_entries, read_network
+from gateway.services.change import shown
+from gateway.services.errors import ServiceError
+from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, grant_text, name_grants
+from gateway.services.lookup import find_group, find_target, find_user, is_live
+from gateway.services.manifest_change import Action, Change, Draft, Drafts, Kind, Means, Note, at, differing, values
+from gateway.services.manifest_model import EntryPart, GrantPart, Manifest
+from gateway.services.naming import check_expiry, check_remark
+
+ENTRY_FIELDS: Final = ("label", "valid_until")
+
+_GrantKey = tuple[Holder, str, AccessMode]
+_EntryKey = tuple[Level, IPv4Network | IPv6Network]
+K = TypeVar("K")
+P = TypeVar("P")
+
+
+def draft_grants(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
+    """Raises ServiceError, by the rules of the verbs. `snapshot` is as users, groups and targets will be."""
+    known = {(named.holder, named.target_name, named.grant.mode): named for named in name_grants(snapshot)}
+    stated: dict[_GrantKey, GrantPart] = {}
+    for part in manifest.grants:
+        _add(stated, (_holder(part), part.target, part.mode), part, _grant_name(part))
+    others = [named for key, named in known.items() if key not in stated] if manifest.states("grants") else []
+    drafts = [_revoke(named) for named in others] if prune else []
+    for key, part in stated.items():
+        with at(f"grant of {_grant_name(part)}"):
+            old = known.get(key)
+            draft = _create_grant(snapshot, part, means) if old is None else _change_grant(snapshot, part, old, means)
+        drafts += [draft] if draft is not None else []
+    return Drafts(tuple(drafts), snapshot, len(others))
+
+
+def draft_entries(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
+    """Raises ServiceError, by the rules of the verbs. `snapshot` is as users and targets will be."""
+    known = {(named.level, named.entry.network): named for named in name_entries(snapshot)}
+    stated: dict[_EntryKey, EntryPart] = {}
+    for part in manifest.allowlist:
+        with at("allowlist"):
+            _add(stated, (_level(part), read_network(part.network)), part, f"{part.network} ({level_text(_level(part))})")
+    others = [named for key, named in known.items() if key not in stated] if manifest.states("allowlist") else []
+    drafts = [_delete(named) for named in others] if prune else []
+    for (level, network), part in stated.items():
+        with at(f"{network} on the list of {level_text(level)}"):
+            old = known.get((level, network))
+            draft = _create_entry(snapshot, part, level, network, means) if old is None else _change_entry(part, old, means)
+        drafts += [draft] if draft is not None else []
+    return Drafts(tuple(drafts), snapshot, len(others))
+
+
+def _add(stated: dict[K, P], key: K, part: P, name: str) -> None:
+    if key in stated:
+        raise ServiceError("manifest-duplicate", f"{name} is in the manifest twice", "Leave one of the two out.")
+    stated[key] = part
+
+
+def _holder(part: GrantPart) -> Holder:
+    return UserHolder(part.user) if part.user is not None else GroupHolder(part.group or "")
+
+
+def _grant_name(part: GrantPart) -> str:
+    """As `grant_text`, with the access mode, of which a holder may have both."""
+    holder = _holder(part)
+    group = "group " if isinstance(holder, GroupHolder) else ""
+    return f"{group}{holder.name} on {part.target}, {part.mode}"
+
+
+def _create_grant(snapshot: Snapshot, part: GrantPart, means: Means, replaced: Grant | None = None) -> Draft:
+    check_expiry(part.valid_until, means.now)
+    holder = _holder(part)
+    held_by = find_user(snapshot, holder.name) if isinstance(holder, UserHolder) else find_group(snapshot, holder.name)
+    grant = Grant(means.new_id(), held_by.id, find_target(snapshot, part.target).id, part.mode, part.valid_until)
+    named = NamedGrant(grant, holder, part.target)
+    detail = _grant_detail(named) | {"valid_until": shown(grant.valid_until), "replaced": replaced.id if replaced else None}
+    note = Note("grant.created", grant.id, grant_text(named), detail)
+    before = {} if replaced is None else values(replaced, ("valid_until",))
+    action = Action.CREATE if replaced is None else Action.CHANGE
+    change = Change(Kind.GRANT, action, _grant_name(part), before, values(grant, ("valid_until",)))
+    return Draft(change, (note,), (grant,), () if replaced is None else (replaced,))
+
+
+def _change_grant(snapshot: Snapshot, part: GrantPart, named: NamedGrant, means: Means) -> Draft | None:
+    old = named.grant
+    if not differing(part, old, ("valid_until",)):
+        return None
+    if not is_live(old.valid_until, means.now):
+        return _create_grant(snapshot, part, means, replaced=old)
+    check_expiry(part.valid_until, means.now)
+    detail = _grant_detail(named) | {"valid_until": shown(part.valid_until), "before": shown(old.valid_until)}
+    change = Change(Kind.GRANT, Action.CHANGE, _grant_name(part), values(old, ("valid_until",)), values(part, ("valid_until",)))
+    note = Note("grant.changed", old.id, grant_text(named), detail)
+    return Draft(change, (note,), (replace(old, valid_until=part.valid_until),))
+
+
+def _revoke(named: NamedGrant) -> Draft:
+    text = grant_text(named)
+    change = Change(Kind.GRANT, Action.REMOVE, f"{text}, {named.grant.mode}", values(named.grant, ("valid_until",)), {})
+    note = Note("grant.revoked", named.grant.id, text, _grant_detail(named))
+    return Draft(change, (note,), removals=(named.grant,))
+
+
+def _grant_detail(named: NamedGrant) -> dict[str, DetailValue]:
+    kind = "user" if isinstance(named.holder, UserHolder) else "group"
+    return {kind: named.holder.name, "target": named.target_name, "mode": named.grant.mode.value}
+
+
+def _level(part: EntryPart) -> Level:
+    if part.user is not None:
+        return OfUser(part.user)
+    return OfTarget(part.target) if part.target is not None else Everybody()
+
+
+def _create_entry(snapshot: Snapshot, part: EntryPart, level: Level, network: IPv4Network | IPv6Network, means: Means) -> Draft:
+    check_remark("label", part.label)
+    check_expiry(part.valid_until, means.now)
+    target = find_target(snapshot, part.target) if part.target is not None else None
+    user = find_user(snapshot, part.user) if part.user is not None else None
+    entry = AllowlistEntry(
+        means.new_id(), network, part.label, part.valid_until, target.id if target else None, user.id if user else None
+    )
+    detail = _entry_detail(level, entry) | {"valid_until": shown(entry.valid_until)}
+    change = Change(Kind.ALLOWLIST, Action.CREATE, _entry_name(level, entry), {}, values(entry, ENTRY_FIELDS))
+    return Draft(change, (Note("allowlist.entry_created", entry.id, str(network), detail),), (entry,))
+
+
+def _change_entry(part: EntryPart, named: NamedEntry, means: Means) -> Draft | None:
+    old = named.entry
+    fields = differing(part, old, ENTRY_FIELDS)
+    if not fields:
+        return None
+    check_remark("label", part.label)
+    if "valid_until" in fields:
+        check_expiry(part.valid_until, means.now)
+    entry = replace(
+        old,
+        label=part.label if "label" in fields else old.label,
+        valid_until=part.valid_until if "valid_until" in fields else old.valid_until,
+    )
+    detail = _entry_detail(named.level, entry) | {
+        "valid_until": shown(entry.valid_until),
+        "before_label": old.label,
+        "before": shown(old.valid_until),
+    }
+    change = Change(Kind.ALLOWLIST, Action.CHANGE, _entry_name(named.level, entry), values(old, fields), values(entry, fields))
+    return Draft(change, (Note("allowlist.entry_changed", entry.id, str(entry.network), detail),), (entry,))
+
+
+def _delete(named: NamedEntry) -> Draft:
+    entry = named.entry
+    change = Change(Kind.ALLOWLIST, Action.REMOVE, _entry_name(named.level, entry), values(entry, ENTRY_FIELDS), {})
+    note = Note("allowlist.entry_deleted", entry.id, str(entry.network), _entry_detail(named.level, entry))
+    return Draft(change, (note,), removals=(entry,))
+
+
+def _entry_name(level: Level, entry: AllowlistEntry) -> str:
+    return f"{entry.network} ({level_text(level)})"
+
+
+def _entry_detail(level: Level, entry: AllowlistEntry) -> dict[str, DetailValue]:
+    return {"level": level_text(level), "label": entry.label}
