@@ -92,7 +92,7 @@ def judge_settings(mode: AccessMode, welcome: Welcome, facts: Facts) -> CheckSte
         advice = f"The gateway is made for PostgreSQL {_OLDEST_MAJOR} to {_LATEST_MAJOR}."
         return CheckStep("settings", ok=False, detail=f"this is {name}", remedy=advice)
     if mode is AccessMode.READ_WRITE and facts.read_only_now:
-        why = "a standby" if facts.standby else "read-only by its settings (default_transaction_read_only)"
+        why = "a standby" if facts.standby else "read-only by its settings"
         advice = "Point the target at the primary, or give it no login for read_write."
         return CheckStep("settings", ok=False, detail=f"nothing can be written there: the server is {why}", remedy=advice)
     parts = [name, encoding[0] if encoding else "an unusual encoding", "standard_conforming_strings on"]
