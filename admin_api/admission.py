@@ -1,0 +1,156 @@
+"""Who may ask at all: the address first, then the token, then what the token may do. Before a byte of the body is read."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, assert_never
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from admin_api.context import AdminContext
+from admin_api.problems import problem
+from admin_api.throttle import TokenThrottle
+from gateway.access.model import ApiToken, Snapshot, TokenScope
+from gateway.access.networks import AddressList, NetworkError, canonical_address, parse_network
+from gateway.secret import Secret
+from gateway.services.tokens import find_token
+from gateway.settings import Settings
+from gateway.store.errors import StoreError
+
+ACTOR_KEY: Final = "pgbastion.actor"
+"""Of the ASGI scope: who acts, set by the command that runs the application in process. No request can set it."""
+
+CALLER_KEY: Final = "pgbastion.caller"
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+_LOOKING: Final = frozenset({"GET", "HEAD"})
+_MAX_HEADER_CHARACTERS: Final = 512
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="pgbastion"'}
+
+_log: Final = structlog.stdlib.get_logger("admin_api")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `token`: None in process. `presented`: what to look for again while a stream lasts."""
+
+    actor: str
+    scope: TokenScope
+    token: ApiToken | None = None
+    presented: Secret | None = None
+    address: IPv4Address | IPv6Address | None = None
+
+    @property
+    def valid_until(self) -> datetime | None:
+        return None if self.token is None else self.token.valid_until
+
+
+class Admission:
+    def __init__(self, app: ASGIApp, context: AdminContext) -> None:
+        self._app = app
+        self._context = context
+        self._throttle = TokenThrottle()
+        self._take(context.settings.now)
+        context.settings.subscribe(self._take)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if (actor := scope.get(ACTOR_KEY)) is not None:
+            scope[CALLER_KEY] = Caller(str(actor), TokenScope.ADMIN)
+            await self._app(scope, receive, send)
+            return
+        address = peer(scope)
+        if address is None or self._allowed.admission(address, self._context.clock()) is None:
+            answer = problem(403, "address-not-admitted", "this address may not use the admin API", "See admin_api.allow.")
+            await answer(scope, receive, send)
+            return
+        if not str(scope["path"]).startswith("/"):
+            # An absolute URI asks for a proxy; there is none here.
+            await problem(400, "request-unreadable", "the request's target is not a path")(scope, receive, send)
+            return
+        if scope["path"] not in OPEN_PATHS:
+            refusal = await self._identify(scope, address)
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _take(self, settings: Settings) -> None:
+        self._allowed = listed(settings.admin_api.allow)
+        self._throttle.bound(settings.throttle.free_failures, settings.throttle.window_seconds)
+
+    async def _identify(self, scope: Scope, address: IPv4Address | IPv6Address) -> ASGIApp | None:
+        """Puts the Caller into the scope; what it returns is the refusal."""
+        now = time.monotonic()
+        presented = bearer(scope)
+        try:
+            snapshot = await self._context.read()
+        except StoreError as error:
+            _log.error("nobody can be identified: the store does not answer", error=str(error))
+            return problem(503, "store-unavailable", "the store does not answer", "", headers={"Retry-After": "1"})
+        token = None if presented is None else find_token(snapshot, presented, self._context.clock())
+        wait = self._throttle.refused_for_seconds(address, None if token is None else token.id, now)
+        if wait > 0:
+            text = "too many wrong tokens came from this address"
+            return problem(429, "too-many-failures", text, headers={"Retry-After": str(int(wait) + 1)})
+        if token is None:
+            if presented is not None:
+                self._throttle.failed(address, now)
+                _log.warning("token refused", address=str(address))
+            hint = "Send a token that is still valid: Authorization: Bearer TOKEN"
+            return problem(401, "token-required", "this needs a valid token", hint, headers=_CHALLENGE)
+        self._throttle.succeeded(address, token.id)
+        if not may(token.scope, scope["method"]):
+            text = f'the token "{token.name}" may only look'
+            return problem(403, "scope-insufficient", text, "This needs a token with the scope admin.")
+        scope[CALLER_KEY] = Caller(f"token:{token.name}", token.scope, token, presented, address)
+        return None
+
+
+def listed(networks: Sequence[str]) -> AddressList:
+    """The API's own allowlist, in the form that every list has. Raises NetworkError that names the setting."""
+    try:
+        return AddressList([(parse_network(text), None) for text in networks])
+    except NetworkError as error:
+        raise NetworkError(f"admin_api.allow: {error}") from error
+
+
+def peer(scope: Scope) -> IPv4Address | IPv6Address | None:
+    """The other end of the connection itself: what headers say about it is not asked."""
+    client = scope.get("client")
+    if not client:
+        return None
+    try:
+        return canonical_address(client[0])
+    except NetworkError:
+        return None
+
+
+def bearer(scope: Scope) -> Secret | None:
+    """The token of the one Authorization header. Two of them, or another kind: none."""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(values) != 1 or len(values[0]) > _MAX_HEADER_CHARACTERS:
+        return None
+    kind, _, token = values[0].decode("latin-1").partition(" ")
+    return Secret(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+
+
+def may(scope: TokenScope, method: str) -> bool:
+    match scope:
+        case TokenScope.ADMIN:
+            return True
+        case TokenScope.READ:
+            return method in _LOOKING
+    assert_never(scope)
+
+
+def still_valid(caller: Caller, snapshot: Snapshot, now: datetime) -> bool:
+    """Whether who asked may still be answered: for streams, again and again."""
+    if caller.presented is None or caller.token is None:
+        return True
+    found = find_token(snapshot, caller.presented, now)
+    return found is not None and found.id == caller.token.id

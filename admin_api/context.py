@@ -1,0 +1,55 @@
+"""What the routes stand on: one object, put together by the process or by the command that runs the application."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from gateway.access.model import Snapshot
+from gateway.audit.admin_event import AdminEvent
+from gateway.ports import LiveGateway, Sealer, Store
+from gateway.settings import CurrentSettings
+
+
+class FoundClaim(Protocol):
+    """A claim that was committed: of which request, and the event of the change that it went with."""
+
+    @property
+    def request_hash(self) -> str: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def event(self) -> AdminEvent: ...
+
+
+class ClaimStore(Store, Protocol):
+    """A store that can say whether a request took effect already."""
+
+    async def find_claim(self, key_hash: str) -> FoundClaim | None: ...
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminContext:
+    """`settings.now` is what is in force.
+
+    `read` gives a snapshot that holds at least every change committed through `store` by this process.
+
+    `read` raises StoreUnavailableError when the newest one it has is too old to act on. `fresh`: whether it would not.
+    `stopping` is set when the process ends: streams end then.
+    """
+
+    settings: CurrentSettings
+    store: ClaimStore
+    sealer: Sealer
+    read: Callable[[], Awaitable[Snapshot]]
+    gateway: LiveGateway
+    fresh: Callable[[], bool] = lambda: True
+    clock: Callable[[], datetime] = utc_now
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)

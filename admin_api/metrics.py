@@ -1,0 +1,111 @@
+"""What /metrics says: the workers' counters summed up, sessions per configured target, and what this API answered.
+
+Labels are bounded: workers name theirs (gateway/proxy/counters.py), targets are the configured ones, methods and statuses a few.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.ports import SessionFacts
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NAME: Final = re.compile(r"([a-z][a-z0-9_]*?)(?:\{(.*)\})?")
+_LABEL: Final = re.compile(r'([a-z_]+)="([^"\\]*)"')
+_TOTAL: Final = "_total"
+_HELP: Final = "From the gateway's workers."
+
+
+class ApiCounts:
+    """Answers of this process, by method and status."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+
+    def answered(self, method: str, status: int) -> None:
+        self.answers[method if method in _METHODS else "other", status] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the gateway said at one moment. Empty `workers`: it did not answer."""
+
+    workers: Sequence[Mapping[str, float]]
+    sessions: Sequence[SessionFacts]
+    targets: Iterable[str]
+    workers_expected: int
+    store_fresh: bool
+    counts: ApiCounts
+
+
+class _Once(Collector):
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    def collect(self) -> Iterator[Metric]:
+        seen = self._seen
+        yield GaugeMetricFamily(
+            "pgbastion_up", "1: all workers answer.", value=float(ready(seen.workers, seen.workers_expected))
+        )
+        yield GaugeMetricFamily("pgbastion_workers", "Workers that answer.", value=len(seen.workers))
+        yield GaugeMetricFamily("pgbastion_store_fresh", "1: the store answers the admin API.", value=float(seen.store_fresh))
+        yield from _of_workers(seen.workers)
+        if seen.workers:
+            yield _by_target(seen.sessions, seen.targets)
+        answered = CounterMetricFamily("pgbastion_api_answers", "Answers of the admin API.", labels=("method", "status"))
+        for (method, status), count in sorted(seen.counts.answers.items()):
+            answered.add_metric((method, str(status)), count)
+        yield answered
+
+
+def render(seen: Seen) -> bytes:
+    """Prometheus' text format."""
+    return generate_latest(_Once(seen))
+
+
+def ready(workers: Sequence[Mapping[str, float]], expected: int) -> bool:
+    return len(workers) >= expected
+
+
+def _of_workers(workers: Sequence[Mapping[str, float]]) -> Iterator[Metric]:
+    """Counters and amounts are summed; of an age or a lag the worst counts, and of a yes or no the no."""
+    families: dict[str, dict[tuple[tuple[str, str], ...], list[float]]] = {}
+    for worker in workers:
+        for text, value in worker.items():
+            match = _NAME.fullmatch(text)
+            if match is not None:
+                labels = tuple(_LABEL.findall(match[2] or ""))
+                families.setdefault(match[1], {}).setdefault(labels, []).append(value)
+    for name, samples in sorted(families.items()):
+        keys = [key for key, _ in next(iter(samples))]
+        family: CounterMetricFamily | GaugeMetricFamily
+        if name.endswith(_TOTAL):
+            family = CounterMetricFamily(f"pgbastion_{name.removesuffix(_TOTAL)}", _HELP, labels=keys)
+        else:
+            family = GaugeMetricFamily(f"pgbastion_{name}", _HELP, labels=keys)
+        for labels, values in samples.items():
+            family.add_metric([value for _, value in labels], _together(name, values))
+        yield family
+
+
+def _together(name: str, values: Sequence[float]) -> float:
+    if name.endswith("_seconds"):
+        return max(values)
+    return min(values) if name.endswith("_healthy") else sum(values)
+
+
+def _by_target(sessions: Sequence[SessionFacts], targets: Iterable[str]) -> Metric:
+    """A session on a target that was deleted this very second is not counted: the label must stay bounded."""
+    live = Counter(session.target for session in sessions)
+    family = GaugeMetricFamily("pgbastion_target_sessions", "Live sessions on a configured target.", labels=("target",))
+    for name in sorted(targets):
+        family.add_metric((name,), live[name])
+    return family

@@ -1,0 +1,69 @@
+"""Idempotency keys: a POST that carries one takes effect once, however often it is sent.
+
+The key is claimed in the transaction of the change itself, so there is no moment in which one is there without the other.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from admin_api.problems import ApiError
+from gateway.access.model import Snapshot
+from gateway.ports import IdempotencyClaim, Store, UnitOfWork
+
+
+class ClaimingStore:
+    """Implements ports.Store: its first unit of work commits the claim, too."""
+
+    def __init__(self, store: Store, claim: IdempotencyClaim) -> None:
+        self._store = store
+        self._claim = claim
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[UnitOfWork]:
+        async with self._store.begin() as work:
+            work.claim(self._claim)
+            yield work
+
+    async def read(self) -> Snapshot:
+        return await self._store.read()
+
+
+class InFlight:
+    """Keys of requests that this process is working on."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+
+    @asynccontextmanager
+    async def hold(self, key_hash: str) -> AsyncIterator[None]:
+        if key_hash in self._keys:
+            text = "a request with this Idempotency-Key is being worked on"
+            raise ApiError(409, "idempotency-key-in-flight", text, "Ask again in a moment.")
+        self._keys.add(key_hash)
+        try:
+            yield
+        finally:
+            self._keys.discard(key_hash)
+
+
+def claim_of(actor: str, key: str, method: str, target: str, body: bytes) -> IdempotencyClaim:
+    """A key is its actor's own; the content is all that the request says: method, path, query and body."""
+    return IdempotencyClaim(_digest(actor.encode(), key.encode()), _digest(method.encode(), target.encode(), body))
+
+
+def check_same_request(request_hash: str, claim: IdempotencyClaim) -> None:
+    if request_hash != claim.request_hash:
+        raise ApiError(
+            422,
+            "idempotency-key-reused",
+            "this Idempotency-Key came with another request before",
+            "Use a new key for a new request.",
+        )
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()

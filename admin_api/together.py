@@ -1,0 +1,97 @@
+"""Several verbs as one change: one transaction, one revision, each verb's own audit events. For requests that say several things.
+
+A verb sees the rows that the ones before it staged. Only for users and targets, which is what such requests are about.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from gateway.access.model import Snapshot, Target, User
+from gateway.audit.admin_event import AdminEvent
+from gateway.ports import ChangeableRow, IdempotencyClaim, Store, UnitOfWork
+
+Row = TypeVar("Row", User, Target)
+
+
+class Together:
+    """Implements ports.Store for the verbs. `commit` ends it; without that, nothing happened."""
+
+    def __init__(self, work: UnitOfWork) -> None:
+        self._work = work
+        self._snapshot = work.snapshot
+        self._events: list[AdminEvent] = []
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[UnitOfWork]:
+        yield _Part(self, self._work)
+
+    async def read(self) -> Snapshot:
+        return self._snapshot
+
+    async def commit(self) -> None:
+        """Nothing to do is nothing done."""
+        if self._events:
+            event, *more = self._events
+            await self._work.commit(event, *more)
+
+    def staged(self, row: ChangeableRow) -> None:
+        match row:
+            case User():
+                self._snapshot = replace(self._snapshot, users=_with(self._snapshot.users, row))
+            case Target():
+                self._snapshot = replace(self._snapshot, targets=_with(self._snapshot.targets, row))
+            case _:
+                raise TypeError("only users and targets are changed by several verbs at once")
+
+    def noted(self, events: tuple[AdminEvent, ...]) -> int:
+        self._events += events
+        return self._work.snapshot.revision + 1
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+
+class _Part:
+    """Implements ports.UnitOfWork for one verb."""
+
+    def __init__(self, whole: Together, work: UnitOfWork) -> None:
+        self._whole = whole
+        self._work = work
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._whole.snapshot
+
+    @property
+    def now(self) -> datetime:
+        return self._work.now
+
+    def put(self, row: ChangeableRow) -> None:
+        self._whole.staged(row)
+        self._work.put(row)
+
+    def remove(self, row: ChangeableRow) -> None:
+        raise TypeError("nothing is removed by several verbs at once")
+
+    def claim(self, claim: IdempotencyClaim) -> None:
+        self._work.claim(claim)
+
+    async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
+        return self._whole.noted((event, *more))
+
+
+@asynccontextmanager
+async def together(store: Store) -> AsyncIterator[Together]:
+    """Commits at the end of the block, unless it was left by an exception."""
+    async with store.begin() as work:
+        whole = Together(work)
+        yield whole
+        await whole.commit()
+
+
+def _with(rows: Mapping[str, Row], row: Row) -> dict[str, Row]:
+    return {**rows, row.name: row}
