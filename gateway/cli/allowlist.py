@@ -1,18 +1,16 @@
 """pgbastion allowlist ..."""
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gateway.access.model import ListMode
-from gateway.cli.local import operator
-from gateway.cli.options import AsJson, Config, Expires, Reason, expiry
-from gateway.cli.output import Record, note, print_json, say, show, when
-
-if TYPE_CHECKING:
-    from gateway.access.model import Snapshot, Target, User
-    from gateway.services.allowlist import Level, NamedEntry
+from gateway.cli import names
+from gateway.cli.client import Api, path
+from gateway.cli.errors import CommandError
+from gateway.cli.options import AsJson, Expires, IfVersion, Reason, until
+from gateway.cli.output import Record, note, print_json, say, show
+from gateway.cli.reach import admin
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,8 +18,13 @@ app = typer.Typer(
     help="From which networks. An address must pass the global list, and the user's and the target's where they restrict.",
 )
 
-OfTarget = Annotated[str | None, typer.Option("--target", help="This target's own list.", show_default="the global list")]
-OfUser = Annotated[str | None, typer.Option("--user", help="This user's own list.", show_default="the global list")]
+OfTarget = Annotated[
+    str | None,
+    typer.Option("--target", help="This target's own list.", show_default="the global list", autocompletion=names.targets),
+]
+OfUser = Annotated[
+    str | None, typer.Option("--user", help="This user's own list.", show_default="the global list", autocompletion=names.users)
+]
 
 COLUMNS = {
     "level": "list",
@@ -33,8 +36,15 @@ COLUMNS = {
 }
 
 
-@app.command()
+@admin(
+    app,
+    examples=[
+        "pgbastion allowlist create 203.0.113.0/24 --label office",
+        "pgbastion allowlist create 203.0.113.7 --user ana --expires 8h",
+    ],
+)
 def create(
+    api: Api,
     network: Annotated[str, typer.Argument(help="An address or a network, such as 10.1.0.0/16.", show_default=False)],
     label: Annotated[str, typer.Option("--label", help="What it is, for people.", show_default=False)] = "",
     target: OfTarget = None,
@@ -42,108 +52,93 @@ def create(
     expires: Expires = None,
     reason: Reason = "",
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Admit a network."""
-    from gateway.services import allowlist
-
-    level = _level(target, user)
-    op = operator(config)
-    named = op.change(
-        allowlist.create_entry(
-            op.store, level=level, network=network, label=label, valid_until=expiry(expires), actor=op.actor, reason=reason
-        )
-    )
+    _one_level(target, user)
+    body = {"network": network, "label": label, "valid_until": until(expires), "level": _level(target, user)}
+    made = api.post(path("allowlist"), body, reason=reason)
     if as_json:
-        print_json(record(named))
+        print_json(made)
     else:
-        say(f"{named.entry.network} added to the list: {allowlist.level_text(level)}.")
-    own = named.entry.target_id or named.entry.user_id
-    if own and not any(each.id == own and each.allowlist is ListMode.RESTRICT for each in _owners(op.read())):
+        say(f"{made.get('network')} added to the list: {made.get('level')}.")
+    if (owner := _owner(target, user)) and api.get(path(*owner)).record.get("allowlist") != ListMode.RESTRICT.value:
         note("Note: this list is in mode inherit, so it is ignored. See: pgbastion allowlist mode --help")
 
 
-@app.command("list")
-def list_entries(target: OfTarget = None, user: OfUser = None, as_json: AsJson = False, config: Config = None) -> None:
+@admin(app, "list", examples=["pgbastion allowlist list", "pgbastion allowlist list --user ana"])
+def list_entries(api: Api, target: OfTarget = None, user: OfUser = None, as_json: AsJson = False) -> None:
     """List entries, expired ones too; all lists unless one is named."""
-    from gateway.services.allowlist import name_entries
-
-    level = _level(target, user) if target or user else None
-    found = [record(named) for named in name_entries(operator(config).read()) if level is None or named.level == level]
+    _one_level(target, user)
+    found = api.all(path("allowlist"), target=target, user=user)
     show(found, as_json=as_json, columns=COLUMNS, empty="No entries. (An empty global list admits nobody.)")
 
 
-@app.command()
+@admin(app, examples=["pgbastion allowlist delete 203.0.113.0/24", "pgbastion allowlist delete 203.0.113.7 --user ana"])
 def delete(
+    api: Api,
     entry: Annotated[str, typer.Argument(help="The entry's id, or its network.", show_default=False)],
     target: OfTarget = None,
     user: OfUser = None,
+    if_version: IfVersion = None,
     reason: Reason = "",
-    config: Config = None,
 ) -> None:
     """Remove an entry; sessions from there end within a second."""
-    from gateway.services import allowlist
-
-    level = _level(target, user)
-    op = operator(config)
-    if "." in entry or ":" in entry:
-        verb = allowlist.delete_network(op.store, level=level, network=entry, actor=op.actor, reason=reason)
-    else:
-        verb = allowlist.delete_entry(op.store, entry_id=entry, actor=op.actor, reason=reason)
-    gone = op.change(verb)
-    say(f"{gone.entry.network} removed from the list: {allowlist.level_text(gone.level)}.")
-    if not op.read().global_entries:
+    _one_level(target, user)
+    is_network = "." in entry or ":" in entry
+    gone = _by_network(api, entry, target, user) if is_network else api.get(path("allowlist", entry)).record
+    api.delete(path("allowlist", str(gone["id"])), reason=reason, version=if_version)
+    say(f"{gone.get('network')} removed from the list: {gone.get('level')}.")
+    if not any(each.get("level") == "global" for each in api.pages(path("allowlist"))):
         note("Note: the global list is empty now: nobody is admitted.")
 
 
-@app.command()
+@admin(app, examples=["pgbastion allowlist mode restrict --user ana", "pgbastion allowlist mode inherit --target shop"])
 def mode(
+    api: Api,
     mode: Annotated[ListMode, typer.Argument(help="inherit: the list is ignored. restrict: only what it lists is admitted.")],
     target: OfTarget = None,
     user: OfUser = None,
+    if_version: IfVersion = None,
     reason: Reason = "",
-    config: Config = None,
 ) -> None:
     """Switch a target's or a user's own list on or off."""
-    from gateway.services import allowlist
-
-    level = _level(target, user)
-    op = operator(config)
-    changed = op.change(allowlist.set_list_mode(op.store, level=level, mode=mode, actor=op.actor, reason=reason))
-    say(f"The list of {allowlist.level_text(level)} is in mode {changed.allowlist}.")
-    if mode is ListMode.RESTRICT and not any(
-        named.level == level and _live(named) for named in allowlist.name_entries(op.read())
-    ):
+    _one_level(target, user)
+    owner = _owner(target, user)
+    if owner is None:
+        raise CommandError("the global list is always on", "Name a list: --user NAME or --target NAME.")
+    changed = api.patch(path(*owner), {"allowlist": mode.value}, reason=reason, version=if_version)
+    say(f"The list of {owner[0][:-1]} {owner[1]} is in mode {changed.get('allowlist')}.")
+    live = any(each.get("live") for each in api.pages(path("allowlist"), target=target, user=user))
+    if mode is ListMode.RESTRICT and not live:
         note("Note: it has no live entry, so nobody is admitted there.")
 
 
-def record(named: "NamedEntry") -> Record:
-    from gateway.services.allowlist import level_text
+def _by_network(api: Api, network: str, target: str | None, user: str | None) -> Record:
+    from gateway.access.networks import NetworkError, parse_network
 
-    entry = named.entry
-    return {
-        "id": entry.id,
-        "level": level_text(named.level),
-        "network": str(entry.network),
-        "label": entry.label,
-        "valid_until": when(entry.valid_until),
-        "live": _live(named),
-    }
-
-
-def _live(named: "NamedEntry") -> bool:
-    return named.entry.valid_until is None or datetime.now(UTC) < named.entry.valid_until
+    try:
+        wanted = str(parse_network(network))
+    except NetworkError as error:
+        raise CommandError(str(error)) from error
+    level = "global" if _owner(target, user) is None else None
+    for each in api.pages(path("allowlist"), target=target, user=user):
+        if each.get("network") == wanted and (level is None or each.get("level") == level):
+            return each
+    raise CommandError(f"{wanted} is not on the list", "See: pgbastion allowlist list")
 
 
-def _owners(snapshot: "Snapshot") -> "list[User | Target]":
-    return [*snapshot.users.values(), *snapshot.targets.values()]
-
-
-def _level(target: str | None, user: str | None) -> "Level":
-    from gateway.services import allowlist
-
+def _one_level(target: str | None, user: str | None) -> None:
     if target is not None and user is not None:
         raise typer.BadParameter("give either --target or --user")
+
+
+def _owner(target: str | None, user: str | None) -> tuple[str, str] | None:
     if target is not None:
-        return allowlist.OfTarget(target)
-    return allowlist.OfUser(user) if user is not None else allowlist.Everybody()
+        return "targets", target
+    return None if user is None else ("users", user)
+
+
+def _level(target: str | None, user: str | None) -> Record:
+    if target is not None:
+        return {"target": target}
+    return {} if user is None else {"user": user}

@@ -187,6 +187,12 @@ class Api:
                     yield line.decode("utf-8", "replace")
 
 
+def read_items(response: Response) -> list[Record]:
+    """Of one page of a listing."""
+    _check(response)
+    return records(_record(response).get("items"))
+
+
 def record(value: JsonValue) -> Record:
     """Raises CommandError when it is none."""
     if not isinstance(value, Mapping):

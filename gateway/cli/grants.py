@@ -92,7 +92,10 @@ def update(
 
 @admin(
     app,
-    examples=['pgbastion grants revoke --user ana --target shop --reason "report is done"', "pgbastion grants revoke 5d3e1f0a-..."],
+    examples=[
+        'pgbastion grants revoke --user ana --target shop --reason "report is done"',
+        "pgbastion grants revoke 5d3e1f0a-...",
+    ],
 )
 def revoke(
     api: Api,
@@ -100,9 +103,7 @@ def revoke(
     user: Annotated[
         str | None, typer.Option("--user", help="Instead of an id: all grants of this user ...", autocompletion=names.users)
     ] = None,
-    group: Annotated[
-        str | None, typer.Option("--group", help="... or of this group ...", autocompletion=names.groups)
-    ] = None,
+    group: Annotated[str | None, typer.Option("--group", help="... or of this group ...", autocompletion=names.groups)] = None,
     target: Annotated[str | None, typer.Option("--target", help="... on this target.", autocompletion=names.targets)] = None,
     mode: AnyMode = None,
     if_version: IfVersion = None,
@@ -129,7 +130,7 @@ def _revoke(
     if grant_id is None and len(held) == 2 and "target" in held and version is None:
         wanted = {**held, "mode": None if mode is None else mode.value}
         before = api.all(path("grants"), **wanted)
-        api.delete(path("grants"), reason=reason, **wanted)
+        api.change("DELETE", path("grants"), None, reason=reason, query=wanted)
         return before
     raise typer.BadParameter("give either a grant's ID, or --target and one of --user and --group")
 

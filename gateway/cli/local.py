@@ -1,4 +1,7 @@
-"""The local operator: whoever can open the state folder on this machine. Actor `os:<user>`, by the process's real user id."""
+"""The local operator: whoever can open the state folder on this machine. Actor `os:<user>`, by the process's real user id.
+
+`open_here` is how commands reach the admin API's application: in this process, over the opened store.
+"""
 
 import asyncio
 import os
@@ -9,19 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.cli.errors import CommandError
+from gateway.store.errors import StoreError
 
 if TYPE_CHECKING:
     from gateway.access.model import Snapshot
+    from gateway.cli.client import Transport
     from gateway.settings import Settings
-    from gateway.store.unit_of_work import SqlStore
+    from gateway.store.sql_store import SqlStore
     from gateway.store.vault import SealedVault
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """A store, made and migrated if need be, with the key that fits it. Each change wakes the running gateway, if there is one."""
+
+    settings: "Settings"
+    store: "SqlStore"
+    vault: "SealedVault"
+
+
+@dataclass(frozen=True, slots=True)
 class Operator:
-    """An opened control plane."""
+    """An opened control plane, for programs that call its verbs themselves."""
 
     settings: "Settings"
     store: "SqlStore"
@@ -29,33 +43,51 @@ class Operator:
     actor: str
 
     def change(self, verb: Coroutine[None, None, T]) -> T:
-        """Run one verb, then tell a running gateway to look at once. Without one, its poll or next start will see it."""
-        from gateway.bus.peer import notify
-
-        result = asyncio.run(verb)
-        notify(self.settings.bus_socket, "wake", {})
-        return result
+        """Run one verb."""
+        return asyncio.run(verb)
 
     def read(self) -> "Snapshot":
         return asyncio.run(self.store.read())
 
 
 def operator(config: Path | None) -> Operator:
-    """Open the store of this configuration, made and migrated if need be. Raises CommandError, StoreError."""
+    """Raises CommandError, StoreError."""
+    opened = asyncio.run(open_control_plane(load_settings(config)))
+    return Operator(opened.settings, opened.store, opened.vault, actor())
+
+
+async def open_here(config: Path | None) -> "Transport":
+    """Raises CommandError, StoreError."""
+    from admin_api.app import acting_as, create_app
+    from admin_api.context import AdminContext
+    from gateway.cli.here import LocalGateway, TellingStore, keep_quiet
+    from gateway.cli.in_process import InProcess
+    from gateway.settings import CurrentSettings
+
+    opened = await open_control_plane(load_settings(config))
+    failures: list[StoreError] = []
+    store = TellingStore(opened.store, failures)
+    gateway = LocalGateway(opened.settings, store, opened.vault)
+    context = AdminContext(
+        settings=CurrentSettings(opened.settings), store=store, sealer=opened.vault, read=store.read, gateway=gateway
+    )
+    keep_quiet()
+    return InProcess(acting_as(create_app(context), actor()), failures)
+
+
+async def open_control_plane(settings: "Settings") -> Opened:
+    """Raises StoreError."""
+    from gateway.bus.gateway import BusGateway
     from gateway.store.migrate import bind_key, upgrade
-    from gateway.store.unit_of_work import SqlStore
+    from gateway.store.sql_store import SqlStore
     from gateway.store.vault import SealedVault, ensure_key
 
-    settings = load_settings(config)
     ensure_key(settings.key_file)
     vault = SealedVault.load(settings.key_file)
-
-    async def prepare() -> None:
-        await upgrade(settings.store_url)
-        await bind_key(settings.store_url, vault.key_id)
-
-    asyncio.run(prepare())
-    return Operator(settings, SqlStore(settings.store_url), vault, actor())
+    await upgrade(settings)
+    await bind_key(settings, vault.key_id)
+    gateway = BusGateway(settings.bus_socket)
+    return Opened(settings, SqlStore(settings, on_commit=lambda _revision: gateway.wake()), vault)
 
 
 def load_settings(config: Path | None) -> "Settings":
@@ -64,8 +96,10 @@ def load_settings(config: Path | None) -> "Settings":
 
     try:
         return load(find_config(config))
-    except (FileNotFoundError, SettingsError) as error:
+    except FileNotFoundError as error:
         raise CommandError(str(error)) from error
+    except SettingsError as error:
+        raise CommandError("\n".join(error.problems)) from error
 
 
 def actor() -> str:

@@ -1,11 +1,11 @@
-"""`pgbastion`: the one entry point. Groups are imported when they are used, so that help and small commands stay quick."""
+"""`pgbastion`: the one entry point. Commands are imported when they are used, so that help and completion stay quick."""
 
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -13,48 +13,75 @@ from typer.core import TyperCommand, TyperGroup
 from gateway import __version__
 from gateway.cli.errors import CommandError
 from gateway.cli.output import complain
+from gateway.cli.reach import CA_FILE_VARIABLE, TOKEN_FILE_VARIABLE, URL_VARIABLE, TokenFile, Url
 from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreError
 
+if TYPE_CHECKING:
+    from typer._click.shell_completion import CompletionItem
+
+PROGRAM: Final = "pgbastion"
+COMPLETE_VARIABLE: Final = "_PGBASTION_COMPLETE"
+
+_RIGHTS: Final = "Who may do what"
+_NOW: Final = "What happens, and what happened"
+_MACHINE: Final = "The gateway on this machine"
 _GROUPS: Final = {
-    "users": "People who log in.",
-    "targets": "Databases behind the gateway, and the logins it uses there.",
-    "grants": "Who may use which target, in which access mode, until when.",
-    "allowlist": "From which networks.",
-    "sessions": "Who is connected now.",
-    "audit": "What was run, denied and changed.",
-    "policy": "What the read-only policy says about a statement.",
+    "users": (_RIGHTS, "People who log in."),
+    "groups": (_RIGHTS, "Users who share grants."),
+    "targets": (_RIGHTS, "Databases behind the gateway, and the logins it uses there."),
+    "grants": (_RIGHTS, "Who may use which target, in which access mode, until when."),
+    "allowlist": (_RIGHTS, "From which networks."),
+    "tokens": (_RIGHTS, "Keys to the admin API."),
+    "sessions": (_NOW, "Who is connected now."),
+    "lockdown": (_NOW, "Nobody in, everybody out: the kill switch."),
+    "audit": (_NOW, "What was run, denied and changed."),
+    "policy": (_NOW, "What the read-only policy says about a statement."),
+    "store": (_MACHINE, "Where all of this is kept."),
 }
-_SERVE: Final = "serve"
-_SERVE_HELP: Final = "Run the gateway."
+_COMMANDS: Final = {
+    "apply": (_RIGHTS, "Make users, targets and rights what a file says."),
+    "export": (_RIGHTS, "Write users, targets and rights as a file for apply."),
+    "serve": (_MACHINE, "Run the gateway."),
+    "doctor": (_MACHINE, "Check this installation, and say what to do."),
+    "backup": (_MACHINE, "Copy the store into a file, the master key apart."),
+    "restore": (_MACHINE, "Bring the store back from a backup."),
+    "completion": (_MACHINE, "Set up completion for bash, zsh or fish."),
+}
+_ALL: Final = {**_GROUPS, **_COMMANDS}
 
 
 class _Lazy(TyperGroup):
     """Knows the names and one line of help of every command; imports `gateway.cli.<name>` only for the one that is run."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return [_SERVE, *_GROUPS]
+        return list(_ALL)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | TyperGroup | None:  # type: ignore[override]
-        if cmd_name != _SERVE and cmd_name not in _GROUPS:
+        if cmd_name not in _ALL:
             return None
         if ctx.meta.get(_ONLY_HELP):
-            return TyperCommand(cmd_name, help=_GROUPS.get(cmd_name, _SERVE_HELP))
+            panel, text = _ALL[cmd_name]
+            return TyperCommand(cmd_name, help=text, rich_help_panel=panel)
         return _load(cmd_name)
 
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
         ctx.meta[_ONLY_HELP] = True
         super().format_help(ctx, formatter)  # type: ignore[arg-type]
 
+    def shell_complete(self, ctx: typer.Context, incomplete: str) -> "list[CompletionItem]":  # type: ignore[override]
+        ctx.meta[_ONLY_HELP] = True
+        return super().shell_complete(ctx, incomplete)
+
 
 _ONLY_HELP: Final = "gateway.cli.main.only_help"
 
 app = typer.Typer(
-    name="pgbastion",
+    name=PROGRAM,
     cls=_Lazy,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its tracebacks show local variables
-    add_completion=False,
+    add_completion=False,  # there is a command for it
     help="A secure PostgreSQL access gateway.",
 )
 
@@ -71,19 +98,37 @@ def root(
         Path | None,
         typer.Option("--config", metavar="FILE", help="The gateway's configuration file.", exists=True, dir_okay=False),
     ] = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option("--ca-file", metavar="FILE", help="CA certificates to trust for --url.", exists=True, dir_okay=False),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
+    # The environment is the one place where every command looks, and the supervisor's workers too.
+    if config is not None and url is not None:
+        raise typer.BadParameter("give either --config (this machine) or --url")
     if config is not None:
-        # The one place where every command looks, and the supervisor's workers too.
         os.environ["PGBASTION_CONFIG"] = str(config.resolve())
+        os.environ.pop(URL_VARIABLE, None)
+    if url is not None:
+        os.environ[URL_VARIABLE] = url
+    for variable, file in ((TOKEN_FILE_VARIABLE, token_file), (CA_FILE_VARIABLE, ca_file)):
+        if file is not None:
+            os.environ[variable] = str(file.resolve())
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Exit status: 0 done, 1 refused (a rule, the store, the configuration), 2 usage."""
+    if COMPLETE_VARIABLE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
-        app(args=arguments)
+        app(args=arguments, prog_name=PROGRAM)
     except (CommandError, ServiceError) as error:
         complain(error.message, error.hint)
     except StoreError as error:
@@ -98,11 +143,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _load(name: str) -> TyperCommand | TyperGroup:
+    """A module holds either a group as `app`, or one command as a function of its own name."""
     module = import_module(f"gateway.cli.{name}")
-    group: typer.Typer
-    if name == _SERVE:
-        group = typer.Typer(add_completion=False)
-        group.command(_SERVE)(module.serve)
-    else:
-        group = module.app
-    return cast(TyperCommand | TyperGroup, typer.main.get_command(group))
+    group: typer.Typer = module.app
+    command = cast(TyperCommand | TyperGroup, typer.main.get_command(group))
+    command.name = name
+    return command

@@ -48,6 +48,12 @@ def expiry(text: str | None) -> datetime | None:
     return None if text is None else parse_expiry(text, datetime.now(UTC))
 
 
+def until(text: str | None) -> str | None:
+    """As the API wants it."""
+    found = expiry(text)
+    return None if found is None else found.isoformat()
+
+
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -87,3 +93,14 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option("--password-file", metavar="FILE", help="Read the password from this file.", exists=True, dir_okay=False),
 ]
+IfVersion = Annotated[
+    int | None,
+    typer.Option(
+        "--if-version",
+        metavar="N",
+        help="Only if it is still at this version (show --json tells it), so that nobody's change in between is lost.",
+        show_default=False,
+        rich_help_panel="Everywhere",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

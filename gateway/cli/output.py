@@ -28,6 +28,12 @@ def say(text: str) -> None:
     sys.stdout.write(visible(text) + "\n")
 
 
+def say_raw(text: str) -> None:
+    """For files and pipes, as it is; a terminal still gets no control characters but line feeds and tabs."""
+    shown = "\t".join(visible(part) for part in text.split("\t")) if sys.stdout.isatty() else text
+    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
+
+
 def note(text: str) -> None:
     """Something to know, apart from the result: standard error, so that pipes stay clean."""
     sys.stderr.write(visible(text) + "\n")

@@ -111,7 +111,7 @@ def admin(
         def command(**values: object) -> None:
             given = {name: values.pop(name) for name in where}
             with _place(given).open() as api:
-                function(api, **values)  # type: ignore[arg-type]
+                function(api, **values)  # type: ignore[arg-type, call-arg]
 
         parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.values()] + [
             inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -1,16 +1,23 @@
 """pgbastion sessions ..."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.errors import CommandError
-from gateway.cli.local import Operator, load_settings, operator
-from gateway.cli.options import AsJson, Config, Reason
-from gateway.cli.output import Record, note, print_json, say, show
+from gateway.cli import names
+from gateway.cli.client import Api, path
+from gateway.cli.options import AsJson, Reason, Yes
+from gateway.cli.output import JsonValue, Record, note, print_json, say, show
+from gateway.cli.prompts import confirm
+from gateway.cli.reach import admin
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who is connected now.")
+
+Session = Annotated[str, typer.Argument(metavar="ID", help="The session's id.", show_default=False)]
+OfUser = Annotated[str | None, typer.Option("--user", help="Only this user's.", autocompletion=names.users, show_default=False)]
+OfTarget = Annotated[
+    str | None, typer.Option("--target", help="Only on this target.", autocompletion=names.targets, show_default=False)
+]
 
 _COLUMNS = {
     "session": "session",
@@ -21,75 +28,84 @@ _COLUMNS = {
     "application": "application",
     "state": "state",
     "started_at": "since",
+    "statements": "statements",
     "worker": "worker",
 }
-_NOT_RUNNING = "the gateway is not running here"
 
 
-@app.command("list")
-def list_sessions(
-    user: Annotated[str | None, typer.Option("--user", help="Only this user's.")] = None,
-    target: Annotated[str | None, typer.Option("--target", help="Only on this target.")] = None,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
-    """List the live sessions of the gateway that runs with this configuration."""
-    found = [
-        session
-        for session in _ask(load_settings(config).bus_socket)
-        if (user is None or session.get("user") == user) and (target is None or session.get("target") == target)
-    ]
+@admin(app, "list", examples=["pgbastion sessions list", "pgbastion sessions list --user ana --json"])
+def list_sessions(api: Api, user: OfUser = None, target: OfTarget = None, as_json: AsJson = False) -> None:
+    """List the live sessions of the gateway, of all its workers."""
+    found = api.all(path("sessions"), user=user, target=target)
     show(found, as_json=as_json, columns=_COLUMNS, empty="No sessions.")
 
 
-@app.command()
+@admin(app, "show", examples=["pgbastion sessions show 1f0c2a..."])
+def show_session(api: Api, session: Session, as_json: AsJson = False) -> None:
+    """Show one live session. What it ran: pgbastion audit search --session ID"""
+    found = api.get(path("sessions", session)).record
+    if as_json:
+        print_json(found)
+        return
+    show([found], as_json=False, columns=_COLUMNS, empty="")
+    say(f"What it ran: pgbastion audit search --session {session}")
+
+
+@admin(app, examples=['pgbastion sessions cancel 1f0c2a... --reason "it holds locks"'])
+def cancel(api: Api, session: Session, reason: Reason = "") -> None:
+    """Cancel what a session runs now. The session stays."""
+    api.post(path("sessions", session, "cancel"), reason=reason)
+    say(f"What session {session} runs is cancelled.")
+
+
+@admin(
+    app,
+    examples=[
+        'pgbastion sessions terminate 1f0c2a... --reason "off hours"',
+        'pgbastion sessions terminate --target shop --reason "failover"',
+        'pgbastion sessions terminate --all --reason "incident 42"',
+    ],
+)
 def terminate(
+    api: Api,
     sessions: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Session ids.", show_default=False)] = None,
-    user: Annotated[str | None, typer.Option("--user", help="Instead of ids: all sessions of this user.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="Instead of ids: all sessions of this user.", autocompletion=names.users)
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", help="Or on this target.", autocompletion=names.targets)] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Or all there are: the kill switch.")] = False,
+    yes: Yes = False,
     reason: Reason = "",
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
-    """End sessions. Their clients read the reason. Rights stay: whoever has them may connect again."""
-    from gateway.services.sessions import terminate_session
-
-    if bool(sessions) == (user is not None):
-        raise typer.BadParameter("give either session ids or --user")
-    op = operator(config)
-    for session_id in (ids := _named(op, sessions or [], user)):
-        op.change(terminate_session(op.store, session_id=session_id, actor=op.actor, reason=reason))
-    if as_json:
-        print_json(ids)
+    """End sessions. Their clients read the reason. Rights stay: whoever has them may connect again (see: lockdown)."""
+    named: list[Record] = [{"user": user}] if user is not None else []
+    named += [{"target": target}] if target is not None else []
+    named += [{"all": True}] if everybody else []
+    if len(named) + bool(sessions) != 1:
+        raise typer.BadParameter("give either session ids, --user, --target or --all")
+    if everybody and not yes:
+        confirm(f"End all sessions of {api.where}?")
+    if named:
+        answer = api.post(path("sessions", "terminate"), named[0], reason=reason)
+        ended = _ids(answer.get("sessions"))
     else:
-        for session_id in ids:
+        ended = [_terminate(api, each, reason) for each in sessions or []]
+    if as_json:
+        print_json(ended)
+    else:
+        for session_id in ended:
             say(f"Session {session_id} ends.")
+        if not ended:
+            say("No sessions.")
 
 
-def _named(op: Operator, sessions: list[str], user: str | None) -> list[str]:
-    """The ids to end. An id that no worker knows is an error, unless no gateway can be asked."""
-    try:
-        live = _ask(op.settings.bus_socket)
-    except CommandError as error:
-        if user is not None:
-            raise
-        note(f"Note: {error.message}; noted for when it is.")
-        return sessions
-    if user is not None:
-        return [str(session["session"]) for session in live if session.get("user") == user]
-    known = {session.get("session") for session in live}
-    for session_id in sessions:
-        if session_id not in known:
-            raise CommandError(f"there is no live session {session_id}", "See: pgbastion sessions list")
-    return sessions
+def _terminate(api: Api, session_id: str, reason: str) -> str:
+    answer = api.post(path("sessions", session_id, "terminate"), reason=reason)
+    if answer.get("live") is False:
+        note("Note: the gateway is not running here; noted for when it is.")
+    return session_id
 
 
-def _ask(path: Path) -> list[Record]:
-    from gateway.bus.lines import BusIncomplete, BusUnavailable
-    from gateway.bus.peer import ask
-
-    try:
-        return list(ask(path, "sessions", {}, timeout_seconds=2.0))
-    except BusUnavailable:
-        raise CommandError(_NOT_RUNNING, "Start it with: pgbastion serve --config FILE") from None
-    except BusIncomplete as error:
-        raise CommandError(f"a worker of the gateway does not answer: {error}") from None
+def _ids(value: JsonValue) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []

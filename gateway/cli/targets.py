@@ -1,22 +1,19 @@
 """pgbastion targets ..."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gateway.access.model import TlsMode
-from gateway.cli import target_permits
+from gateway.cli import target_checks, target_permits
+from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
-from gateway.cli.local import operator
-from gateway.cli.options import AsJson, Config, Mode, PasswordFile, PasswordStdin, Reason
-from gateway.cli.output import Record, note, print_json, say, show
+from gateway.cli.options import AsJson, IfVersion, Mode, PasswordFile, PasswordStdin, Reason
+from gateway.cli.output import JsonValue, Record, note, print_json, say, show
 from gateway.cli.passwords import given_password
+from gateway.cli.reach import admin
 from gateway.cli.target_permits import Name
-
-if TYPE_CHECKING:
-    from gateway.access.model import Target
-    from gateway.services.targets import Place
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Databases behind the gateway, and the logins it uses there."
@@ -27,6 +24,10 @@ CaFile = Annotated[
     typer.Option("--ca-file", metavar="FILE", help="CA certificates to trust (PEM).", show_default="the system's", exists=True),
 ]
 Tls = Annotated[TlsMode, typer.Option("--tls", help="How the server is authenticated; weaker modes are noted in the audit.")]
+MaxSessions = Annotated[
+    int | None,
+    typer.Option("--max-sessions", min=1, help="At most so many sessions at a time.", show_default="the gateway's limit"),
+]
 
 _COLUMNS = {
     "name": "name",
@@ -36,13 +37,21 @@ _COLUMNS = {
     "tls": "tls",
     "logins": "logins",
     "enabled": "enabled",
+    "max_sessions": "max sessions",
     "allowlist": "own allowlist",
     "allowed_functions": "functions",
 }
 
 
-@app.command()
+@admin(
+    app,
+    examples=[
+        "pgbastion targets create shop --host db.internal --dbname webshop --ca-file db-ca.pem",
+        "pgbastion targets create hr --host 10.2.0.7 --dbname hr --tls require --max-sessions 20",
+    ],
+)
 def create(
+    api: Api,
     name: Name,
     host: Annotated[str, typer.Option("--host", help="Host name or address.")],
     dbname: Annotated[str, typer.Option("--dbname", help="The database's name on that server.")],
@@ -50,53 +59,58 @@ def create(
     tls: Tls = TlsMode.VERIFY_FULL,
     ca_file: CaFile = None,
     allow_md5: Annotated[bool, typer.Option("--allow-md5", help="Accept md5 password authentication upstream.")] = False,
+    max_sessions: MaxSessions = None,
     reason: Reason = "",
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Create a target. Give it a login next: pgbastion targets login NAME --mode read_only --login ROLE"""
-    from gateway.services import targets
-
-    place = targets.Place(host, port, dbname, tls, _read_ca(ca_file), allow_md5)
-    op = operator(config)
-    target = op.change(targets.create_target(op.store, name=name, place=place, actor=op.actor, reason=reason))
+    body: Record = {
+        "name": name,
+        "host": host,
+        "port": port,
+        "dbname": dbname,
+        "tls": tls.value,
+        "ca_pem": _read_ca(ca_file),
+        "allow_md5": allow_md5,
+        "max_sessions": max_sessions,
+    }
+    target = api.post(path("targets"), body, reason=reason)
     if as_json:
-        print_json(_record(target))
+        print_json(target)
     else:
         say(f'Target "{name}" created. Next: pgbastion targets login {name} --mode read_only --login ROLE')
     _note_weakness(target)
 
 
-@app.command("list")
-def list_targets(as_json: AsJson = False, config: Config = None) -> None:
+@admin(app, "list", examples=["pgbastion targets list", "pgbastion targets list --json"])
+def list_targets(api: Api, as_json: AsJson = False) -> None:
     """List all targets."""
-    snapshot = operator(config).read()
-    records = [_record(target) for _, target in sorted(snapshot.targets.items())]
-    show(records, as_json=as_json, columns=_COLUMNS, empty="No targets yet. Create one: pgbastion targets create NAME ...")
+    found = api.all(path("targets"))
+    show(found, as_json=as_json, columns=_COLUMNS, empty="No targets yet. Create one: pgbastion targets create NAME ...")
 
 
-@app.command("show")
-def show_target(name: Name, as_json: AsJson = False, config: Config = None) -> None:
+@admin(app, "show", examples=["pgbastion targets show shop"])
+def show_target(api: Api, name: Name, as_json: AsJson = False) -> None:
     """Show one target with its grants and allowlist."""
     from gateway.cli import allowlist, grants
-    from gateway.services.allowlist import OfTarget, name_entries
-    from gateway.services.grants import name_grants
-    from gateway.services.lookup import find_target
 
-    snapshot = operator(config).read()
-    target = find_target(snapshot, name)
-    held = [grants.record(each) for each in name_grants(snapshot) if each.grant.target_id == target.id]
-    entries = [allowlist.record(each) for each in name_entries(snapshot) if each.level == OfTarget(name)]
+    target = api.get(path("targets", name)).record
+    held = api.all(path("grants"), target=name)
+    entries = api.all(path("allowlist"), target=name)
     if as_json:
-        print_json({**_record(target), "grant_list": held, "allowlist_entries": entries})
+        print_json({**target, "grant_list": held, "allowlist_entries": entries})
         return
-    show([_record(target)], as_json=False, columns=_COLUMNS, empty="")
+    show([target], as_json=False, columns=_COLUMNS, empty="")
     show(held, as_json=False, columns=grants.COLUMNS, empty="No grants.")
     show(entries, as_json=False, columns=allowlist.COLUMNS, empty="No allowlist entries of its own.")
 
 
-@app.command()
+@admin(
+    app,
+    examples=["pgbastion targets update shop --host db2.internal", "pgbastion targets update shop --max-sessions 20"],
+)
 def update(
+    api: Api,
     name: Name,
     host: Annotated[str | None, typer.Option("--host")] = None,
     port: Annotated[int | None, typer.Option("--port")] = None,
@@ -105,103 +119,91 @@ def update(
     ca_file: CaFile = None,
     system_ca: Annotated[bool, typer.Option("--system-ca", help="Trust the system's CAs again.")] = False,
     allow_md5: Annotated[bool | None, typer.Option("--allow-md5/--forbid-md5")] = None,
+    max_sessions: MaxSessions = None,
+    no_max_sessions: Annotated[bool, typer.Option("--no-max-sessions", help="Only the gateway's limit again.")] = False,
+    if_version: IfVersion = None,
     reason: Reason = "",
-    config: Config = None,
 ) -> None:
-    """Change where a target is. Its sessions end when host, port, database or TLS mode change."""
-    from gateway.services import targets
-
+    """Change a target. Its sessions end when host, port, database or TLS mode change."""
     if system_ca and ca_file is not None:
         raise typer.BadParameter("give either --ca-file or --system-ca")
-    ca_pem = _read_ca(ca_file)
-
-    def change(old: "Place") -> "Place":
-        return targets.Place(
-            host=old.host if host is None else host,
-            port=old.port if port is None else port,
-            dbname=old.dbname if dbname is None else dbname,
-            tls=old.tls if tls is None else tls,
-            ca_pem=None if system_ca else ca_pem or old.ca_pem,
-            allow_md5=old.allow_md5 if allow_md5 is None else allow_md5,
-        )
-
-    op = operator(config)
-    target = op.change(targets.move_target(op.store, name=name, change=change, actor=op.actor, reason=reason))
+    if no_max_sessions and max_sessions is not None:
+        raise typer.BadParameter("give either --max-sessions or --no-max-sessions")
+    given: dict[str, JsonValue] = {
+        "host": host,
+        "port": port,
+        "dbname": dbname,
+        "tls": tls.value if tls else None,
+        "ca_pem": _read_ca(ca_file),
+        "allow_md5": allow_md5,
+        "max_sessions": max_sessions,
+    }
+    given = {field: value for field, value in given.items() if value is not None}
+    given |= {"ca_pem": None} if system_ca else {}
+    given |= {"max_sessions": None} if no_max_sessions else {}
+    if not given:
+        raise typer.BadParameter("say what to change: see pgbastion targets update --help")
+    target = api.patch(path("targets", name), given, reason=reason, version=if_version)
     say(f'Target "{name}" changed.')
     _note_weakness(target)
 
 
-@app.command()
+@admin(
+    app,
+    examples=[
+        "pgbastion targets login shop --mode read_only --login app_ro",
+        "pgbastion targets login shop --mode rw --login app_rw --password-file app_rw.password",
+    ],
+)
 def login(
+    api: Api,
     name: Name,
     mode: Mode,
     login: Annotated[str, typer.Option("--login", metavar="ROLE", help="The database role to log in as upstream.")],
     password_stdin: PasswordStdin = False,
     password_file: PasswordFile = None,
+    if_version: IfVersion = None,
     reason: Reason = "",
-    config: Config = None,
 ) -> None:
     """Set the upstream login of one access mode. Asks for the password, unless an option says where it is."""
-    from gateway.services import targets
-
     password = given_password(from_stdin=password_stdin, file=password_file, prompt=f"Upstream password of {login}")
     if password is None:
         raise CommandError("no upstream password was given")
-    op = operator(config)
-    op.change(
-        targets.set_login(
-            op.store, op.vault, name=name, mode=mode, login=login, password=password, actor=op.actor, reason=reason
-        )
-    )
+    body = {"login": login, "password": password.reveal()}
+    api.put(path("targets", name, "logins", mode.value), body, reason=reason, version=if_version)
     say(f'Target "{name}" uses the database role {login} for {mode}. The password is sealed and cannot be read back.')
 
 
-@app.command()
-def logout(name: Name, mode: Mode, reason: Reason = "", config: Config = None) -> None:
+@admin(app, examples=["pgbastion targets logout shop --mode read_write"])
+def logout(api: Api, name: Name, mode: Mode, if_version: IfVersion = None, reason: Reason = "") -> None:
     """Remove the upstream login of one access mode; sessions in it end."""
-    from gateway.services import targets
-
-    op = operator(config)
-    op.change(targets.remove_login(op.store, name=name, mode=mode, actor=op.actor, reason=reason))
+    api.delete(path("targets", name, "logins", mode.value), reason=reason, version=if_version)
     say(f'Target "{name}" has no login for {mode} any more.')
 
 
-@app.command()
-def disable(name: Name, reason: Reason = "", config: Config = None) -> None:
+@admin(app, examples=['pgbastion targets disable shop --reason "migration tonight"'])
+def disable(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = "") -> None:
     """Close a target for everybody; its sessions end."""
-    from gateway.services import targets
-
-    op = operator(config)
-    op.change(targets.disable_target(op.store, name=name, actor=op.actor, reason=reason))
+    api.patch(path("targets", name), {"enabled": False}, reason=reason, version=if_version)
     say(f'Target "{name}" disabled.')
 
 
-@app.command()
-def enable(name: Name, reason: Reason = "", config: Config = None) -> None:
+@admin(app, examples=["pgbastion targets enable shop"])
+def enable(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = "") -> None:
     """Open a target again."""
-    from gateway.services import targets
-
-    op = operator(config)
-    op.change(targets.enable_target(op.store, name=name, actor=op.actor, reason=reason))
+    api.patch(path("targets", name), {"enabled": True}, reason=reason, version=if_version)
     say(f'Target "{name}" enabled.')
 
 
-@app.command()
-def delete(name: Name, reason: Reason = "", config: Config = None) -> None:
+@admin(app, examples=['pgbastion targets delete shop --reason "replaced by shop2"'])
+def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = "") -> None:
     """Delete a target with its logins, grants and allowlist; its sessions end."""
-    from gateway.services import targets
-
-    op = operator(config)
-    op.change(targets.delete_target(op.store, name=name, actor=op.actor, reason=reason))
+    api.delete(path("targets", name), reason=reason, version=if_version)
     say(f'Target "{name}" deleted.')
 
 
-app.command("allow-function")(target_permits.allow_function)
-app.command("disallow-function")(target_permits.disallow_function)
-app.command("allow-schema")(target_permits.allow_schema)
-app.command("disallow-schema")(target_permits.disallow_schema)
-app.command("allow-setting")(target_permits.allow_setting)
-app.command("disallow-setting")(target_permits.disallow_setting)
+target_checks.register(app)
+target_permits.register(app)
 
 
 def _read_ca(file: Path | None) -> str | None:
@@ -213,27 +215,8 @@ def _read_ca(file: Path | None) -> str | None:
         raise CommandError(f"the CA file {file} cannot be read as PEM text") from None
 
 
-def _record(target: "Target") -> Record:
-    return {
-        "id": target.id,
-        "name": target.name,
-        "host": target.host,
-        "port": target.port,
-        "dbname": target.dbname,
-        "tls": target.tls.value,
-        "own_ca": target.ca_pem is not None,
-        "allow_md5": target.allow_md5,
-        "enabled": target.enabled,
-        "allowlist": target.allowlist.value,
-        "logins": {mode.value: role.login for mode, role in sorted(target.roles.items())},
-        "allowed_functions": sorted(target.allowed_functions),
-        "allowed_schemas": sorted(target.allowed_schemas),
-        "allowed_settings": sorted(target.allowed_settings),
-    }
-
-
-def _note_weakness(target: "Target") -> None:
-    if target.tls is not TlsMode.VERIFY_FULL:
-        note(f"Note: tls is {target.tls}: the gateway does not make sure whom it talks to upstream (verify-full would).")
-    if target.allow_md5:
+def _note_weakness(target: Record) -> None:
+    if target.get("tls") != TlsMode.VERIFY_FULL.value:
+        note(f"Note: tls is {target.get('tls')}: the gateway does not make sure whom it talks to upstream (verify-full would).")
+    if target.get("allow_md5"):
         note("Note: md5 password authentication is accepted upstream.")

@@ -1,0 +1,97 @@
+"""What the admin API's application stands on when a command runs it: this machine's store and gateway."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.access.model import Snapshot
+from gateway.access_mode import AccessMode
+from gateway.bus.gateway import BusGateway
+from gateway.ports import CheckStep, GatewayUnavailable, UnitOfWork
+from gateway.services.lookup import find_target
+from gateway.settings import Settings
+from gateway.store.errors import StoreError
+from gateway.store.vault import SealedVault
+
+if TYPE_CHECKING:
+    from gateway.store.events import FoundClaim
+    from gateway.store.sql_store import SqlStore
+
+
+class TellingStore:
+    """The store, remembering why it failed: the application does not tell its callers, but this one may know."""
+
+    def __init__(self, store: "SqlStore", failures: list[StoreError]) -> None:
+        self._store = store
+        self._failures = failures
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[UnitOfWork]:
+        try:
+            async with self._store.begin() as work:
+                yield work
+        except StoreError as error:
+            self._failures.append(error)
+            raise
+
+    async def read(self) -> Snapshot:
+        try:
+            return await self._store.read()
+        except StoreError as error:
+            self._failures.append(error)
+            raise
+
+    async def find_claim(self, key_hash: str) -> "FoundClaim | None":
+        return await self._store.find_claim(key_hash)
+
+
+class LocalGateway(BusGateway):
+    """The running gateway. Without one, a target is looked at from here: before the first start, too, one wants to know."""
+
+    def __init__(self, settings: Settings, store: TellingStore, vault: SealedVault) -> None:
+        super().__init__(settings.bus_socket)
+        self._settings = settings
+        self._store = store
+        self._vault = vault
+
+    async def check_target(self, name: str, mode: AccessMode) -> list[CheckStep]:
+        try:
+            steps = await super().check_target(name, mode)
+        except GatewayUnavailable:
+            steps = []
+        return steps or await self._check_from_here(name, mode)
+
+    async def _check_from_here(self, name: str, mode: AccessMode) -> list[CheckStep]:
+        from gateway.proxy.target_check import check_target
+        from gateway.proxy.upstream import UpstreamDialer
+
+        target = find_target(await self._store.read(), name)
+        role = target.roles.get(mode)
+        if role is None:
+            remedy = f"pgbastion targets login {name} --mode {mode} --login ROLE"
+            return [CheckStep("login", ok=False, detail=f"the target has no login for {mode}", remedy=remedy)]
+        limits = self._settings.limits
+        return await check_target(
+            UpstreamDialer(),
+            target,
+            role,
+            self._vault.open(role),
+            mode=mode,
+            timeout_seconds=limits.upstream_connect_timeout_seconds,
+            iterations_max=limits.scram_iterations_max,
+        )
+
+
+def keep_quiet() -> None:
+    """What the application would log goes to nobody: the command says what went wrong. Only a bug speaks, on standard error."""
+    structlog.configure(
+        processors=[_only_bugs, structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False)]
+    )
+
+
+def _only_bugs(_logger: object, _method: str, record: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if not record.get("exc_info"):
+        raise structlog.DropEvent
+    return record

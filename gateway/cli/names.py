@@ -1,0 +1,81 @@
+"""Names for shell completion. It must never fail, wait, migrate or print: without an answer, nothing is offered."""
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.cli.reach import Place
+
+_SECONDS: Final = 2.0
+_MOST: Final = 500
+
+
+def users(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "users")
+
+
+def groups(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "groups")
+
+
+def targets(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "targets")
+
+
+def tokens(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "tokens")
+
+
+def modes(incomplete: str) -> list[str]:
+    return [mode for mode in ("read_only", "read_write") if mode.startswith(incomplete)]
+
+
+def _names(ctx: typer.Context, incomplete: str, kind: str) -> list[str]:
+    with contextlib.suppress(Exception), open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        from gateway.cli.reach import Place
+
+        options = _options(ctx)
+        files = {name: Path(text) for name in ("config", "token_file", "ca_file") if (text := options.get(name))}
+        place = Place.given(url=options.get("url"), **files)
+        found = asyncio.run(asyncio.wait_for(_found(place, kind), _SECONDS))
+        return [name for name in sorted(found) if name.startswith(incomplete)]
+    return []
+
+
+async def _found(place: "Place", kind: str) -> list[str]:
+    if place.url is None:
+        return await _in_store(place.config, kind)
+    from gateway.cli.client import Request, path, read_items
+    from gateway.cli.remote import Remote, given_token
+
+    remote = Remote(place.url, given_token(place.token_file), place.ca_file)
+    try:
+        answer = await remote.send(Request("GET", path(kind), (("limit", str(_MOST)),)))
+        return [str(item["name"]) for item in read_items(answer)]
+    finally:
+        await remote.close()
+
+
+async def _in_store(config: Path | None, kind: str) -> list[str]:
+    """Straight from the store, as it is: no migration, no key, no application."""
+    from gateway.cli.local import load_settings
+    from gateway.store.sql_store import SqlStore
+
+    snapshot = await SqlStore(load_settings(config)).read()
+    found = {"users": snapshot.users, "groups": snapshot.groups, "targets": snapshot.targets, "tokens": snapshot.tokens}
+    return list(found[kind])
+
+
+def _options(ctx: typer.Context) -> dict[str, str]:
+    """As far as they are typed already, here or before the command."""
+    found: dict[str, str] = {}
+    at: typer.Context | None = ctx
+    while at is not None:
+        found = {**{name: str(value) for name, value in at.params.items() if value}, **found}
+        at = at.parent  # type: ignore[assignment]
+    return found

@@ -1,0 +1,52 @@
+"""pgbastion targets test and init-sql: does the gateway get in there, and with how few rights could it."""
+
+import typer
+
+from gateway.access_mode import AccessMode
+from gateway.cli.client import Api, path, records
+from gateway.cli.options import AnyMode, AsJson
+from gateway.cli.output import Record, print_json, say, say_raw, show
+from gateway.cli.progress import working
+from gateway.cli.reach import admin
+from gateway.cli.target_permits import Name
+
+_STEPS = {"mode": "mode", "name": "step", "ok": "ok", "detail": "found", "remedy": "remedy"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `pgbastion targets`."""
+    admin(app, "test", examples=["pgbastion targets test shop", "pgbastion targets test shop --mode read_write --json"])(look)
+    admin(
+        app, "init-sql", examples=["pgbastion targets init-sql shop > roles.sql", "pgbastion targets init-sql shop | psql ..."]
+    )(init_sql)
+
+
+def look(api: Api, name: Name, mode: AnyMode = None, as_json: AsJson = False) -> None:
+    """Log in to a target as its sessions do, and name the step that fails: DNS, TCP, TLS, login, role, database, settings.
+
+    Exit status: 0 when every step went well, else 1.
+    """
+    target = api.get(path("targets", name)).record
+    steps: list[Record] = []
+    for each in [mode] if mode is not None else _modes(target):
+        with working(f"{name}, {each}"):
+            found = api.post(path("targets", name, "check"), mode=each.value)
+        steps += [{"mode": each.value, **step} for step in records(found.get("steps"))]
+    if as_json:
+        print_json(steps)
+    elif not steps:
+        say(f'Target "{name}" has no login yet. Next: pgbastion targets login {name} --mode read_only --login ROLE')
+    else:
+        show(steps, as_json=False, columns=_STEPS, empty="")
+    if not steps or not all(step.get("ok") for step in steps):
+        raise typer.Exit(1)
+
+
+def init_sql(api: Api, name: Name) -> None:
+    """Print SQL that makes the target's database roles with the least rights they need. Run it as the database's admin."""
+    say_raw(str(api.get(path("targets", name, "init-sql")).record.get("sql")))
+
+
+def _modes(target: Record) -> list[AccessMode]:
+    logins = target.get("logins")
+    return [mode for mode in AccessMode if isinstance(logins, dict) and mode.value in logins]
