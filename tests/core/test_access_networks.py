@@ -151,3 +151,18 @@ def test_of_several_matching_entries_the_last_to_end_counts():
     assert admission(two, address, NOW).valid_until == LATER
     assert admission([*two, entry("10.1.1.1/32")], address, NOW).valid_until is None
     assert admission([entry("192.0.2.0/24")], address, NOW) is None
+
+
+NEAR = st.integers(0, 15).map(lambda last: IPv4Address(0x0A010100 + last))
+ENDS = st.one_of(st.none(), st.integers(-2, 3).map(lambda hours: NOW + timedelta(hours=hours)))
+NETWORKS = st.builds(lambda address, bits: ip_network((int(address), bits), strict=False), NEAR, st.integers(26, 32))
+
+
+@given(st.lists(st.tuples(NETWORKS, ENDS), max_size=20), NEAR)
+def test_a_list_answers_as_if_each_entry_had_been_asked(entries, address):
+    matching = [end for network, end in entries if address in network and (end is None or NOW < end)]
+    found = AddressList(entries).admission(address, NOW)
+    if not matching:
+        assert found is None
+    else:
+        assert found.valid_until == (None if None in matching else max(matching))

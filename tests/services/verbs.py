@@ -1,0 +1,145 @@
+"""Every verb with a call of it that succeeds in the small world, so that each is held to the same rules."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.access.model import ListMode, Snapshot, TokenScope
+from gateway.access.verifiers import make_verifier
+from gateway.secret import Secret
+from gateway.services import allowlist, grants, groups, lockdown, sessions, targets, tokens, users
+from gateway.services.allowlist import Everybody, OfTarget, OfUser
+from gateway.services.targets import Permitted
+from tests.services.world import ALICE, ANALYSTS, BY, PLACE, RO, RW, UPSTREAM_CANARY, World, in_days, moved
+
+Facts = dict[str, Any]
+Asks = Callable[[Snapshot], Facts]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`actions`: what the audit names, in order. `row`: what it changes, when it can be held against a version."""
+
+    function: Callable[..., Coroutine[None, None, Any]]
+    actions: tuple[str, ...]
+    asks: Asks
+    row: Callable[[Snapshot], Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    async def __call__(self, world: World, **more: Any) -> Any:
+        facts = {**self.asks(await world.read()), **BY, **more}
+        sealer = (world.vault,) if self.function is targets.set_login else ()
+        return await self.function(world.store, *sealer, **facts)
+
+
+def plain(**facts: Any) -> Asks:
+    return lambda _snapshot: facts
+
+
+def a_user(name: str) -> Callable[[Snapshot], Any]:
+    return lambda snapshot: snapshot.users[name]
+
+
+def a_target(name: str) -> Callable[[Snapshot], Any]:
+    return lambda snapshot: snapshot.targets[name]
+
+
+def analysts(snapshot: Snapshot) -> Any:
+    return snapshot.groups["analysts"]
+
+
+def alices_grant(snapshot: Snapshot) -> Any:
+    (grant,) = snapshot.grants[snapshot.users["alice"].id]
+    return grant
+
+
+def the_entry(snapshot: Snapshot) -> Any:
+    (entry,) = snapshot.global_entries
+    return entry
+
+
+VERIFIER = make_verifier("another password", b"0123456789abcdef")
+
+_USERS = [
+    Verb(users.create_user, ("user.created", "group.member_added"), plain(name="carol", groups=("analysts",))),
+    Verb(users.set_password, ("user.password_changed",), plain(name="alice"), a_user("alice")),
+    Verb(users.set_verifier, ("user.password_changed",), plain(name="alice", verifier=Secret(VERIFIER)), a_user("alice")),
+    Verb(users.disable_user, ("user.disabled",), plain(name="alice"), a_user("alice")),
+    Verb(users.enable_user, ("user.enabled",), plain(name="bob"), a_user("bob")),
+    Verb(users.set_user_expiry, ("user.expiry_changed",), plain(name="alice", valid_until=in_days(1)), a_user("alice")),
+    Verb(users.delete_user, ("user.deleted",), plain(name="alice"), a_user("alice")),
+]
+_GROUPS = [
+    Verb(groups.create_group, ("group.created",), plain(name="ops", members=("alice", "bob"))),
+    Verb(groups.delete_group, ("group.deleted",), plain(name="analysts"), analysts),
+    Verb(groups.add_member, ("group.member_added",), plain(group_name="analysts", user_name="alice"), analysts),
+    Verb(groups.remove_member, ("group.member_removed",), plain(group_name="analysts", user_name="bob"), analysts),
+]
+_TARGETS = [
+    Verb(targets.create_target, ("target.created",), plain(name="new", place=PLACE)),
+    Verb(targets.move_target, ("target.changed",), plain(name="sales", change=moved, keep_logins=True), a_target("sales")),
+    Verb(
+        targets.set_login,
+        ("target.login_changed",),
+        plain(name="sales", mode=RO, login="app_ro", password=Secret(UPSTREAM_CANARY)),
+        a_target("sales"),
+    ),
+    Verb(targets.remove_login, ("target.login_removed",), plain(name="sales", mode=RO), a_target("sales")),
+    Verb(targets.set_max_sessions, ("target.max_sessions_changed",), plain(name="sales", max_sessions=9), a_target("sales")),
+    Verb(targets.disable_target, ("target.disabled",), plain(name="sales"), a_target("sales")),
+    Verb(targets.enable_target, ("target.enabled",), plain(name="closed"), a_target("closed")),
+    Verb(
+        targets.permit,
+        ("target.schema_allowed",),
+        plain(name="sales", kind=Permitted.SCHEMA, item="shop"),
+        a_target("sales"),
+    ),
+    Verb(
+        targets.forbid,
+        ("target.function_disallowed",),
+        plain(name="sales", kind=Permitted.FUNCTION, item="shop.f"),
+        a_target("sales"),
+    ),
+    Verb(targets.delete_target, ("target.deleted",), plain(name="sales"), a_target("sales")),
+]
+_GRANTS = [
+    Verb(grants.create_grant, ("grant.created",), plain(holder=ANALYSTS, target_name="sales", mode=RW)),
+    Verb(
+        grants.update_grant,
+        ("grant.changed",),
+        lambda snapshot: {"grant_id": alices_grant(snapshot).id, "valid_until": in_days(1)},
+        alices_grant,
+    ),
+    Verb(grants.revoke_grant, ("grant.revoked",), lambda snapshot: {"grant_id": alices_grant(snapshot).id}, alices_grant),
+    Verb(grants.revoke_grants, ("grant.revoked",), plain(holder=ALICE, target_name="sales")),
+]
+_ALLOWLIST = [
+    Verb(allowlist.create_entry, ("allowlist.entry_created",), plain(level=OfUser("alice"), network="2001:db8::/32")),
+    Verb(
+        allowlist.delete_entry,
+        ("allowlist.entry_deleted",),
+        lambda snapshot: {"entry_id": the_entry(snapshot).id},
+        the_entry,
+    ),
+    Verb(allowlist.delete_network, ("allowlist.entry_deleted",), plain(level=Everybody(), network="10.0.0.0/8"), the_entry),
+    Verb(
+        allowlist.set_list_mode,
+        ("allowlist.mode_changed",),
+        plain(level=OfTarget("sales"), mode=ListMode.RESTRICT),
+        a_target("sales"),
+    ),
+]
+_OTHERS = [
+    Verb(tokens.create_token, ("token.created",), plain(name="deploy", scope=TokenScope.ADMIN, valid_until=in_days(90))),
+    Verb(tokens.revoke_token, ("token.revoked",), plain(name="ci"), lambda snapshot: snapshot.tokens["ci"]),
+    Verb(sessions.terminate_session, ("session.terminated",), plain(session_id="s-1")),
+    Verb(sessions.terminate_sessions, ("session.terminated",) * 2, plain(session_ids=("s-1", "s-2", "s-1"))),
+    Verb(lockdown.lock_down, ("gateway.locked_down",), plain()),
+]
+VERBS = {verb.function: verb for verb in (*_USERS, *_GROUPS, *_TARGETS, *_GRANTS, *_ALLOWLIST, *_OTHERS)}
+
+NOT_IN_THE_SMALL_WORLD = {lockdown.lift_lockdown, tokens.ensure_first_token}
+"""These want another world, and have tests of their own."""
