@@ -160,7 +160,7 @@ NETWORKS = st.builds(lambda address, bits: ip_network((int(address), bits), stri
 
 @given(st.lists(st.tuples(NETWORKS, ENDS), max_size=20), NEAR)
 def test_a_list_answers_as_if_each_entry_had_been_asked(entries, address):
-    matching = [end for network, end in entries if address in network and (end is None or NOW < end)]
+    matching = [end for network, end in entries if address in network and (end is None or end > NOW)]
     found = AddressList(entries).admission(address, NOW)
     if not matching:
         assert found is None
