@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.ports import SessionTermination, Store
+from gateway.ports import LiveGateway, SessionTermination, Store
 from gateway.services.change import begin
 from gateway.services.errors import ServiceError
 from gateway.services.naming import check_session_id
@@ -30,3 +30,14 @@ async def terminate_sessions(
             change.note("session.terminated", termination.session_id, termination.session_id)
         await change.commit()
     return terminations
+
+
+async def cancel_session(store: Store, gateway: LiveGateway, *, session_id: str, actor: str, reason: str) -> None:
+    """Cancel what a session runs now; the session stays. Written down first. Raises GatewayUnavailable, and then it may be done."""
+    check_session_id(session_id)
+    if not any(live.session == session_id for live in await gateway.sessions()):
+        raise ServiceError("session-unknown", f"there is no live session {session_id}", "See: pgbastion sessions list")
+    async with begin(store, actor, reason) as change:
+        change.note("session.cancelled", session_id, session_id)
+        await change.commit()
+    await gateway.cancel(session_id)
