@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
 @pytest.fixture(params=sorted(SERVICES))
-def service(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    yield SERVICES[request.param]
+def service(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return SERVICES[request.param]
 
 
 def test_a_service_has_no_rights_that_it_does_not_need(service: dict[str, Any]) -> None:
