@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from admin_api.admission import ACTOR_KEY
 from admin_api.problems import problem
 
 READ_SECONDS: Final = 20.0
@@ -23,7 +24,8 @@ class Bodies:
         self._read_seconds = read_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or ACTOR_KEY in scope:
+            # A command's own body does not come from anywhere.
             await self._app(scope, receive, send)
             return
         body = await self._read(scope, receive)

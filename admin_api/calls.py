@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final, TypedDict, TypeVar
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from admin_api.admission import CALLER_KEY, Caller
-from admin_api.context import AdminContext, FoundClaim
+from admin_api.context import AdminContext
 from admin_api.once import ClaimingStore, InFlight, check_same_request, claim_of
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot
@@ -20,6 +20,7 @@ from gateway.audit.admin_event import AdminEvent
 from gateway.ports import IdempotencyClaim, LiveGateway, Store
 from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreConflictError
+from gateway.store.events import FoundClaim
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ class Once(Change):
         self, found: FoundClaim, claim: IdempotencyClaim, again: Callable[[AdminEvent], Awaitable[Response]]
     ) -> Response:
         check_same_request(found.request_hash, claim)
-        response = await again(found.event)
+        response = await again(found.event.event)
         response.headers[_REPLAYED] = "true"
         return response
 
@@ -181,10 +182,17 @@ async def once(request: Request, reason: Reason = "", idempotency_key: Idempoten
     return Once(request, context, caller, reason, None, claim)
 
 
+async def once_at(
+    request: Request, reason: Reason = "", idempotency_key: IdempotencyKey = None, if_match: IfMatch = None
+) -> Once:
+    return replace(await once(request, reason, idempotency_key), expected_version=expected(if_match))
+
+
 Looking = Annotated[Look, Depends(look)]
 Changing = Annotated[Change, Depends(change)]
 Doing = Annotated[Change, Depends(plain_change)]
 Making = Annotated[Once, Depends(once)]
+MakingAt = Annotated[Once, Depends(once_at)]
 
 
 def expected(if_match: str | None) -> int | None:

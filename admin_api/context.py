@@ -7,22 +7,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from gateway.access.model import Snapshot
-from gateway.audit.admin_event import AdminEvent
-from gateway.ports import LiveGateway, Sealer, Store
+from gateway.ports import LiveGateway, Sealer, Store, Vault
 from gateway.settings import CurrentSettings
+from gateway.store.events import FoundClaim
 
 
-class FoundClaim(Protocol):
-    """A claim that was committed: of which request, and the event of the change that it went with."""
-
-    @property
-    def request_hash(self) -> str: ...
-
-    @property
-    def revision(self) -> int: ...
-
-    @property
-    def event(self) -> AdminEvent: ...
+class Keyring(Sealer, Vault, Protocol):
+    """Seals upstream secrets, and can tell whether one is already what a file says."""
 
 
 class ClaimStore(Store, Protocol):
@@ -47,7 +38,7 @@ class AdminContext:
 
     settings: CurrentSettings
     store: ClaimStore
-    sealer: Sealer
+    sealer: Keyring
     read: Callable[[], Awaitable[Snapshot]]
     gateway: LiveGateway
     fresh: Callable[[], bool] = lambda: True

@@ -38,11 +38,12 @@ class Together:
             await self._work.commit(event, *more)
 
     def staged(self, row: ChangeableRow) -> None:
+        version = self._work.snapshot.revision + 1
         match row:
             case User():
-                self._snapshot = replace(self._snapshot, users=_with(self._snapshot.users, row))
+                self._snapshot = replace(self._snapshot, users=_with(self._snapshot.users, replace(row, version=version)))
             case Target():
-                self._snapshot = replace(self._snapshot, targets=_with(self._snapshot.targets, row))
+                self._snapshot = replace(self._snapshot, targets=_with(self._snapshot.targets, replace(row, version=version)))
             case _:
                 raise TypeError("only users and targets are changed by several verbs at once")
 

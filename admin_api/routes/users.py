@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from admin_api.calls import Change, Changing, Looking, Making, gone, made, shown
+from admin_api.calls import Change, Changing, Looking, Making, MakingAt, gone, made, shown
 from admin_api.models.fields import secret
 from admin_api.models.users import NewPassword, NewUser, UserMade, UserPage, UserPatch, UserRecord, user_record
 from admin_api.paging import Paged
@@ -98,7 +98,7 @@ async def delete_user(call: Changing, name: str) -> Response:
 
 
 @router.post("/{name}/password", response_model=UserMade)
-async def set_password(call: Making, name: str, body: NewPassword) -> Response:
+async def set_password(call: MakingAt, name: str, body: NewPassword) -> Response:
     """Set another password; sessions that used the old one end."""
 
     async def answer(credentials: users.Credentials) -> Response:

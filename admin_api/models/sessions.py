@@ -1,0 +1,62 @@
+"""Live sessions."""
+
+from dataclasses import asdict
+
+from pydantic import Field, model_validator
+
+from admin_api.models.fields import Page, Record, Request
+from gateway.ports import SessionFacts
+
+
+class SessionRecord(Record):
+    session: str
+    user: str
+    target: str
+    mode: str = Field(examples=["read_only"])
+    address: str
+    application: str
+    state: str = Field(examples=["idle", "active", "idle in transaction"])
+    started_at: str
+    worker: int
+    statements: int
+
+
+class SessionPage(Page):
+    items: list[SessionRecord]
+
+
+class Whom(Request):
+    """Exactly one: the sessions of this user, those on this target, or all there are."""
+
+    user: str | None = Field(None, examples=["ana"])
+    target: str | None = None
+    all: bool = False
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "Whom":
+        if (self.user is not None) + (self.target is not None) + self.all != 1:
+            raise ValueError("give exactly one of user, target and all: true")
+        return self
+
+    def fits(self, session: SessionFacts) -> bool:
+        return self.all or session.user == self.user or session.target == self.target
+
+
+class Terminated(Record):
+    """`live`: false when no gateway could be asked whether there is such a session; it ends as soon as one sees this."""
+
+    session: str
+    reason: str
+    live: bool
+
+
+class TerminatedMany(Record):
+    sessions: list[str] = Field(description="The ids. Empty in a repetition: they were in the first answer.")
+
+
+class Cancelled(Record):
+    session: str
+
+
+def session_record(facts: SessionFacts) -> SessionRecord:
+    return SessionRecord(**asdict(facts))

@@ -1,0 +1,112 @@
+"""Targets. A login's password comes in and never goes out again."""
+
+from pydantic import Field
+
+from admin_api.models.fields import Lists, Page, Password, Record, Request, Tls, Version
+from gateway.access.model import ListMode, Target, TlsMode
+from gateway.access_mode import AccessMode
+from gateway.ports import CheckStep
+
+
+class NewTarget(Request):
+    """Every part of the place is a field of its own: there is no connection string that could mean something else."""
+
+    name: str = Field(examples=["shop"])
+    host: str = Field(description="A host name or an address.", examples=["db.internal"])
+    port: int = Field(5432, examples=[5432])
+    dbname: str = Field(examples=["webshop"])
+    tls: Tls = TlsMode.VERIFY_FULL
+    ca_pem: str | None = Field(None, max_length=256 * 1024, description="CA certificates to trust; null: the system's.")
+    allow_md5: bool = Field(False, description="Accept md5 password authentication upstream.")
+    max_sessions: int | None = Field(
+        None, description="At most so many at a time; null: only the gateway's limits.", examples=[20]
+    )
+
+
+class TargetPatch(Request):
+    """What is left out stays. null for `ca_pem`: the system's CAs; for `max_sessions`: only the gateway's limits."""
+
+    host: str | None = Field(None, examples=["db2.internal"])
+    port: int | None = None
+    dbname: str | None = None
+    tls: Tls | None = None
+    ca_pem: str | None = Field(None, max_length=256 * 1024)
+    allow_md5: bool | None = None
+    enabled: bool | None = None
+    allowlist: Lists | None = None
+    max_sessions: int | None = Field(None, examples=[20])
+
+
+class NewLogin(Request):
+    login: str = Field(description="The database role to log in as upstream.", examples=["app_ro"])
+    password: Password = Field(description="It is sealed and never shown.")
+
+
+class TargetRecord(Record):
+    id: str
+    name: str = Field(examples=["shop"])
+    host: str
+    port: int
+    dbname: str
+    tls: TlsMode
+    own_ca: bool
+    allow_md5: bool
+    enabled: bool
+    allowlist: ListMode
+    logins: dict[AccessMode, str] = Field(
+        description="The database role of each access mode.", examples=[{"read_only": "app_ro"}]
+    )
+    allowed_functions: list[str]
+    allowed_schemas: list[str]
+    allowed_settings: list[str]
+    max_sessions: int | None
+    version: Version
+
+
+class TargetPage(Page):
+    items: list[TargetRecord]
+
+
+class CheckStepRecord(Record):
+    name: str = Field(examples=["DNS"])
+    ok: bool
+    detail: str
+    remedy: str
+
+
+class CheckRecord(Record):
+    target: str
+    mode: AccessMode
+    ok: bool = Field(description="Every step went well.")
+    steps: list[CheckStepRecord] = Field(description="In order, ending with the first that failed.")
+
+
+class InitSql(Record):
+    target: str
+    sql: str = Field(description="For the database's administrator to run in that database. It holds no password.")
+
+
+def target_record(target: Target) -> TargetRecord:
+    return TargetRecord(
+        id=target.id,
+        name=target.name,
+        host=target.host,
+        port=target.port,
+        dbname=target.dbname,
+        tls=target.tls,
+        own_ca=target.ca_pem is not None,
+        allow_md5=target.allow_md5,
+        enabled=target.enabled,
+        allowlist=target.allowlist,
+        logins={mode: role.login for mode, role in sorted(target.roles.items())},
+        allowed_functions=sorted(target.allowed_functions),
+        allowed_schemas=sorted(target.allowed_schemas),
+        allowed_settings=sorted(target.allowed_settings),
+        max_sessions=target.max_sessions,
+        version=target.version,
+    )
+
+
+def check_record(target: str, mode: AccessMode, steps: list[CheckStep]) -> CheckRecord:
+    shown = [CheckStepRecord(name=step.name, ok=step.ok, detail=step.detail, remedy=step.remedy) for step in steps]
+    return CheckRecord(target=target, mode=mode, ok=bool(steps) and all(step.ok for step in steps), steps=shown)

@@ -1,0 +1,98 @@
+"""/v1/sessions: who is connected now."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from admin_api.calls import Doing, Looking, Making, told
+from admin_api.models.sessions import Cancelled, SessionPage, SessionRecord, Terminated, TerminatedMany, Whom, session_record
+from admin_api.paging import Paged
+from gateway.audit.admin_event import AdminEvent
+from gateway.ports import GatewayUnavailable, SessionTermination, Store
+from gateway.services.errors import ServiceError
+from gateway.services.sessions import cancel_session, terminate_session, terminate_sessions
+
+router = APIRouter(prefix="/sessions", tags=["sessions"])
+
+
+@router.get("", response_model=SessionPage)
+async def list_sessions(
+    call: Looking,
+    page: Paged,
+    user: Annotated[str | None, Query(description="Only this user's.")] = None,
+    target: Annotated[str | None, Query(description="Only on this target.")] = None,
+    state: Annotated[str | None, Query(description="Only in this state: idle, active, idle in transaction.")] = None,
+) -> Response:
+    """List live sessions of all workers, oldest first."""
+    found = [
+        session
+        for session in await call.gateway.sessions()
+        if user in (None, session.user) and target in (None, session.target) and state in (None, session.state)
+    ]
+    items, following = page.of(found, lambda session: (session.started_at, session.session))
+    return call.show_list(SessionPage(items=[session_record(session) for session in items], next=following))
+
+
+@router.post("/terminate", response_model=TerminatedMany)
+async def terminate_many(call: Making, body: Whom) -> Response:
+    """End the sessions of a user, of a target or all of them. Rights stay: whoever has them may connect again."""
+
+    async def end(store: Store) -> list[str]:
+        ids = [session.session for session in await call.gateway.sessions() if body.fits(session)]
+        if ids:
+            await terminate_sessions(store, session_ids=ids, **call.why)
+        return ids
+
+    async def answer(ids: list[str]) -> Response:
+        return told(TerminatedMany(sessions=ids))
+
+    async def again(_event: AdminEvent) -> Response:
+        return told(TerminatedMany(sessions=[]))
+
+    return await call.run(end, answer, again)
+
+
+@router.get("/{session_id}", response_model=SessionRecord)
+async def show_session(call: Looking, session_id: str) -> Response:
+    """Show one live session."""
+    for session in await call.gateway.sessions():
+        if session.session == session_id:
+            return told(session_record(session))
+    raise _unknown(session_id)
+
+
+@router.post("/{session_id}/cancel", response_model=Cancelled)
+async def cancel(call: Doing, session_id: str) -> Response:
+    """Cancel what a session runs now. The session stays."""
+    await cancel_session(call.store, call.gateway, session_id=session_id, **call.why)
+    return told(Cancelled(session=session_id))
+
+
+@router.post("/{session_id}/terminate", response_model=Terminated)
+async def terminate(call: Making, session_id: str) -> Response:
+    """End one session. Its client reads the reason."""
+    live = True
+
+    async def end(store: Store) -> SessionTermination:
+        nonlocal live
+        try:
+            known = {session.session for session in await call.gateway.sessions()}
+        except GatewayUnavailable:
+            live = False  # written down all the same: it holds as soon as the gateway sees it
+        else:
+            if session_id not in known:
+                raise _unknown(session_id)
+        return await terminate_session(store, session_id=session_id, **call.why)
+
+    async def answer(_termination: SessionTermination) -> Response:
+        return told(Terminated(session=session_id, reason=call.reason, live=live))
+
+    async def again(event: AdminEvent) -> Response:
+        return told(Terminated(session=event.object_id, reason=event.reason, live=False))
+
+    return await call.run(end, answer, again)
+
+
+def _unknown(session_id: str) -> ServiceError:
+    return ServiceError("session-unknown", f"there is no live session {session_id}", "See: GET /v1/sessions")

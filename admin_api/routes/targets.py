@@ -1,0 +1,192 @@
+"""/v1/targets"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from admin_api.calls import Changing, Doing, Looking, Making, gone, made, shown, told
+from admin_api.models.targets import (
+    CheckRecord,
+    InitSql,
+    NewLogin,
+    NewTarget,
+    TargetPage,
+    TargetPatch,
+    TargetRecord,
+    check_record,
+    target_record,
+)
+from admin_api.paging import Paged
+from admin_api.together import together
+from gateway.access.model import Target
+from gateway.access_mode import AccessMode
+from gateway.audit.admin_event import AdminEvent
+from gateway.ports import GatewayUnavailable, Store
+from gateway.secret import Secret
+from gateway.services import allowlist, targets
+from gateway.services.allowlist import OfTarget
+from gateway.services.errors import ServiceError
+from gateway.services.lookup import find_target
+from gateway.services.target_facts import Permitted, Place
+from gateway.services.target_sql import init_sql
+
+router = APIRouter(prefix="/targets", tags=["targets"])
+
+_PLACE = frozenset({"host", "port", "dbname", "tls", "allow_md5"})
+
+
+@router.get("", response_model=TargetPage)
+async def list_targets(
+    call: Looking,
+    page: Paged,
+    enabled: Annotated[bool | None, Query(description="Only those that are, or are not.")] = None,
+    text: Annotated[str | None, Query(max_length=100, description="Only names that hold this, in any case.")] = None,
+) -> Response:
+    """List targets, by name."""
+    wanted = "" if text is None else text.lower()
+    found = [
+        target
+        for target in call.snapshot.targets.values()
+        if enabled in (None, target.enabled) and wanted in target.name.lower()
+    ]
+    items, following = page.of(found, lambda target: (target.name,))
+    return call.show_list(TargetPage(items=[target_record(target) for target in items], next=following))
+
+
+@router.post("", response_model=TargetRecord, status_code=201)
+async def create_target(call: Making, body: NewTarget) -> Response:
+    """Make a target. Nobody can use it before it has a login and they have a grant."""
+    place = Place(body.host, body.port, body.dbname, body.tls, body.ca_pem, body.allow_md5)
+
+    async def create(store: Store) -> Target:
+        async with together(store) as parts:
+            target = await targets.create_target(parts, name=body.name, place=place, **call.why)
+            if body.max_sessions is not None:
+                target = await targets.set_max_sessions(parts, name=body.name, max_sessions=body.max_sessions, **call.why)
+        return target
+
+    async def answer(target: Target) -> Response:
+        return made(target_record(target), target.version, f"/v1/targets/{target.name}")
+
+    async def again(event: AdminEvent) -> Response:
+        snapshot = await call.after()
+        target = next((each for each in snapshot.targets.values() if each.id == event.object_id), None)
+        if target is None:
+            raise ServiceError("target-unknown", "this target was deleted meanwhile")
+        return await answer(target)
+
+    return await call.run(create, answer, again)
+
+
+@router.get("/{name}", response_model=TargetRecord)
+async def show_target(call: Looking, name: str) -> Response:
+    """Show one target."""
+    target = find_target(call.snapshot, name)
+    return call.show(target_record(target), target.version)
+
+
+@router.patch("/{name}", response_model=TargetRecord)
+async def update_target(call: Changing, name: str, body: TargetPatch) -> Response:
+    """Change all that is given, in one change. Sessions end when host, port, database or TLS mode change."""
+    given = {field for field in body.model_fields_set if getattr(body, field) is not None}
+    nulls = body.model_fields_set - given
+
+    def move(old: Place) -> Place:
+        return Place(
+            host=old.host if body.host is None else body.host,
+            port=old.port if body.port is None else body.port,
+            dbname=old.dbname if body.dbname is None else body.dbname,
+            tls=old.tls if body.tls is None else body.tls,
+            ca_pem=None if "ca_pem" in nulls else body.ca_pem or old.ca_pem,
+            allow_md5=old.allow_md5 if body.allow_md5 is None else body.allow_md5,
+        )
+
+    async with together(call.store) as store:
+        target = find_target(store.snapshot, name, call.expected_version)
+        if given & _PLACE or "ca_pem" in body.model_fields_set:
+            target = await targets.move_target(store, name=name, change=move, **call.why)
+        if "max_sessions" in body.model_fields_set:
+            target = await targets.set_max_sessions(store, name=name, max_sessions=body.max_sessions, **call.why)
+        if body.allowlist is not None:
+            await allowlist.set_list_mode(store, level=OfTarget(name), mode=body.allowlist, **call.why)
+        if body.enabled is not None:
+            verb = targets.enable_target if body.enabled else targets.disable_target
+            target = await verb(store, name=name, **call.why)
+    target = store.snapshot.targets[name]
+    return shown(target_record(target), target.version)
+
+
+@router.delete("/{name}", status_code=204)
+async def delete_target(call: Changing, name: str) -> Response:
+    """Delete a target with its logins, grants and allowlist; its sessions end."""
+    await targets.delete_target(call.store, name=name, expected_version=call.expected_version, **call.why)
+    return gone()
+
+
+@router.put("/{name}/logins/{mode}", response_model=TargetRecord)
+async def set_login(call: Changing, name: str, mode: AccessMode, body: NewLogin) -> Response:
+    """Set the upstream login of one access mode. A new password does not end sessions; another role does."""
+    target = await targets.set_login(
+        call.store,
+        call.context.sealer,
+        name=name,
+        mode=mode,
+        login=body.login,
+        password=Secret(body.password.get_secret_value()),
+        expected_version=call.expected_version,
+        **call.why,
+    )
+    return shown(target_record(target), target.version)
+
+
+@router.delete("/{name}/logins/{mode}", response_model=TargetRecord)
+async def remove_login(call: Changing, name: str, mode: AccessMode) -> Response:
+    """Remove the upstream login of one access mode; sessions in it end."""
+    version = call.expected_version
+    target = await targets.remove_login(call.store, name=name, mode=mode, expected_version=version, **call.why)
+    return shown(target_record(target), target.version)
+
+
+@router.put("/{name}/permits/{kind}/{item:path}", response_model=TargetRecord)
+async def permit(call: Changing, name: str, kind: Permitted, item: str) -> Response:
+    """Let sessions use a function (schema.name, or schema.*), a schema on search_path, or a custom setting."""
+    version = call.expected_version
+    target = await targets.permit(call.store, name=name, kind=kind, item=item, expected_version=version, **call.why)
+    return shown(target_record(target), target.version)
+
+
+@router.delete("/{name}/permits/{kind}/{item:path}", response_model=TargetRecord)
+async def forbid(call: Changing, name: str, kind: Permitted, item: str) -> Response:
+    """Take it off the list. A function is refused at its next use; for a schema or a setting, the target's sessions end."""
+    version = call.expected_version
+    target = await targets.forbid(call.store, name=name, kind=kind, item=item, expected_version=version, **call.why)
+    return shown(target_record(target), target.version)
+
+
+@router.post("/{name}/check", response_model=CheckRecord)
+async def check_target(call: Doing, name: str, mode: AccessMode = AccessMode.READ_ONLY) -> Response:
+    """Log in there as a session would; say which step fails (DNS, TCP, TLS, login, role, database, settings) and its remedy."""
+    target = find_target(await call.after(), name)
+    if mode not in target.roles:
+        raise ServiceError(
+            "login-missing", f'target "{name}" has no login for {mode}', f"PUT /v1/targets/{name}/logins/{mode} first."
+        )
+    steps = await call.gateway.check_target(name, mode)
+    if not steps:
+        raise GatewayUnavailable("the gateway has not heard of this target yet")
+    return told(check_record(name, mode, steps))
+
+
+@router.get("/{name}/init-sql", response_model=InitSql)
+async def show_init_sql(call: Looking, name: str) -> Response:
+    """SQL that makes the target's database roles, with the least rights that they need."""
+    target = find_target(call.snapshot, name)
+    reader, writer = target.roles.get(AccessMode.READ_ONLY), target.roles.get(AccessMode.READ_WRITE)
+    sql = init_sql(
+        target.dbname,
+        read_only_role="app_ro" if reader is None else reader.login,
+        read_write_role="app_rw" if writer is None else writer.login,
+        schemas=sorted(target.allowed_schemas) or ["public"],
+    )
+    return told(InitSql(target=name, sql=sql))
