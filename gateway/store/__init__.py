@@ -1,5 +1,48 @@
-"""Adapters to the store: one schema, SQLite. The only package that imports a database driver.
+"""Adapters to the store: one schema, on SQLite or on PostgreSQL. The only package that imports a database driver.
 
-`directory` reads (gateway workers), `unit_of_work` changes (services), `vault` seals upstream secrets, `migrate` brings a file
-up to date, `events` reads the admin events back.
+`open_store` changes and reads (control plane), `open_directory` watches (gateway workers), `upgrade` and `bind_key` prepare (the
+supervisor), `vault` seals upstream secrets, `copying` copies, backs up and restores. The store's URL alone chooses the database.
 """
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+    from gateway.store.directory import StoreDirectory
+    from gateway.store.sql_store import SqlStore
+
+# Imports are inside: a command that asks for its --help need not load a database's driver.
+
+
+def open_store(settings: "Settings", *, on_commit: Callable[[int], None] | None = None) -> "SqlStore":
+    """Opens nothing yet. `on_commit` is called with the new revision after each commit. Raises StoreError for a wrong URL."""
+    from gateway.store.sql_store import SqlStore
+
+    return SqlStore(settings, on_commit=on_commit)
+
+
+def open_directory(settings: "Settings", key_id: str | None) -> "StoreDirectory":
+    """To be started and closed. `key_id`: it refuses to start on a store that was made with another master key."""
+    from gateway.store.directory import StoreDirectory
+
+    return StoreDirectory(
+        settings,
+        poll_seconds=settings.store.poll_seconds,
+        stale_after_seconds=settings.store.stale_after_seconds,
+        key_id=key_id,
+    )
+
+
+async def upgrade(settings: "Settings") -> None:
+    """Make the store, or bring it to this program's schema. Raises StoreError."""
+    from gateway.store import migrate
+
+    await migrate.upgrade(settings)
+
+
+async def bind_key(settings: "Settings", key_id: str) -> None:
+    """Tie the store to its master key. Raises VaultError when it is tied to another one."""
+    from gateway.store import migrate
+
+    await migrate.bind_key(settings, key_id)

@@ -1,81 +1,75 @@
 """The gateway's view of the store: the newest snapshot, kept in memory and never in the way.
 
-A task polls SQLite's `data_version` (one round trip to the driver's thread, no query), reads the revision when something was
-committed, and loads everything when the revision moved. No login, no statement and no turn of the event loop waits for it. A
-store that is locked, corrupt or gone makes `fresh` False after a while; the last snapshot stays, and the task keeps trying.
+One task looks for news, another asks whether the store could take a change. No login, no statement and no turn of the event loop
+waits for either. A store that is locked, full, read-only, corrupt, gone or unreachable makes `fresh` False after a while - who
+cannot be told of a revocation, or whose admins cannot make one, must not let anybody in - and both tasks keep trying.
 """
 
 import asyncio
 import contextlib
-import gc
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-import aiosqlite
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.access.model import Snapshot
-from gateway.store.engine import Access, open_engine, store_errors, store_path
 from gateway.store.errors import StoreError, StoreUnavailableError
-from gateway.store.migrate import check_key
-from gateway.store.queries import fetch_all, fetch_data_version, fetch_meta
-from gateway.store.rows import to_snapshot
+from gateway.store.feed import Feed
+from gateway.store.places import Place, PostgresPlace, SqlitePlace, locate
 
-_CLOSE_TIMEOUT_SECONDS: Final = 2.0
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
-_log = structlog.get_logger(__name__)
+_PROBE_SECONDS: Final = 0.4
 
-
-@dataclass(slots=True)
-class _Link:
-    """One open connection. `data_version` only means something on the connection that read it."""
-
-    connection: AsyncConnection
-    driver: aiosqlite.Connection
-    file: tuple[int, int]
-    data_version: int | None = None
+_log: Final = structlog.get_logger(__name__)
 
 
 class StoreDirectory:
-    """Implements ports.Directory. Opens the file for reading only; one per process, used from its event loop."""
+    """Implements ports.Directory. Never changes the store; one per process, used from its event loop."""
 
-    def __init__(self, url: str, *, poll_seconds: float, stale_after_seconds: float, key_id: str | None = None) -> None:
+    def __init__(
+        self,
+        where: "Settings | str | Place",
+        *,
+        poll_seconds: float,
+        stale_after_seconds: float,
+        key_id: str | None = None,
+    ) -> None:
         """`key_id`: refuse to start on a store whose secrets are sealed with another master key."""
-        self._path = store_path(url)
         self._poll_seconds = poll_seconds
+        self._probe_seconds = min(_PROBE_SECONDS, stale_after_seconds / 4)
         self._stale_after_seconds = stale_after_seconds
-        self._key_id = key_id
-        self._engine: AsyncEngine = open_engine(self._path, Access.READ)
-        self._link: _Link | None = None
-        self._snapshot: Snapshot | None = None
-        self._answered_at = time.monotonic()
-        self._failing = False
         self._wake = asyncio.Event()
+        self._feed = _open_feed(locate(where), key_id, self.wake)
+        self._snapshot: Snapshot | None = None
+        self._answers = _Answers("the store does not answer; still deciding by the last snapshot", "the store answers again")
+        self._takes_changes = _Answers("the store takes no changes", "the store takes changes again")
         self._subscribers: list[Callable[[Snapshot], None]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load the first snapshot, then watch. Raises StoreError (VaultError when the key is another)."""
         try:
             await self._look()
         except BaseException:
-            await self._unlink()
+            await self._feed.close()
             raise
-        self._task = asyncio.create_task(self._watch(), name="store-directory")
+        self._takes_changes.good(time.monotonic())  # until the first probe tells
+        self._tasks = [
+            asyncio.create_task(self._watch(), name="store-directory"),
+            asyncio.create_task(self._probe(), name="store-probe"),
+        ]
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-        await self._unlink()
-        await self._engine.dispose()
+                await task
+        self._tasks = []
+        await self._feed.close()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -89,8 +83,8 @@ class StoreDirectory:
 
     @property
     def stale_for_seconds(self) -> float:
-        """Seconds since the store last answered; less than a few poll intervals when all is well."""
-        return time.monotonic() - self._answered_at
+        """Seconds since the store last answered and could be changed; less than half of a second when all is well."""
+        return time.monotonic() - min(self._answers.at, self._takes_changes.at)
 
     def wake(self) -> None:
         """Look again now instead of at the next poll."""
@@ -108,60 +102,31 @@ class StoreDirectory:
             try:
                 changed = await self._look()
             except Exception as error:  # whatever it was, this loop goes on: `fresh` tells the rest of the gateway
-                await self._fail(error)
+                self._answers.bad(error)
             else:
-                self._recover()
                 if changed:
                     self._publish()
 
     async def _look(self) -> bool:
-        """Whether there is a new snapshot. The order matters: a commit after `data_version` was read shows next time."""
         asked_at = time.monotonic()
-        with store_errors(self._path):
-            link = self._link
-            if link is None or link.file != await asyncio.to_thread(_identity, self._path):
-                link = await self._relink()
-            version = await fetch_data_version(link.driver)
-            changed = version != link.data_version and await self._load(link)
-        link.data_version = version
-        self._answered_at = asked_at
-        return changed
-
-    async def _load(self, link: _Link) -> bool:
-        meta = await fetch_meta(link.driver)
-        if link.data_version is None:  # a new connection, perhaps to another file: trust nothing
-            if self._key_id is not None:
-                check_key(meta.key_id, self._key_id)
-        elif self._snapshot is not None and meta.revision == self._snapshot.revision:
+        found = await self._feed.look(self._snapshot)
+        self._answers.good(asked_at)
+        if found is None or found == self._snapshot:
             return False
-        with _no_collection():
-            raw = await fetch_all(link.driver)
-            try:
-                self._snapshot = await asyncio.to_thread(to_snapshot, raw)
-            except (ValueError, LookupError, TypeError) as error:
-                raise StoreUnavailableError(f"the store {self._path} holds rows that cannot be read") from error
+        self._snapshot = found
         return True
 
-    async def _relink(self) -> _Link:
-        await self._unlink()
-        file = await asyncio.to_thread(_identity, self._path)  # first: replaced after this, the next look sees it
-        connection = await self._engine.connect()
-        try:
-            raw = await connection.get_raw_connection()
-            driver = cast(aiosqlite.Connection, raw.driver_connection)
-            driver.row_factory = sqlite3.Row
-            self._link = _Link(connection, driver, file)
-        except BaseException:
-            await connection.close()
-            raise
-        return self._link
-
-    async def _unlink(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            # A broken connection may fail to close, or wait for a lock; it is given up either way.
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(link.connection.close(), _CLOSE_TIMEOUT_SECONDS)
+    async def _probe(self) -> None:
+        while True:
+            asked_at = time.monotonic()
+            try:
+                await self._feed.probe()
+            except Exception as error:
+                self._takes_changes.bad(error)
+            else:
+                if self._takes_changes.good(asked_at):
+                    self._feed.forget()  # whatever was wrong may have been put right in place
+            await asyncio.sleep(self._probe_seconds)
 
     def _publish(self) -> None:
         for callback in self._subscribers:
@@ -170,32 +135,37 @@ class StoreDirectory:
             except Exception:
                 _log.exception("a subscriber of the directory failed")
 
-    async def _fail(self, error: Exception) -> None:
-        if not self._failing:
-            text = str(error) if isinstance(error, StoreError) else type(error).__name__
-            _log.error("the store does not answer; still deciding by the last snapshot", error=text)
-        self._failing = True
-        await self._unlink()
 
-    def _recover(self) -> None:
-        if self._failing:
-            _log.warning("the store answers again", revision=self.snapshot.revision)
+class _Answers:
+    """When something last went well, and one log line for each turn to the worse or the better."""
+
+    def __init__(self, worse: str, better: str) -> None:
+        self.at = time.monotonic()
+        self._worse = worse
+        self._better = better
         self._failing = False
 
+    def good(self, asked_at: float) -> bool:
+        """Whether this ends a time of failures."""
+        self.at = asked_at
+        ended, self._failing = self._failing, False
+        if ended:
+            _log.warning(self._better)
+        return ended
 
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """So many new objects would start full garbage collections, each of which stops the loop; none of them is garbage yet."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    def bad(self, error: Exception) -> None:
+        if not self._failing:
+            _log.error(self._worse, error=str(error) if isinstance(error, StoreError) else type(error).__name__)
+        self._failing = True
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """Which file this is: a store that was moved away or restored under the same name is another one."""
-    found = path.stat()
-    return found.st_dev, found.st_ino
+def _open_feed(place: Place, key_id: str | None, wake: Callable[[], None]) -> Feed:
+    match place:
+        case SqlitePlace():
+            from gateway.store.sqlite_feed import SqliteFeed
+
+            return SqliteFeed(place, key_id)
+        case PostgresPlace():
+            from gateway.store.postgres_feed import PostgresFeed
+
+            return PostgresFeed(place, key_id, wake)

@@ -1,36 +1,87 @@
-"""Reads the admin events back, for `pgbastion audit`."""
+"""Queries for the admin events and the claims of requests. `SqlStore` runs them; `read_events` is for who has only settings."""
 
+import re
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select
 
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.store import tables
-from gateway.store.engine import Access, open_engine, store_errors, store_path
-from gateway.store.rows import to_event, to_text
+from gateway.store.rows import to_text
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+    from gateway.store.places import Place
+
+_EVENTS = tables.audit_events
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClaim:
+    """A request that took effect already: what it was, and the first event of its change (with the revision after it)."""
+
+    request_hash: str
+    event: RecordedAdminEvent
+
+    @property
+    def revision(self) -> int:
+        return self.event.revision
 
 
 async def read_events(
-    url: str, since: datetime | None = None, until: datetime | None = None, limit: int | None = None
+    where: "Settings | str | Place", since: datetime | None = None, until: datetime | None = None, limit: int | None = None
 ) -> list[RecordedAdminEvent]:
-    """Admin events in the order of their commits: `since` <= at < `until`; with `limit`, the newest that many.
+    """As SqlStore.read_events."""
+    from gateway.store.sql_store import SqlStore
 
-    Raises StoreError.
-    """
-    path = store_path(url)
-    table = tables.audit_events
-    query = select(table).order_by(table.c.sequence.desc())
+    return await SqlStore(where).read_events(since=since, until=until, limit=limit)
+
+
+def filtered(
+    since: datetime | None,
+    until: datetime | None,
+    actor: str | None,
+    action: str | None,
+    object_name: str | None,
+    text: str | None,
+) -> Select[tuple[object, ...]]:
+    query = select(*_EVENTS.columns)
     if since is not None:
-        query = query.where(table.c.at >= to_text(since))
+        query = query.where(_EVENTS.c.at >= to_text(since))
     if until is not None:
-        query = query.where(table.c.at < to_text(until))
-    if limit is not None:
-        query = query.limit(limit)
-    engine = open_engine(path, Access.READ)
-    try:
-        with store_errors(path):
-            async with engine.connect() as connection:
-                found = (await connection.execute(query)).mappings().all()
-    finally:
-        await engine.dispose()
-    return [to_event(row) for row in reversed(found)]
+        query = query.where(_EVENTS.c.at < to_text(until))
+    if actor is not None:
+        query = query.where(_EVENTS.c.actor == actor)
+    if action is not None:
+        query = query.where(func.substr(_EVENTS.c.action, 1, len(action)) == action)
+    if object_name is not None:
+        query = query.where(_EVENTS.c.object_name == object_name)
+    if text is not None:
+        query = query.where(_mentions(text))
+    return query
+
+
+def forwards(query: Select[tuple[object, ...]], after: int, limit: int | None) -> Select[tuple[object, ...]]:
+    return query.where(_EVENTS.c.sequence > after).order_by(_EVENTS.c.sequence).limit(limit)
+
+
+def backwards(query: Select[tuple[object, ...]], before: int | None, limit: int | None) -> Select[tuple[object, ...]]:
+    if before is not None:
+        query = query.where(_EVENTS.c.sequence < before)
+    return query.order_by(_EVENTS.c.sequence.desc()).limit(limit)
+
+
+def select_claim(key_hash: str) -> Select[tuple[object, ...]]:
+    claims = tables.idempotency_claims
+    joined = claims.join(_EVENTS, claims.c.event_id == _EVENTS.c.id)
+    return select(claims.c.request_hash, *_EVENTS.columns).select_from(joined).where(claims.c.key_hash == key_hash)
+
+
+def _mentions(text: str) -> ColumnElement[bool]:
+    escaped = re.sub(r"([\\%_])", r"\\\1", text)
+    # The database lowers both sides, so that they are lowered alike.
+    pattern = literal("%") + func.lower(escaped) + "%"
+    columns = (_EVENTS.c.actor, _EVENTS.c.action, _EVENTS.c.object_name, _EVENTS.c.reason, _EVENTS.c.detail)
+    return or_(*(func.lower(column).like(pattern, escape="\\") for column in columns))

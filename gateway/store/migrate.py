@@ -1,54 +1,64 @@
 """Bring a store to this program's schema, and tie it to its master key."""
 
-import asyncio
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import aiosqlite
-from sqlalchemy import Connection, inspect, text, update
+from sqlalchemy import Connection, func, inspect, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import tables
-from gateway.store.engine import Access, create_file, open_engine, store_errors, store_path
+from gateway.store.access import Access
+from gateway.store.engine import PATIENCE_SECONDS, connected, open_engine, store_errors
 from gateway.store.errors import StoreError, VaultError
+from gateway.store.places import Place, SqlitePlace, locate
 from gateway.store.queries import read_key_id
+from gateway.store.sqlite import create_file, use_wal
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 HEAD: Final = "0002"
 """The newest migration. Kept here so that a store that is up to date is known as such without importing Alembic."""
 
 _KNOWN: Final = frozenset({"0001", HEAD})
-_WAL_ATTEMPTS: Final = 20
+_MIGRATION_SECONDS: Final = 60.0
+_MIGRATION_LOCK: Final = 0x70676261  # any number that no other program uses in this database
 
 
-async def upgrade(url: str) -> None:
-    """Create the store if need be (0600, in a 0700 folder) and run the migrations it lacks; nothing to do costs milliseconds.
+async def upgrade(where: "Settings | str | Place") -> None:
+    """Create the store if need be (a file: 0600, in a 0700 folder) and run the migrations it lacks.
 
-    Several processes may do this at once: one migrates, the others wait. Raises StoreError.
+    Nothing to do costs milliseconds. Several processes may do this at once: one migrates, the others wait. A database on a
+    server must be there; its tables need not. Raises StoreError.
     """
-    path = store_path(url)
-    create_file(path)
-    engine = open_engine(path, Access.WRITE)
-    try:
-        with store_errors(path):
-            await _use_wal(path)
-            async with engine.begin() as connection:
-                await connection.run_sync(_migrate)
-    finally:
-        await engine.dispose()
+    place = locate(where)
+    if isinstance(place, SqlitePlace):
+        create_file(place.path)
+        with store_errors(place):
+            await use_wal(place.path)
+    async with connected(open_engine(place, Access.WRITE, _patience(place)), place) as connection:
+        with store_errors(place):
+            await migrate(connection)
+            await connection.commit()
 
 
-async def bind_key(url: str, key_id: str) -> None:
+async def migrate(connection: AsyncConnection, to: str = HEAD) -> None:
+    """Run what is missing up to `to`, within the caller's transaction."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+    await connection.run_sync(_migrate, to)
+
+
+async def bind_key(where: "Settings | str | Place", key_id: str) -> None:
     """Note the master key's id in a new store; in an old one, hold it against the noted id. Raises VaultError."""
-    path = store_path(url)
-    engine = open_engine(path, Access.WRITE)
-    try:
-        with store_errors(path):
-            async with engine.begin() as connection:
-                known = await read_key_id(connection)
-                if known is None:
-                    await connection.execute(update(tables.meta).values(key_id=key_id))
+    place = locate(where)
+    async with connected(open_engine(place, Access.WRITE), place) as connection:
+        with store_errors(place):
+            known = await read_key_id(connection)
+            if known is None:
+                await connection.execute(update(tables.meta).values(key_id=key_id))
+                await connection.commit()
         check_key(known, key_id)
-    finally:
-        await engine.dispose()
 
 
 def check_key(expected: str | None, given: str) -> None:
@@ -57,36 +67,30 @@ def check_key(expected: str | None, given: str) -> None:
         raise VaultError(f"the store's secrets are sealed with master key {expected}, but the key file holds key {given}")
 
 
-async def _use_wal(path: Path) -> None:
-    """Journal mode is kept in the file. Changing it does not wait for the busy timeout, hence the attempts."""
-    async with aiosqlite.connect(path, isolation_level=None) as connection:
-        for attempt in range(1, _WAL_ATTEMPTS + 1):
-            try:
-                await connection.execute("PRAGMA journal_mode = WAL")
-            except aiosqlite.OperationalError:
-                if attempt == _WAL_ATTEMPTS:
-                    raise
-                await asyncio.sleep(0.05)
-            else:
-                return
+def known_version(connection: Connection) -> str | None:
+    """The store's schema; None: there is none yet. Raises StoreError for one that only a newer program knows."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if found is not None and found not in _KNOWN:
+        raise StoreError(f"the store was written by a newer pgbastion (schema {found}, this one knows up to {HEAD})")
+    return found
 
 
-def _migrate(connection: Connection) -> None:
-    at = None
-    if inspect(connection).has_table("alembic_version"):
-        at = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if at == HEAD:
-        return
-    if at is not None and at not in _KNOWN:
-        raise StoreError(f"the store was written by a newer pgbastion (schema {at}, this one knows up to {HEAD})")
-    _run_alembic(connection)
+def _patience(place: Place) -> float:
+    return PATIENCE_SECONDS if isinstance(place, SqlitePlace) else _MIGRATION_SECONDS
 
 
-def _run_alembic(connection: Connection) -> None:
+def _migrate(connection: Connection, to: str) -> None:
+    if known_version(connection) != to:
+        _run_alembic(connection, to)
+
+
+def _run_alembic(connection: Connection, to: str) -> None:
     from alembic import command  # half of this module's import time, needed once in a store's life
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

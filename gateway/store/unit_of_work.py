@@ -4,11 +4,10 @@
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import exc, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
@@ -16,18 +15,23 @@ from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 from gateway.ports import ChangeableRow, IdempotencyClaim
 from gateway.store import rows, tables
 from gateway.store.changes import Step, Writing, claim_steps, put_steps, removal_steps
-from gateway.store.engine import Access, open_engine, store_errors, store_path
-from gateway.store.errors import StoreConflictError
-from gateway.store.queries import read_all
+from gateway.store.engine import lost_connection, store_errors
+from gateway.store.errors import StoreConflictError, StoreUnavailableError
+from gateway.store.places import Place, PostgresPlace
+from gateway.store.postgres import CHANNEL
 
 
 class SqlUnitOfWork:
     """Implements ports.UnitOfWork. Made by SqlStore.begin; nothing is written before `commit`."""
 
-    def __init__(self, connection: AsyncConnection, snapshot: Snapshot, now: datetime) -> None:
+    def __init__(
+        self, connection: AsyncConnection, place: Place, snapshot: Snapshot, now: datetime, on_commit: Callable[[int], None]
+    ) -> None:
         self._connection = connection
+        self._place = place
         self._snapshot = snapshot
         self._now = now
+        self._on_commit = on_commit
         self._puts: list[ChangeableRow] = []
         self._removals: list[ChangeableRow] = []
         self._claims: list[IdempotencyClaim] = []
@@ -50,9 +54,18 @@ class SqlUnitOfWork:
         self._claims.append(claim)
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
-        """Raises StoreConflictError when the store moved on since `snapshot` was read, or a claim is there already."""
-        events = (event, *more)
+        """Raises StoreConflictError when the store moved on since `snapshot` was read, or a claim is there already.
+
+        Raises StoreUnavailableError when the store cannot take it: then nothing of it is there, unless the text says otherwise.
+        """
         after = self._snapshot.revision + 1
+        with store_errors(self._place):
+            await self._write((event, *more), after)
+            await self._end()
+        self._on_commit(after)
+        return after
+
+    async def _write(self, events: Sequence[AdminEvent], after: int) -> None:
         last_sequence = await self._advance(after, len(events))
         first = last_sequence - len(events) + 1
         recorded = [
@@ -63,8 +76,18 @@ class SqlUnitOfWork:
         await self._run(put_steps(self._puts, self._writing(after)))
         await self._connection.execute(insert(tables.audit_events), [rows.event_row(each) for each in recorded])
         await self._run(claim_steps(self._claims, recorded[0].id, self._now))
-        await self._connection.commit()
-        return after
+        if self._connection.dialect.name == "postgresql":
+            await self._connection.execute(select(func.pg_notify(CHANNEL, str(after))))
+
+    async def _end(self) -> None:
+        try:
+            await self._connection.commit()
+        except (exc.DBAPIError, OSError) as error:
+            if not isinstance(self._place, PostgresPlace) or not lost_connection(error):
+                raise
+            raise StoreUnavailableError(
+                f"the store {self._place} broke off while it was committing: the change may or may not be made; look first"
+            ) from None
 
     async def _advance(self, revision: int, events: int) -> int:
         """Take the next revision and the next `events` sequence numbers; returns the last of these."""
@@ -85,34 +108,10 @@ class SqlUnitOfWork:
             await self._connection.execute(step.statement, step.parameters)
 
 
-class SqlStore:
-    """Implements ports.Store: where units of work begin. For control-plane processes; holds nothing open in between."""
+def __getattr__(name: str) -> object:
+    """SqlStore's former place; goes when the last import of it is gone."""
+    if name == "SqlStore":
+        from gateway.store.sql_store import SqlStore
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._path = store_path(url)
-        self._clock = clock
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
-        """Read everything and hold the write lock until the block ends. What was not committed is rolled back.
-
-        Raises StoreUnavailableError, StoreConflictError.
-        """
-        engine = open_engine(self._path, Access.WRITE)
-        try:
-            with store_errors(self._path):
-                async with engine.connect() as connection:
-                    snapshot = rows.to_snapshot(await read_all(connection))
-                    yield SqlUnitOfWork(connection, snapshot, self._clock())
-        finally:
-            await engine.dispose()
-
-    async def read(self) -> Snapshot:
-        """The whole, once, without the write lock. Raises StoreUnavailableError."""
-        engine = open_engine(self._path, Access.READ)
-        try:
-            with store_errors(self._path):
-                async with engine.connect() as connection:
-                    return rows.to_snapshot(await read_all(connection))
-        finally:
-            await engine.dispose()
+        return SqlStore
+    raise AttributeError(name)

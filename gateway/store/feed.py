@@ -1,0 +1,56 @@
+"""What the directory needs of each kind of store."""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import Iterator
+from typing import Protocol
+
+from gateway.access.model import Snapshot
+from gateway.store.errors import StoreUnavailableError
+from gateway.store.migrate import check_key
+from gateway.store.rows import RawStore, to_snapshot
+
+
+class Feed(Protocol):
+    """A link to one store. Used by one task at a time for `look`, by another for `probe`; both fail within a few seconds."""
+
+    async def look(self, known: Snapshot | None) -> Snapshot | None:
+        """The newest snapshot; None: it is still `known`. After an error the link is made anew. Raises StoreError."""
+        ...
+
+    async def probe(self) -> None:
+        """Could somebody change this store now? Raises StoreError when a revocation could not be written down."""
+        ...
+
+    def forget(self) -> None:
+        """Make the link anew at the next look: what it remembers may be wrong."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+async def read_rows(raw: RawStore, name: str) -> Snapshot:
+    """In a thread: the event loop has better things to do. `name`: the store, for errors."""
+    try:
+        return await asyncio.to_thread(to_snapshot, raw)
+    except (ValueError, LookupError, TypeError) as error:
+        raise StoreUnavailableError(f"the store {name} holds rows that cannot be read") from error
+
+
+def check_new_link(stored_key_id: str | None, key_id: str | None) -> None:
+    """A new link may lead to another store. Raises VaultError."""
+    if key_id is not None:
+        check_key(stored_key_id, key_id)
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """So many new objects would start full garbage collections, each of which stops the loop; none of them is garbage yet."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,105 @@
+"""The store of the control plane: where units of work begin, and where its records are read back."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.access.model import Snapshot
+from gateway.audit.admin_event import RecordedAdminEvent
+from gateway.store import events
+from gateway.store.access import Access
+from gateway.store.engine import connected, open_engine, store_errors
+from gateway.store.events import FoundClaim
+from gateway.store.places import Place, locate
+from gateway.store.queries import read_all
+from gateway.store.rows import to_event, to_snapshot
+from gateway.store.unit_of_work import SqlUnitOfWork
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+
+def _nobody(_revision: int) -> None:
+    """Nobody wants to know about commits."""
+
+
+class SqlStore:
+    """Implements ports.Store. For control-plane processes; holds nothing open in between."""
+
+    def __init__(
+        self,
+        where: "Settings | str | Place",
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_commit: Callable[[int], None] | None = None,
+    ) -> None:
+        """`on_commit` is called with the new revision right after each commit."""
+        self._place = locate(where)
+        self._clock = clock
+        self._on_commit = on_commit or _nobody
+        self._changing = open_engine(self._place, Access.WRITE)
+        self._reading = open_engine(self._place, Access.READ)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
+        """Read everything, and keep everybody else from changing it until the block ends. Without a commit nothing changes.
+
+        Raises StoreUnavailableError, StoreConflictError.
+        """
+        async with connected(self._changing, self._place) as connection:
+            yield SqlUnitOfWork(
+                connection, self._place, await self._snapshot(connection, Access.WRITE), self._clock(), self._on_commit
+            )
+
+    async def read(self) -> Snapshot:
+        """The whole, once, without keeping anybody from changing it. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            return await self._snapshot(connection, Access.READ)
+
+    async def find_claim(self, key_hash: str) -> FoundClaim | None:
+        """What became of the request that claimed this key. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                found = (await connection.execute(events.select_claim(key_hash))).mappings().first()
+        return None if found is None else FoundClaim(found["request_hash"], to_event(found))
+
+    async def read_events(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        object_name: str | None = None,
+        text: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> list[RecordedAdminEvent]:
+        """Admin events in the order of their commits. Raises StoreUnavailableError.
+
+        `since` <= at < `until`; `action`: how it begins ("grant."); `text` stands anywhere in it, in upper or lower case.
+        `before` and `after` are sequence numbers. `limit`: with `after` the first that many, else the newest.
+        """
+        wanted = events.filtered(since, until, actor, action, object_name, text)
+        if after is not None:
+            return await self._fetch(events.forwards(wanted, after, limit))
+        return (await self._fetch(events.backwards(wanted, before, limit)))[::-1]
+
+    async def events_after(self, sequence: int, limit: int) -> list[RecordedAdminEvent]:
+        """The next events to ship. Whoever remembers the last `sequence` gets each one once. Raises StoreUnavailableError."""
+        return await self.read_events(after=sequence, limit=limit)
+
+    async def _fetch(self, query: Select[tuple[object, ...]]) -> list[RecordedAdminEvent]:
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                found = (await connection.execute(query)).mappings().all()
+        return [to_event(row) for row in found]
+
+    async def _snapshot(self, connection: AsyncConnection, access: Access) -> Snapshot:
+        with store_errors(self._place):
+            return to_snapshot(await read_all(connection, access))
