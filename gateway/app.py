@@ -36,7 +36,7 @@ from gateway.proxy.tls import ServerTls, TlsReloadError, server_files
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.proxy.worker import Policies, Worker
 from gateway.settings import Settings, load
-from gateway.store.directory import StoreDirectory
+from gateway.store import open_directory
 from gateway.store.vault import SealedVault
 
 _DRAIN_POLL_SECONDS: Final = 0.05
@@ -53,12 +53,7 @@ class Gateway:
         self._stopping = asyncio.Event()
         self._patience_seconds = settings.listen.drain_seconds
         vault = SealedVault.load(settings.key_file)
-        self._directory = StoreDirectory(
-            settings.store_url,
-            poll_seconds=settings.store.poll_seconds,
-            stale_after_seconds=settings.store.stale_after_seconds,
-            key_id=vault.key_id,
-        )
+        self._directory = open_directory(settings, vault.key_id)
         loop = asyncio.get_running_loop()
         counters = Counters()
         self._trail = open_trail(settings.audit_dir, number, settings.audit, loop, counters)
