@@ -1,5 +1,6 @@
 """Allowlists: from where. Three levels, all of which an address must pass: everybody's, the user's, the target's."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
@@ -76,7 +77,7 @@ async def delete_entry(
     """By id. Live sessions from addresses that are no longer admitted end."""
     async with begin(store, actor, reason) as change:
         entry = find_entry(change.snapshot, entry_id, expected_version)
-        found = next(named for named in name_entries(change.snapshot) if named.entry is entry)
+        (found,) = _name(change.snapshot, [entry])
         await change.drop(entry, "allowlist.entry_deleted", str(entry.network), _detail(found))
         return found
 
@@ -135,6 +136,11 @@ def level_text(level: Level) -> str:
 
 def name_entries(snapshot: Snapshot) -> list[NamedEntry]:
     """All entries: the global list first, then users and targets by name."""
+    named = _name(snapshot, all_entries(snapshot))
+    return sorted(named, key=lambda each: (each.level != Everybody(), level_text(each.level), str(each.entry.network)))
+
+
+def _name(snapshot: Snapshot, found: Iterable[AllowlistEntry]) -> list[NamedEntry]:
     users = {user.id: user.name for user in snapshot.users.values()}
     targets = {target.id: target.name for target in snapshot.targets.values()}
 
@@ -143,8 +149,7 @@ def name_entries(snapshot: Snapshot) -> list[NamedEntry]:
             return OfUser(users[entry.user_id])
         return OfTarget(targets[entry.target_id]) if entry.target_id is not None else Everybody()
 
-    named = [NamedEntry(entry, level(entry)) for entry in all_entries(snapshot)]
-    return sorted(named, key=lambda each: (each.level != Everybody(), level_text(each.level), str(each.entry.network)))
+    return [NamedEntry(entry, level(entry)) for entry in found]
 
 
 def _owner(snapshot: Snapshot, level: Level) -> tuple[Target | None, User | None]:

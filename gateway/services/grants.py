@@ -1,5 +1,6 @@
 """Grants: who may use which target, in which access mode, until when."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -80,7 +81,7 @@ async def update_grant(
     """Another end for a live grant (None: none). Sessions that stand on it end then."""
     async with begin(store, actor, reason) as change:
         check_expiry(valid_until, change.now)
-        named = _name(change.snapshot, find_grant(change.snapshot, grant_id, expected_version))
+        (named,) = _name(change.snapshot, [find_grant(change.snapshot, grant_id, expected_version)])
         old = named.grant
         if not is_live(old.valid_until, change.now):
             raise ServiceError("grant-expired", f'grant "{grant_id}" has ended, {_until(old.valid_until)}', "Make a new one.")
@@ -96,7 +97,7 @@ async def revoke_grant(
 ) -> NamedGrant:
     """One grant by its id; sessions that stood on it end."""
     async with begin(store, actor, reason) as change:
-        named = _name(change.snapshot, find_grant(change.snapshot, grant_id, expected_version))
+        (named,) = _name(change.snapshot, [find_grant(change.snapshot, grant_id, expected_version)])
         await change.drop(named.grant, "grant.revoked", grant_text(named), _detail(named))
         return named
 
@@ -123,12 +124,8 @@ async def revoke_grants(
 
 def name_grants(snapshot: Snapshot) -> list[NamedGrant]:
     """All grants: users' first, then groups', each by name and target."""
-    holders: dict[str, Holder] = {user.id: UserHolder(user.name) for user in snapshot.users.values()}
-    holders |= {group.id: GroupHolder(group.name) for group in snapshot.groups.values()}
-    targets = {target.id: target.name for target in snapshot.targets.values()}
-    named = [NamedGrant(grant, holders[grant.holder_id], targets[grant.target_id]) for grant in all_grants(snapshot)]
     return sorted(
-        named,
+        _name(snapshot, all_grants(snapshot)),
         key=lambda each: (isinstance(each.holder, GroupHolder), each.holder.name, each.target_name, each.grant.mode),
     )
 
@@ -144,8 +141,11 @@ def grant_text(named: NamedGrant) -> str:
     return f"{group}{named.holder.name} on {named.target_name}"
 
 
-def _name(snapshot: Snapshot, grant: Grant) -> NamedGrant:
-    return next(named for named in name_grants(snapshot) if named.grant is grant)
+def _name(snapshot: Snapshot, found: Iterable[Grant]) -> list[NamedGrant]:
+    holders: dict[str, Holder] = {user.id: UserHolder(user.name) for user in snapshot.users.values()}
+    holders |= {group.id: GroupHolder(group.name) for group in snapshot.groups.values()}
+    targets = {target.id: target.name for target in snapshot.targets.values()}
+    return [NamedGrant(grant, holders[grant.holder_id], targets[grant.target_id]) for grant in found]
 
 
 def _find_holder(snapshot: Snapshot, holder: Holder) -> User | Group:

@@ -33,7 +33,10 @@ async def terminate_sessions(
 
 
 async def cancel_session(store: Store, gateway: LiveGateway, *, session_id: str, actor: str, reason: str) -> None:
-    """Cancel what a session runs now; the session stays. Written down first. Raises GatewayUnavailable, and then it may be done."""
+    """Cancel what a session runs now; the session stays. Written down first.
+
+    Raises GatewayUnavailable: then it may have been cancelled or not.
+    """
     check_session_id(session_id)
     if not any(live.session == session_id for live in await gateway.sessions()):
         raise ServiceError("session-unknown", f"there is no live session {session_id}", "See: pgbastion sessions list")

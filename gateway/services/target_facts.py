@@ -65,16 +65,17 @@ def check_place(place: Place) -> None:
 
 
 def check_logins_stay(target: Target, place: Place) -> None:
-    """Sealed passwords go only to the host that they were given for.
+    """Sealed passwords are used only with the host that they were given for.
 
-    Otherwise whoever may move a target could have its passwords sent to a server of their own, though nobody may read them.
+    Otherwise whoever may move a target could have the gateway log in to a server of their own, though nobody may read a password:
+    enough to guess it from the exchange, or to pass the exchange on to the real server.
     """
     if target.roles and (place.host, place.port) != (target.host, target.port):
         raise ServiceError(
             "logins-would-move",
-            f'target "{target.name}" keeps its upstream logins, whose passwords would be sent to {place.host}:{place.port}',
-            "Remove its logins first and set them again afterwards; or, if the new host may have these passwords, say so "
-            "with --keep-logins.",
+            f'target "{target.name}" has upstream logins, which would then be used with {place.host}:{place.port}',
+            "Remove its logins first and set them again afterwards; or, if they are meant for the new host too, keep them "
+            "(--keep-logins).",
         )
 
 

@@ -76,7 +76,7 @@ async def move_target(
 ) -> Target:
     """Another place or way to reach it. Live sessions end when host, port, database or TLS mode changed.
 
-    `keep_logins`: the upstream passwords may be sent to the new host and port; see `check_logins_stay`.
+    `keep_logins`: the upstream passwords may be used with the new host and port; see `check_logins_stay`.
     """
     async with begin(store, actor, reason) as work:
         old = find_target(work.snapshot, name, expected_version)

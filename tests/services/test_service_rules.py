@@ -18,7 +18,7 @@ from gateway.services.errors import ServiceError
 from gateway.services.grants import GroupHolder, UserHolder
 from gateway.services.naming import check_actor
 from gateway.services.targets import Permitted
-from tests.services.verbs import VERBS, alices_grant
+from tests.services.verbs import VERBS, LiveSessions, alices_grant
 from tests.services.world import ALICE, ANALYSTS, BY, PLACE, RO, RW, in_days
 
 SALT = b"0123456789abcdef"
@@ -120,6 +120,7 @@ REFUSED = [
     ("session-id-invalid", lambda w: sessions.terminate_session(w.store, session_id="\x1b[2J", **BY)),
     ("session-id-invalid", lambda w: sessions.terminate_sessions(w.store, session_ids=("s-1", ""), **BY)),
     ("session-unknown", lambda w: sessions.terminate_sessions(w.store, session_ids=(), **BY)),
+    ("session-unknown", lambda w: sessions.cancel_session(w.store, LiveSessions("s-2"), session_id="s-1", **BY)),
     ("lockdown-unknown", lambda w: lockdown.lift_lockdown(w.store, **BY)),
 ]  # fmt: skip
 
@@ -206,7 +207,7 @@ async def test_an_upstream_password_opens_for_the_role_and_rotates_in_place(worl
 
 async def test_logins_move_only_when_that_is_said(world):
     assert (await move(world, dbname="other", tls=TlsMode.VERIFY_CA)).dbname == "other"
-    with pytest.raises(ServiceError, match="would be sent to elsewhere"):
+    with pytest.raises(ServiceError, match="would then be used with elsewhere"):
         await move(world, host="elsewhere.example")
     asked = {"name": "sales", "change": lambda place: replace(place, host="elsewhere.example")}
     assert RO in (await targets.move_target(world.store, keep_logins=True, **asked, **BY)).roles
@@ -322,3 +323,17 @@ async def test_a_lockdown_holds_until_it_is_lifted(world, reason):
     assert not isinstance(authorized(await world.read()), Denial)
     lifted = (await world.events())[-1].event
     assert (lifted.action, dict(lifted.detail)) == ("gateway.lockdown_lifted", {"before": reason})
+
+
+async def test_a_cancel_reaches_the_gateway(world):
+    live = LiveSessions("s-1", "s-2")
+    await sessions.cancel_session(world.store, live, session_id="s-2", **BY)
+    assert live.cancelled == ["s-2"]
+    assert not isinstance(authorized(await world.read()), Denial)
+
+
+async def test_a_cancel_that_cannot_be_written_down_is_not_done(world):
+    live = LiveSessions("s-1")
+    with pytest.raises(ServiceError):
+        await sessions.cancel_session(world.store, live, session_id="s-1", actor="os:admin", reason="two\nlines")
+    assert live.cancelled == []

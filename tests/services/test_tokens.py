@@ -133,10 +133,9 @@ async def test_of_several_starts_at_once_exactly_one_makes_the_first_token(empty
 
 START = """
 import asyncio, json, sys
-from pathlib import Path
 from gateway.services.tokens import ensure_first_token
-from tests.services.world import opened
-store = opened(Path(sys.argv[1])).store
+from gateway.store.sql_store import SqlStore
+store = SqlStore(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 new = asyncio.run(ensure_first_token(store))
@@ -147,8 +146,7 @@ print(json.dumps(new and new.secret.reveal()))
 async def test_of_several_processes_at_once_exactly_one_makes_the_first_token(empty):
     pipe = asyncio.subprocess.PIPE
     started = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", START, str(empty.folder), stdin=pipe, stdout=pipe)
-        for _ in range(3)
+        await asyncio.create_subprocess_exec(sys.executable, "-c", START, empty.url, stdin=pipe, stdout=pipe) for _ in range(3)
     ]
     for process in started:
         assert await process.stdout.readline() == b"ready\n"

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.access.model import ListMode, Snapshot, TokenScope
 from gateway.access.verifiers import make_verifier
+from gateway.ports import SessionFacts
 from gateway.secret import Secret
 from gateway.services import allowlist, grants, groups, lockdown, sessions, targets, tokens, users
 from gateway.services.allowlist import Everybody, OfTarget, OfUser
@@ -31,8 +32,26 @@ class Verb:
 
     async def __call__(self, world: World, **more: Any) -> Any:
         facts = {**self.asks(await world.read()), **BY, **more}
-        sealer = (world.vault,) if self.function is targets.set_login else ()
-        return await self.function(world.store, *sealer, **facts)
+        with_what = {targets.set_login: (world.vault,), sessions.cancel_session: (LiveSessions("s-1"),)}
+        return await self.function(world.store, *with_what.get(self.function, ()), **facts)
+
+
+class LiveSessions:
+    """The part of ports.LiveGateway that verbs use."""
+
+    def __init__(self, *session_ids: str) -> None:
+        self._live = session_ids
+        self.cancelled: list[str] = []
+
+    async def sessions(self) -> list[SessionFacts]:
+        return [
+            SessionFacts(session_id, "alice", "sales", "read_only", "10.1.1.1", "psql", "active", "2026-03-01T12:00:00Z", 1, 7)
+            for session_id in self._live
+        ]
+
+    async def cancel(self, session_id: str) -> bool:
+        self.cancelled.append(session_id)
+        return True
 
 
 def plain(**facts: Any) -> Asks:
@@ -137,6 +156,7 @@ _OTHERS = [
     Verb(tokens.revoke_token, ("token.revoked",), plain(name="ci"), lambda snapshot: snapshot.tokens["ci"]),
     Verb(sessions.terminate_session, ("session.terminated",), plain(session_id="s-1")),
     Verb(sessions.terminate_sessions, ("session.terminated",) * 2, plain(session_ids=("s-1", "s-2", "s-1"))),
+    Verb(sessions.cancel_session, ("session.cancelled",), plain(session_id="s-1")),
     Verb(lockdown.lock_down, ("gateway.locked_down",), plain()),
 ]
 VERBS = {verb.function: verb for verb in (*_USERS, *_GROUPS, *_TARGETS, *_GRANTS, *_ALLOWLIST, *_OTHERS)}

@@ -13,9 +13,8 @@ from gateway.services import allowlist, grants, groups, targets, tokens, users
 from gateway.services.allowlist import Everybody
 from gateway.services.grants import GroupHolder, UserHolder
 from gateway.services.targets import Permitted, Place
-from gateway.store.events import read_events
 from gateway.store.migrate import upgrade
-from gateway.store.unit_of_work import SqlStore
+from gateway.store.sql_store import SqlStore
 from gateway.store.vault import SealedVault, ensure_key
 
 BY = {"actor": "os:admin", "reason": "ticket 17"}
@@ -34,7 +33,7 @@ class World:
     vault: SealedVault
 
     async def events(self) -> list[RecordedAdminEvent]:
-        return await read_events(self.url)
+        return await self.store.read_events()
 
     async def read(self) -> Snapshot:
         return await self.store.read()
