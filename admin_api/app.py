@@ -14,11 +14,11 @@ from admin_api.context import AdminContext
 from admin_api.metrics import ApiCounts
 from admin_api.once import InFlight
 from admin_api.openapi import describe
-from admin_api.routes import allowlist, grants, groups, health, sessions, targets, tokens, users
+from admin_api.routes import allowlist, grants, groups, health, manifest, sessions, targets, tokens, users
 from gateway import __version__
 
 PREFIX: Final = "/v1"
-_RESOURCES: Final = (users, groups, targets, grants, allowlist, sessions, tokens)
+_RESOURCES: Final = (users, groups, targets, grants, allowlist, sessions, tokens, manifest)
 
 
 class AdminApi(FastAPI):
