@@ -4,20 +4,32 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 Record = Mapping[str, JsonValue]
 """One line of a listing: stable field names, which are also JSON's. For printing only."""
 
 
-def show(records: Sequence[Record], *, as_json: bool, columns: Mapping[str, str], empty: str) -> None:
+Styles = Mapping[str, Mapping[str, str]]
+"""Field name to value to a colour for it."""
+
+
+def show(
+    records: Sequence[Record],
+    *,
+    as_json: bool,
+    columns: Mapping[str, str],
+    empty: str,
+    styles: Styles = MappingProxyType({}),
+) -> None:
     """A listing. `columns`: field name to heading, for people; `empty`: the sentence when there is nothing."""
     if as_json:
         print_json(records)
     elif not records:
         say(empty)
     else:
-        _table(records, columns)
+        _table(records, columns, styles)
 
 
 def print_json(value: JsonValue) -> None:
@@ -26,6 +38,17 @@ def print_json(value: JsonValue) -> None:
 
 def say(text: str) -> None:
     sys.stdout.write(visible(text) + "\n")
+
+
+def say_styled(text: str, style: str) -> None:
+    """A line in a colour, on a terminal that has colours."""
+    if not style or not sys.stdout.isatty():
+        say(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text(visible(text), style=style), soft_wrap=True)
 
 
 def say_raw(text: str) -> None:
@@ -57,7 +80,7 @@ def when(instant: datetime | None) -> str | None:
     return None if instant is None else instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _table(records: Sequence[Record], columns: Mapping[str, str]) -> None:
+def _table(records: Sequence[Record], columns: Mapping[str, str], styles: Styles) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -69,7 +92,8 @@ def _table(records: Sequence[Record], columns: Mapping[str, str]) -> None:
     for heading in columns.values():
         table.add_column(heading)
     for record in records:
-        table.add_row(*(Text(visible(_cell(record.get(name)))) for name in columns))
+        cells = {name: visible(_cell(record.get(name))) for name in columns}
+        table.add_row(*(Text(cell, style=styles.get(name, {}).get(cell, "")) for name, cell in cells.items()))
     console.print(table)
 
 
