@@ -32,6 +32,8 @@ _PHASES: Final = {
     "parse": b'"event":"statement","phase":"parse",',
     "execute": b'"event":"statement","phase":"execute",',
 }
+#: `statement_started` as a format, for the hottest path: head, statement_id, parameters, statement.
+STATEMENT_STARTED: Final = b'%b%d,"parameters":%d,%b'
 _OUTCOMES: Final = {
     outcome: f'"event":"statement_end","outcome":"{outcome}",'.encode()
     for outcome in ("ok", "error", "cancelled", "skipped", "unknown")
@@ -90,7 +92,7 @@ def statement_head(session: bytes, phase: str) -> bytes:
 
 def statement_started(head: bytes, statement: bytes, statement_id: int, parameters: int) -> bytes:
     """Before the statement's bytes leave, or are refused. `head` is made once, by `statement_head`."""
-    return b'%b%d,"parameters":%d,%b' % (head, statement_id, parameters, statement)
+    return STATEMENT_STARTED % (head, statement_id, parameters, statement)
 
 
 def statement_ended(

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
-from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, SYNC_ENTRY, Entry
+from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
 from gateway.session.names import UNSETTLED, Unsettled, names_will_change
 from gateway.session.refusals import Refusals, error, named_by_sql
 from gateway.session.verdicts import Judged
@@ -17,7 +17,6 @@ from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
 from gateway.wire.errors import BadMessage, ProtocolViolation
 from gateway.wire.frontend import (
-    SYNC,
     build_parse,
     build_query,
     message,
@@ -30,11 +29,6 @@ from gateway.wire.frontend import (
 
 _QUERY: Final = ord("Q")
 _STATEMENT: Final = ord("S")
-
-
-_EXECUTE_SYNC: Final = message(b"E", bytes(5)) + SYNC
-#: Execute of the unnamed portal and Sync, with or without its Describe before.
-USUAL_TAILS: Final = frozenset((_EXECUTE_SYNC, message(b"D", b"P\0") + _EXECUTE_SYNC))
 
 _Handler = Callable[[bytes, float], bytes | None]
 
@@ -50,12 +44,11 @@ class HoldStream(Exception):
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_handlers", "_last_bound", "_refusals", "_shared", "in_hand")
+    __slots__ = ("_handlers", "_refusals", "_shared", "in_hand")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._refusals = Refusals(shared)
-        self._last_bound = Entry(BIND)  # nothing changes in a Bind's entry: the same one serves again
         self.in_hand: Judged | None = None
         self._handlers: Final[dict[int, _Handler]] = {
             ord("Q"): self._query,
@@ -190,35 +183,6 @@ class Messages:
             shared.ledger.queue.append(entry)
             self._note_names(judged)
         return None
-
-    def run_bound(self, body: bytes, tail: bytes, now: float) -> bool:
-        """A Bind of the unnamed portal with one of USUAL_TAILS behind it, at once: what drivers send for each query.
-
-        False: nothing was done, take it message by message.
-        """
-        shared = self._shared
-        ledger = shared.ledger
-        if tail not in USUAL_TAILS or ledger.skipping or ledger.copy_in or shared.audit_sqlstate:
-            return False
-        try:
-            portal, statement, parameters = read_bind(body)
-        except BadMessage:
-            return False
-        judged = shared.prepared.lookup(statement)
-        if portal or not isinstance(judged, Judged) or not judged.passes or judged.policy is not shared.in_force.policy:
-            return False
-        bound = self._last_bound
-        if bound.judged is not judged or bound.parameters != parameters:
-            self._last_bound = bound = Entry(BIND, 0, 0.0, None, b"", judged, parameters)
-        shared.portals.send_with_sync(b"")
-        queue = ledger.queue
-        queue.append(bound)
-        if len(tail) > len(_EXECUTE_SYNC):
-            queue.append(DESCRIBE_ENTRY)
-        queue.append(Entry(EXECUTE, shared.started(judged.fragment, "execute", parameters), now, None, b"", judged))
-        queue.append(SYNC_ENTRY)
-        shared.prepared.group_sent()
-        return True
 
     def _judged(self, known: Judged | Unsettled | None) -> Judged | None:
         """What a name stands for, judged by the policy in force, which may be newer than its Parse. Raises HoldStream."""

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.audit.events import session_event, statement_ended, statement_head, statement_started
+from gateway.audit.events import STATEMENT_STARTED, session_event, statement_ended, statement_head
 from gateway.session.denial import Refusal, fields_of
 from gateway.session.effects import Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
 from gateway.session.names import Names
+from gateway.session.tally import Tally
 from gateway.session.verdicts import Judged, PolicyInForce
 from gateway.statements.verdict import Verdict
 from gateway.wire.backend import ErrorFields
@@ -35,7 +36,6 @@ class Conversation:
         "_full",
         "_heads",
         "_marks",
-        "_short",
         "audit_sqlstate",
         "effects",
         "facts",
@@ -45,12 +45,21 @@ class Conversation:
         "portals",
         "prepared",
         "records",
+        "short",
         "statements",
         "status",
+        "tally",
         "upstream_fatal",
     )
 
-    def __init__(self, facts: Facts, in_force: PolicyInForce, full_fragment: bytes, short_fragment: bytes) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        in_force: PolicyInForce,
+        full_fragment: bytes,
+        short_fragment: bytes,
+        tally: Tally | None = None,
+    ) -> None:
         self.facts = facts
         self.in_force = in_force
         self.first_policy = in_force.policy
@@ -65,7 +74,8 @@ class Conversation:
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
         self._full = full_fragment
         self._heads = {phase: statement_head(full_fragment, phase) for phase in ("query", "parse", "execute")}
-        self._short = short_fragment
+        self.short = short_fragment
+        self.tally = tally or Tally()
         self._marks = 0
 
     def refuse(self, fields: ErrorFields, rule: str) -> Refusal:
@@ -80,19 +90,21 @@ class Conversation:
 
     def refuse_verdict(self, verdict: Verdict) -> Refusal:
         """The text's own audit record tells of it."""
+        self.tally.denied += 1
         return self._marked(fields_of(verdict, self.facts.target), verdict.rule)
 
     def started(self, text: bytes, phase: str, parameters: int) -> int:
         """Record that a text (its audit fragment) is about to leave, or was refused; returns its number in the session."""
-        self.statements += 1
-        self.records.append(statement_started(self._heads[phase], text, self.statements, parameters))
-        return self.statements
+        self.tally.statements += 1
+        self.statements = number = self.statements + 1
+        self.records.append(STATEMENT_STARTED % (self._heads[phase], number, parameters, text))
+        return number
 
     def ended(self, entry: Entry, now: float, outcome: str) -> None:
         if entry.statement_id:
             microseconds = int((now - entry.started) * 1_000_000)
             self.records.append(
-                statement_ended(self._short, entry.statement_id, microseconds, entry.rows, entry.sqlstate, outcome)
+                statement_ended(self.short, entry.statement_id, microseconds, entry.rows, entry.sqlstate, outcome)
             )
 
     def event(self, name: str, fields: dict[str, str | int | float | bool | None]) -> None:

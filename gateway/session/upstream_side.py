@@ -1,8 +1,8 @@
 """Upstream to client. Rows are stepped over; what advances the ledger is noted; the error of a replaced message is swapped for
 our denial; a setting that must not change ends the session when upstream reports that it did.
 
-`feed` is the hot loop. Messages that must be read (CommandComplete, ErrorResponse, ReadyForQuery, ParameterStatus) are kept until
-they are whole; of all others only the header is looked at.
+`feed` is the hot loop; the usual reply has a short cut (see `usual`). Messages that must be read (CommandComplete, ErrorResponse,
+ReadyForQuery, ParameterStatus) are kept until they are whole; of all others only the header is looked at.
 """
 
 from typing import Final
@@ -12,6 +12,7 @@ from gateway.session.conversation import Conversation
 from gateway.session.effects import End, fatal
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, PARSE, QUERY, SYNC, Entry
 from gateway.session.names import names_changed
+from gateway.session.usual import take_usual_reply
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_notice, error_code, parameter_status, read_parameter_status, rows_of_tag
 from gateway.wire.errors import ProtocolViolation
@@ -63,6 +64,8 @@ class UpstreamSide:
         if self._tail:
             data = self._tail + data
             self._tail = b""
+        elif not self._body_left and take_usual_reply(self._shared, data, now):
+            return data
         size = len(data)
         position = start = 0
         if self._body_left:

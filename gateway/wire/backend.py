@@ -59,7 +59,7 @@ def error_code(body: bytes) -> str:
 def rows_of_tag(body: bytes) -> int | None:
     """The row count of a CommandComplete tag ("SELECT 5", "INSERT 0 5"), or None ("BEGIN")."""
     number = body[body.rfind(b" ") + 1 : -1]
-    return int(number) if number.isdigit() else None
+    return int(number) if number.isdigit() and len(number) <= 20 else None
 
 
 def read_parameter_status(body: bytes) -> tuple[str, str]:

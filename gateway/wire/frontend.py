@@ -20,12 +20,6 @@ class Parse(NamedTuple):
     parameter_types: tuple[int, ...]
 
 
-class Bind(NamedTuple):
-    portal: bytes
-    statement: bytes
-    parameters: int  # how many
-
-
 def message(kind: bytes, body: bytes) -> bytes:
     return kind + (4 + len(body)).to_bytes(4, "big") + body
 
@@ -50,8 +44,11 @@ def read_parse(body: bytes) -> Parse:
     return Parse(name, sql, types)
 
 
-def read_bind(body: bytes) -> Bind:
-    """Checks every length inside, so that what is counted here is what upstream will read."""
+def read_bind(body: bytes) -> tuple[bytes, bytes, int]:
+    """The portal, the statement, how many parameters.
+
+    Checks every length inside, so that what is counted here is what upstream will read.
+    """
     portal_end = body.find(b"\0")
     end = body.find(b"\0", portal_end + 1)
     if portal_end < 0 or end < 0:
@@ -75,7 +72,7 @@ def read_bind(body: bytes) -> Bind:
         raise BadMessage("invalid message format")
     if formats > 1 and formats != parameters:
         raise BadMessage(f"bind message has {formats} parameter formats but {parameters} parameters")
-    return Bind(body[:portal_end], body[portal_end + 1 : end], parameters)
+    return body[:portal_end], body[portal_end + 1 : end], parameters
 
 
 def read_execute(body: bytes) -> bytes:

@@ -1,0 +1,141 @@
+"""Short cuts for the usual request and its usual reply, when each is one whole chunk.
+
+Both do in one go what `client_messages` and `upstream_side` do message by message, or nothing at all: then they answer False, and
+the message goes the long way, which has the rules. Everything is looked at before anything is changed.
+"""
+
+from typing import Final
+
+from gateway.audit.events import statement_ended
+from gateway.session.conversation import Conversation
+from gateway.session.ledger import BIND, DESCRIBE_ENTRY, EXECUTE, QUERY, SYNC_ENTRY, Entry
+from gateway.session.verdicts import Judged
+from gateway.wire.backend import rows_of_tag
+from gateway.wire.errors import BadMessage
+from gateway.wire.framing import HEADER_SIZE, LARGE_LIMIT, skip_rows, unpack_header
+from gateway.wire.frontend import SYNC, message, read_bind
+
+_QUERY: Final = ord("Q")
+_BIND: Final = ord("B")
+_ROW_DESCRIPTION: Final = ord("T")
+_COMMAND_COMPLETE: Final = ord("C")
+_EXECUTE_SYNC: Final = message(b"E", bytes(5)) + SYNC
+#: Execute of the unnamed portal and Sync, with or without its Describe before.
+_TAILS: Final = frozenset((_EXECUTE_SYNC, message(b"D", b"P\0") + _EXECUTE_SYNC))
+_BIND_COMPLETE: Final = message(b"2", b"")
+_READY: Final = (message(b"Z", b"I"), message(b"Z", b"T"))
+_READY_SIZE: Final = 6
+
+
+class UsualRequest:
+    """One Query whose verdict is known; or a Bind of the unnamed portal to a known statement, with its Execute and Sync."""
+
+    __slots__ = ("_last_bound", "_lengths", "_shared")
+
+    def __init__(self, shared: Conversation) -> None:
+        self._shared = shared
+        self._lengths = range(5, min(LARGE_LIMIT, shared.facts.max_message_bytes) + 1)
+        self._last_bound = Entry(BIND)  # nothing changes in a Bind's entry: the same one serves again
+
+    def take(self, data: bytes, now: float) -> bool:
+        """True: it may pass as it is, and is in the ledger and in the records."""
+        shared = self._shared
+        size = len(data)
+        if size <= HEADER_SIZE or shared.ledger.skipping or shared.audit_sqlstate:
+            return False
+        kind, length = unpack_header(data)
+        if kind == _BIND:
+            return length in self._lengths and self.take_bound(data[HEADER_SIZE : length + 1], data[length + 1 :], now)
+        if kind != _QUERY or size != length + 1 or length not in self._lengths or data[-1]:
+            return False
+        in_force, sql = shared.in_force, data[HEADER_SIZE:-1]
+        judged = in_force.remembered.get(sql)
+        if judged is None:
+            like = in_force.by_shape(sql)
+            if like is None:
+                return False
+            fragment = like[1]
+        elif judged.passes:
+            fragment = judged.fragment
+        else:
+            return False
+        shared.ledger.queue.append(Entry(QUERY, shared.started(fragment, "query", 0), now))
+        shared.prepared.will_drop(b"")
+        return True
+
+    def take_bound(self, body: bytes, tail: bytes, now: float) -> bool:
+        """A Bind, and what stands behind it up to the end of the chunk: what drivers send for each query."""
+        shared = self._shared
+        ledger = shared.ledger
+        if tail not in _TAILS or ledger.skipping or ledger.copy_in or shared.audit_sqlstate:
+            return False
+        try:
+            portal, statement, parameters = read_bind(body)
+        except BadMessage:
+            return False
+        judged = shared.prepared.lookup(statement)
+        if portal or not isinstance(judged, Judged) or not judged.passes or judged.policy is not shared.in_force.policy:
+            return False
+        bound = self._last_bound
+        if bound.judged is not judged or bound.parameters != parameters:
+            self._last_bound = bound = Entry(BIND, 0, 0.0, None, b"", judged, parameters)
+        shared.portals.send_with_sync(b"")
+        execute = Entry(EXECUTE, shared.started(judged.fragment, "execute", parameters), now, None, b"", judged)
+        if len(tail) > len(_EXECUTE_SYNC):
+            ledger.queue.extend((bound, DESCRIBE_ENTRY, execute, SYNC_ENTRY))
+        else:
+            ledger.queue.extend((bound, execute, SYNC_ENTRY))
+        shared.prepared.group_sent()
+        return True
+
+
+def take_usual_reply(shared: Conversation, data: bytes, now: float) -> bool:
+    """The whole success of the one request that is owed, up to its ReadyForQuery. True: pass it on."""
+    ledger = shared.ledger
+    queue = ledger.queue
+    owed = len(queue)
+    if not data.endswith(_READY) or ledger.copy_in or ledger.swallowed_syncs:
+        return False
+    position = 0
+    if owed == 1:
+        entry = queue[0]
+        if entry.kind != QUERY or entry.refusal is not None or entry.sqlstate:
+            return False
+        described = True  # a Query describes its rows where it has any
+    elif 3 <= owed <= 4 and queue[0].kind == BIND and queue[-1] is SYNC_ENTRY and data.startswith(_BIND_COMPLETE):
+        entry = queue[-2]
+        described = owed == 4
+        if entry.kind != EXECUTE or (described and queue[1] is not DESCRIBE_ENTRY):
+            return False
+        position = HEADER_SIZE
+    else:
+        return False
+    judged = entry.judged
+    if entry.rows is not None or (judged is not None and not judged.passes):
+        return False
+    end = len(data) - _READY_SIZE
+    if described:
+        kind, length = unpack_header(data, position)
+        if kind == _ROW_DESCRIPTION and length >= 4:
+            position += 1 + length
+        elif owed > 1:
+            return False
+    position = skip_rows(data, position, end)
+    if position + HEADER_SIZE > end:
+        return False
+    kind, length = unpack_header(data, position)
+    if kind != _COMMAND_COMPLETE or position + 1 + length != end:
+        return False
+    shared.status = data[-1:]
+    if owed == 1:
+        shared.prepared.dropped(b"")
+    else:
+        shared.portals.confirm(queue[0].name, queue[0])
+    if shared.status == b"I":
+        shared.portals.all_dropped()  # they end with their transaction
+    queue.clear()
+    rows = rows_of_tag(data[position + HEADER_SIZE : end])
+    if entry.statement_id:
+        elapsed = int((now - entry.started) * 1_000_000)
+        shared.records.append(statement_ended(shared.short, entry.statement_id, elapsed, rows, "", "ok"))
+    return True
