@@ -36,7 +36,7 @@ USER_FIELDS: Final = ("enabled", "valid_until", "allowlist")
 def draft_users(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
     """Raises ServiceError, by the rules of the verbs."""
     named = unique(manifest.users, lambda part: part.name)
-    others = [user for user in snapshot.users.values() if user.name not in named] if manifest.states("users") else []
+    others = [user for _, user in sorted(snapshot.users.items()) if user.name not in named] if manifest.states("users") else []
     drafts = [_remove_user(snapshot, user) for user in others] if prune else []
     if drafts:
         snapshot = _without_users(snapshot, {user.id for user in others})
@@ -55,7 +55,9 @@ def draft_users(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: 
 def draft_groups(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
     """Raises ServiceError, by the rules of the verbs. `snapshot` is as the users will be."""
     named = unique(manifest.groups, lambda part: part.name)
-    others = [group for group in snapshot.groups.values() if group.name not in named] if manifest.states("groups") else []
+    others = (
+        [group for _, group in sorted(snapshot.groups.items()) if group.name not in named] if manifest.states("groups") else []
+    )
     drafts = [_remove_group(snapshot, group) for group in others] if prune else []
     groups = dict(snapshot.groups)
     if drafts:

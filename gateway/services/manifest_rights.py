@@ -52,7 +52,11 @@ def draft_entries(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune
     for (level, network), part in stated.items():
         with at(f"{network} on the list of {level_text(level)}"):
             old = known.get((level, network))
-            draft = _create_entry(snapshot, part, level, network, means) if old is None else _change_entry(part, old, means)
+            draft = (
+                _create_entry(snapshot, part, level, network, means)
+                if old is None
+                else _change_entry(snapshot, part, old, means)
+            )
         drafts += [draft] if draft is not None else []
     return Drafts(tuple(drafts), snapshot, len(others))
 
@@ -90,15 +94,22 @@ def _create_grant(snapshot: Snapshot, part: GrantPart, means: Means, replaced: G
 
 def _change_grant(snapshot: Snapshot, part: GrantPart, named: NamedGrant, means: Means) -> Draft | None:
     old = named.grant
+    if _has_given_way(part, old, means):
+        return _create_grant(snapshot, part, means, replaced=old)
     if not differing(part, old, ("valid_until",)):
         return None
-    if not is_live(old.valid_until, means.now):
-        return _create_grant(snapshot, part, means, replaced=old)
     check_expiry(part.valid_until, means.now)
     detail = _grant_detail(named) | {"valid_until": shown(part.valid_until), "before": shown(old.valid_until)}
     change = Change(Kind.GRANT, Action.CHANGE, _grant_name(part), values(old, ("valid_until",)), values(part, ("valid_until",)))
     note = Note("grant.changed", old.id, grant_text(named), detail)
     return Draft(change, (note,), (replace(old, valid_until=part.valid_until),))
+
+
+def _has_given_way(part: GrantPart | EntryPart, old: Grant | AllowlistEntry, means: Means) -> bool:
+    """What is over counts as not there, as with the verbs; unless the manifest states that very end, as an export does."""
+    if is_live(old.valid_until, means.now):
+        return False
+    return not part.states("valid_until") or part.valid_until != old.valid_until
 
 
 def _revoke(named: NamedGrant) -> Draft:
@@ -119,7 +130,14 @@ def _level(part: EntryPart) -> Level:
     return OfTarget(part.target) if part.target is not None else Everybody()
 
 
-def _create_entry(snapshot: Snapshot, part: EntryPart, level: Level, network: IPv4Network | IPv6Network, means: Means) -> Draft:
+def _create_entry(
+    snapshot: Snapshot,
+    part: EntryPart,
+    level: Level,
+    network: IPv4Network | IPv6Network,
+    means: Means,
+    replaced: AllowlistEntry | None = None,
+) -> Draft:
     check_remark("label", part.label)
     check_expiry(part.valid_until, means.now)
     target = find_target(snapshot, part.target) if part.target is not None else None
@@ -128,12 +146,17 @@ def _create_entry(snapshot: Snapshot, part: EntryPart, level: Level, network: IP
         means.new_id(), network, part.label, part.valid_until, target.id if target else None, user.id if user else None
     )
     detail = _entry_detail(level, entry) | {"valid_until": shown(entry.valid_until)}
-    change = Change(Kind.ALLOWLIST, Action.CREATE, _entry_name(level, entry), {}, values(entry, ENTRY_FIELDS))
-    return Draft(change, (Note("allowlist.entry_created", entry.id, str(network), detail),), (entry,))
+    before = {} if replaced is None else values(replaced, ENTRY_FIELDS)
+    action = Action.CREATE if replaced is None else Action.CHANGE
+    change = Change(Kind.ALLOWLIST, action, _entry_name(level, entry), before, values(entry, ENTRY_FIELDS))
+    note = Note("allowlist.entry_created", entry.id, str(network), detail)
+    return Draft(change, (note,), (entry,), () if replaced is None else (replaced,))
 
 
-def _change_entry(part: EntryPart, named: NamedEntry, means: Means) -> Draft | None:
+def _change_entry(snapshot: Snapshot, part: EntryPart, named: NamedEntry, means: Means) -> Draft | None:
     old = named.entry
+    if _has_given_way(part, old, means):
+        return _create_entry(snapshot, part, named.level, old.network, means, replaced=old)
     fields = differing(part, old, ENTRY_FIELDS)
     if not fields:
         return None

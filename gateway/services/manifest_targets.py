@@ -52,7 +52,9 @@ TARGET_FIELDS: Final = (*_PLACE_FIELDS, "enabled", "max_sessions", "allowlist", 
 def draft_targets(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
     """Raises ServiceError, by the rules of the verbs."""
     named = unique(manifest.targets, lambda part: part.name)
-    others = [each for each in snapshot.targets.values() if each.name not in named] if manifest.states("targets") else []
+    others = (
+        [each for _, each in sorted(snapshot.targets.items()) if each.name not in named] if manifest.states("targets") else []
+    )
     drafts = [_remove(snapshot, target) for target in others] if prune else []
     if drafts:
         snapshot = _without_targets(snapshot, {target.id for target in others})

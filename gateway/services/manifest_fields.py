@@ -1,0 +1,82 @@
+"""What stands in a manifest's fields: instants, references to secrets, names; how each is read, and what an editor is told."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from gateway.access.model import ListMode, TlsMode
+from gateway.access_mode import AccessMode
+from gateway.secret import Secret
+
+_FROM_ENV: Final = {
+    "type": "object",
+    "properties": {"env": {"type": "string", "minLength": 1, "description": "The environment variable that holds it."}},
+    "required": ["env"],
+    "additionalProperties": False,
+}
+_FROM_FILE: Final = {
+    "type": "object",
+    "properties": {
+        "file": {
+            "type": "string",
+            "minLength": 1,
+            "description": "A file that holds it, and nothing else (one line end at its end is not part of it). "
+            "A relative path is seen from the manifest's folder.",
+        }
+    },
+    "required": ["file"],
+    "additionalProperties": False,
+}
+
+
+def _instant(value: object) -> datetime:
+    """ISO 8601 as text, or what YAML reads unquoted; UTC unless it says otherwise."""
+    match value:
+        case datetime():
+            found = value
+        case date():
+            found = datetime(value.year, value.month, value.day)
+        case str():
+            try:
+                found = datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError("not an instant such as 2030-01-31T18:00:00Z") from None
+        case _:
+            raise ValueError("not an instant such as 2030-01-31T18:00:00Z")
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("an instant beyond the calendar") from None
+
+
+def _secret(value: object) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    if isinstance(value, str):
+        return Secret(value)
+    raise ValueError("not resolved: what applies a file replaces {env: NAME} and {file: PATH} by the secret itself")
+
+
+def _text(value: object) -> object:
+    if isinstance(value, Mapping):
+        raise ValueError("not resolved: what applies a file replaces {file: PATH} by the text itself")
+    return value
+
+
+Instant = Annotated[
+    datetime,
+    PlainValidator(_instant),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?)?$"}
+    ),
+]
+SecretReference = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"anyOf": [_FROM_ENV, _FROM_FILE]})]
+VerifierText = Annotated[Secret, PlainValidator(_secret), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1000})]
+PemText = Annotated[str, BeforeValidator(_text), WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _FROM_FILE]})]
+Name = Annotated[str, Field(min_length=1, max_length=63)]
+# Strict mode would want enum members, which no file can hold.
+Mode = Annotated[AccessMode, Field(strict=False)]
+OwnList = Annotated[ListMode, Field(strict=False)]
+Tls = Annotated[TlsMode, Field(strict=False)]
