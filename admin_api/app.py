@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,7 +14,10 @@ from admin_api.context import AdminContext
 from admin_api.metrics import ApiCounts
 from admin_api.once import InFlight
 from admin_api.openapi import describe
+from admin_api.parameters import only_known
 from admin_api.routes import allowlist, grants, groups, health, manifest, sessions, targets, tokens, users
+from admin_api.session_watch import SessionWatch
+from admin_api.streams import Streams
 from gateway import __version__
 
 PREFIX: Final = "/v1"
@@ -52,10 +55,12 @@ def create_app(context: AdminContext) -> AdminApi:
     app.state.context = context
     app.state.counts = counts
     app.state.in_flight = InFlight()
+    app.state.streams = Streams()
+    app.state.session_watch = SessionWatch(context.gateway)
     problems.install(app)
-    app.include_router(health.router)
+    app.include_router(health.router, dependencies=[Depends(only_known)])
     for resource in _RESOURCES:
-        app.include_router(resource.router, prefix=PREFIX)
+        app.include_router(resource.router, prefix=PREFIX, dependencies=[Depends(only_known)])
     return app
 
 

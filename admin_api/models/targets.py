@@ -35,6 +35,7 @@ class TargetPatch(Request):
     enabled: bool | None = None
     allowlist: Lists | None = None
     max_sessions: int | None = Field(None, examples=[20])
+    keep_logins: bool = Field(False, description="The upstream passwords may be used with the new host and port, too.")
 
 
 class NewLogin(Request):

@@ -8,6 +8,8 @@ from starlette.responses import Response
 from admin_api.calls import Doing, Looking, Making, told
 from admin_api.models.sessions import Cancelled, SessionPage, SessionRecord, Terminated, TerminatedMany, Whom, session_record
 from admin_api.paging import Paged
+from admin_api.session_watch import SessionWatch
+from admin_api.streams import EventStream
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import GatewayUnavailable, SessionTermination, Store
 from gateway.services.errors import ServiceError
@@ -51,6 +53,18 @@ async def terminate_many(call: Making, body: Whom) -> Response:
         return told(TerminatedMany(sessions=[]))
 
     return await call.run(end, answer, again)
+
+
+@router.get("/stream", responses={200: {"content": {"text/event-stream": {}}}}, response_class=EventStream)
+async def stream_sessions(
+    call: Looking,
+    user: Annotated[str | None, Query(description="Only this user's.")] = None,
+    target: Annotated[str | None, Query(description="Only on this target.")] = None,
+) -> Response:
+    """Server-sent events "added", "changed" and "removed", each with a session; first of all those that there are."""
+    watch: SessionWatch = call.request.app.state.session_watch
+    await watch.look()  # said before the stream begins
+    return EventStream(call, watch.events(lambda each: user in (None, each.user) and target in (None, each.target)))
 
 
 @router.get("/{session_id}", response_model=SessionRecord)

@@ -105,7 +105,7 @@ async def update_target(call: Changing, name: str, body: TargetPatch) -> Respons
     async with together(call.store) as store:
         target = find_target(store.snapshot, name, call.expected_version)
         if given & _PLACE or "ca_pem" in body.model_fields_set:
-            target = await targets.move_target(store, name=name, change=move, **call.why)
+            target = await targets.move_target(store, name=name, change=move, keep_logins=body.keep_logins, **call.why)
         if "max_sessions" in body.model_fields_set:
             target = await targets.set_max_sessions(store, name=name, max_sessions=body.max_sessions, **call.why)
         if body.allowlist is not None:
