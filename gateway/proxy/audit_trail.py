@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import errno
 import json
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +75,8 @@ class AuditTrail:
         self._failed_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         journal_path = directory / f"audit-{worker}.journal"
-        self._stamp = Stamp(worker, self._settle_journal(journal_path))
+        self._first_seq = self._settle_journal(journal_path)
+        self._stamp = Stamp(worker, self._first_seq)
         self._journal = _journal(journal_path) if journal else None
         self._at_once = self._journal  # None while records must take the other way
         if self._file.torn_bytes:
@@ -96,15 +96,16 @@ class AuditTrail:
         except (OSError, ValueError) as error:
             self._file.close()
             raise AuditFileError(f"what the journal {path} holds cannot be added to the audit trail: {error}") from error
-        self._copy(left)
+        for copy in self._copies:
+            copy(left)
         return last_seq
 
     # --- records
 
     def write_now(self, bodies: list[bytes]) -> bool:
         journal = self._at_once
-        if journal is None:
-            return False
+        if journal is None or not bodies:
+            return journal is not None
         lines = self._stamp.lines(bodies)
         if not journal.put(lines) and not self._make_room(journal, lines):
             self._stamp.seq -= len(bodies)
@@ -137,6 +138,7 @@ class AuditTrail:
 
     def _tick(self) -> None:
         self._later = None
+        self._stamp.look_at_the_clock()
         if not self._scheduled:
             self._flush()
 
@@ -225,7 +227,7 @@ class AuditTrail:
         self._copy(data)
 
     def _copy(self, data: bytes) -> None:
-        self._counters.audit_records += data.count(b"\n")
+        self._counters.audit_records = self._stamp.seq - self._first_seq
         for copy in self._copies:
             copy(data)
 
