@@ -79,6 +79,10 @@ class LiveSession(asyncio.Protocol):
     def busy(self) -> bool:
         return self._shared.ledger.busy or self._shared.status != b"I"
 
+    @property
+    def bytes_in(self) -> int:
+        return self._bytes_in
+
     def welcome(self, minor: int) -> bytes:
         """AuthenticationOk to ReadyForQuery, with a cancel key of our own."""
         upstream, key = self._opened.welcome, None
@@ -218,6 +222,7 @@ class LiveSession(asyncio.Protocol):
 
     def upstream_lost(self) -> None:
         self._upstream_gone.set()
+        self._opened.seat.leave()
         if self._quitting:
             self.end("client quit", None)
         elif self._shared.upstream_fatal:
@@ -242,8 +247,7 @@ class LiveSession(asyncio.Protocol):
             self.terminate(denial)
             return
         policy = worker.policies.policy_of(self.lease.target, self.lease.mode, self._opened.server_major)
-        if policy.revision != self._shared.in_force.policy.revision:
-            self._shared.in_force = worker.policies.in_force(policy)
+        self._shared.in_force = worker.policies.in_force(policy)
 
     def terminate(self, denial: Denial) -> None:
         """FATAL 57P01 whatever the reason: that is how a session ends that was once let in."""
