@@ -1,121 +1,126 @@
-"""The composition root of one gateway worker: `python -m gateway.app --config FILE --worker N --port P`.
+"""The composition root of one gateway worker: `python -m gateway.app --config FILE --worker N (--fds 3,4 | --port P)`.
 
-The supervisor starts it, holds its stdin open for as long as it lives itself, and tells it to stop with SIGTERM: then it takes no
-new connections, ends idle sessions at once and busy ones when their query is done or the drain is over.
+The supervisor starts it, with its sockets, its settings and a lifeline, and tells it to retire or (SIGTERM) to stop. By hand it
+opens a port of its own and reads the file; without a supervisor there is no bus, so that it admits nobody.
 """
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import ip_address
+from dataclasses import dataclass
 from pathlib import Path
 from socket import gethostname
 from typing import Final
 
 import structlog
 
-from gateway.access.model import Denial
 from gateway.affinity import pin, unpin
 from gateway.audit import events
-from gateway.bus.lines import Message, Payload
+from gateway.bus.lifeline import Lifeline
 from gateway.bus.peer import BusPeer
 from gateway.judging.judge import Judge
+from gateway.proxy import leaving
 from gateway.proxy.audit_opening import open_trail
 from gateway.proxy.counters import Counters, Gauges
+from gateway.proxy.errands import Errands, learn_throttle
+from gateway.proxy.knocking import Knocking
 from gateway.proxy.listener import Listener
 from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.reconciler import Reconciler
 from gateway.proxy.registry import Registry
+from gateway.proxy.seats import Seats
+from gateway.proxy.sockets import inherited, open_doors
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
-from gateway.proxy.tls import ServerTls, TlsReloadError, server_files
+from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.proxy.worker import Policies, Worker
-from gateway.settings import Settings, load
+from gateway.settings import CurrentSettings, Settings, load
 from gateway.store import open_directory
 from gateway.store.vault import SealedVault
 
-_DRAIN_POLL_SECONDS: Final = 0.05
+_THROTTLE_SECONDS: Final = 0.2  # how long the other workers may take to say what they know
 _log: Final = structlog.stdlib.get_logger("gateway.worker")
 
-_SHUTDOWN: Final = Denial("shutdown", "57P01", "the gateway is shutting down", "Connect again in a moment.")
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which worker this is. `number` is its own while it lives, `seat` its place among the workers (and on the CPUs)."""
+
+    number: int
+    seat: int
 
 
 class Gateway:
     """One worker's parts, put together."""
 
-    def __init__(self, settings: Settings, number: int) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, place: Place, lifeline: Lifeline | None) -> None:
+        self._current = current = CurrentSettings(settings)
+        self._place = place
+        self._lifeline = lifeline
         self._stopping = asyncio.Event()
-        self._patience_seconds = settings.listen.drain_seconds
+        self._retiring = asyncio.Event()
+        self._abandoned = False
         vault = SealedVault.load(settings.key_file)
         self._directory = open_directory(settings, vault.key_id)
-        loop = asyncio.get_running_loop()
         counters = Counters()
-        self._trail = open_trail(settings.audit_dir, number, settings.audit, loop, counters)
-        self._tls = None if settings.tls.mode == "disable" else ServerTls(*server_files(settings))
-        self._bus = BusPeer(
-            settings.bus_socket,
-            f"worker:{number}",
-            {
-                "wake": lambda _: self._directory.wake(),
-                "sessions": self._sessions,
-                "cancel-session": self._cancel_session,
-                "counters": self._counters,
-                "cancel": self._cancel,
-                "login-failed": self._login_failed,
-                "reload": self._reload,
-            },
-        )
+        loop = asyncio.get_running_loop()
+        self._trail = open_trail(settings.audit_dir, place.number, settings.audit, loop, counters)
+        errands = Errands()
+        self._bus = BusPeer(settings.bus_socket, f"worker:{place.number}", errands.handlers)
         throttle = settings.throttle
         self._worker = Worker(
-            number=number,
-            settings=settings,
+            number=place.number,
+            current=current,
             directory=self._directory,
             vault=vault,
             trail=self._trail,
             judge=Judge(settings.limits.max_statement_bytes, settings.policy.judge_timeout_seconds),
-            registry=Registry(number),
+            registry=Registry(place.number),
             logins=LoginThrottle(throttle.free_failures, throttle.window_seconds, throttle.user_delay_seconds),
             cancels=CancelThrottle(throttle.cancels_per_second),
-            tls=self._tls,
+            knocking=Knocking(current, self._bus),
+            seats=Seats(self._bus),
+            tls=_server_tls(settings),
             dialer=UpstreamDialer(),
-            policies=Policies(settings),
+            policies=Policies(current),
             peers=self._bus,
             mock_secret=vault.derive("mock-scram"),
             counters=counters,
         )
-        self._worker.counters.gauges = self._gauges
+        counters.gauges = self._gauges
         self._listener = Listener(self._worker)
-        self._reconciler = Reconciler(self._worker.registry, self._directory, settings.store.stale_after_seconds)
+        errands.attach(self._worker, self._listener)
+        self._reconciler = Reconciler(self._worker.registry, self._directory, current)
+        current.subscribe(self._retune)
 
-    async def run(self, port: int) -> None:
+    async def run(self, sockets: Sequence[socket.socket]) -> None:
         """Until told to stop. Raises StoreError, TlsError, OSError when it cannot start."""
-        worker, listen = self._worker, self._settings.listen
+        worker, settings = self._worker, self._current.now
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="worker", initializer=unpin))
-        pin(worker.number, listen.workers, listen.pin_workers, f"{gethostname()}:{self._settings.state_dir}")
-        self._watch_for_the_end()
+        pin(self._place.seat, settings.listen.workers, settings.listen.pin_workers, f"{gethostname()}:{settings.state_dir}")
+        self._listen_for_orders()
         await self._directory.start()
         await worker.judge.start()
         self._reconciler.start(self._stopping.set)
-        lag = asyncio.create_task(worker.counters.watch_loop_lag())
-        watching = asyncio.create_task(self._tls.watch()) if self._tls is not None else None
+        beside = [asyncio.create_task(worker.counters.watch_loop_lag()), asyncio.create_task(self._watch_certificate())]
         await self._bus.start()
-        self._listener.start(listen.host, port, listen.backlog)
-        worker.audit(events.event("gateway_start", {"port": port}))
-        self._bus.send("hub", "ready", {"worker": worker.number})
+        learn_throttle(worker, await self._bus.gather("throttle", {}, _THROTTLE_SECONDS))
+        self._listener.start(sockets)
+        worker.audit(events.event("gateway_start", {"port": sockets[0].getsockname()[1]}))
+        if self._lifeline is not None:
+            self._lifeline.ready()
         try:
-            await self._stopping.wait()
-            await self._drain()
+            await self._until_told()
         finally:
-            lag.cancel()
-            if watching is not None:
-                watching.cancel()
+            for task in beside:
+                task.cancel()
             self._reconciler.stop()
             await worker.judge.close()
             await self._bus.close()
@@ -123,89 +128,97 @@ class Gateway:
             worker.audit(events.event("gateway_stop", {}))
             self._trail.close()
 
-    def _watch_for_the_end(self) -> None:
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def _listen_for_orders(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        with contextlib.suppress(OSError, PermissionError):  # stdin may be a file or /dev/null when run by hand
-            loop.add_reader(sys.stdin.fileno(), self._supervisor_speaks)
+        if self._lifeline is not None:
+            self._lifeline.follow(on_settings=self._reload, on_retire=self._retiring.set, on_end=self._end_alone)
 
-    def _supervisor_speaks(self) -> None:
-        if not os.read(sys.stdin.fileno(), 1024):
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            _log.warning("the supervisor is gone: stopping")
-            self._patience_seconds = 0.0  # its successor waits for our place
-            self._stopping.set()
+    def _end_alone(self) -> None:
+        _log.warning("the supervisor is gone: stopping")
+        self._abandoned = True  # its successor waits for our place
+        self._stopping.set()
 
-    async def _drain(self) -> None:
-        self._worker.draining = True
-        self._listener.stop()
-        sessions = self._worker.registry.sessions
-        patience = asyncio.get_running_loop().time() + self._patience_seconds
-        while sessions:
-            hurry = asyncio.get_running_loop().time() > patience
-            for session in list(sessions.values()):
-                if hurry or not session.busy:
-                    session.terminate(_SHUTDOWN)
-            await asyncio.sleep(_DRAIN_POLL_SECONDS)
-        await asyncio.sleep(_DRAIN_POLL_SECONDS)  # farewells leave
+    async def _until_told(self) -> None:
+        stopping = asyncio.create_task(self._stopping.wait())
+        retiring = asyncio.create_task(self._retire_when_told())
+        await asyncio.wait([stopping, retiring], return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopping.is_set():
+            stopping.cancel()
+            return
+        retiring.cancel()
+        patience = 0.0 if self._abandoned else self._current.now.listen.drain_seconds
+        await leaving.stop(self._worker, self._listener, patience)
 
-    # -- what the bus brings -------------------------------------------------------------------------------------------
+    async def _retire_when_told(self) -> None:
+        await self._retiring.wait()
+        await leaving.retire(self._worker, self._listener, self._current.now.listen.drain_seconds)
 
-    def _sessions(self, _message: Message) -> list[Payload]:
-        return [session.describe() for session in self._worker.registry.sessions.values()]
+    # -- settings ------------------------------------------------------------------------------------------------------
 
-    def _cancel_session(self, message: Message) -> list[Payload]:
-        """No answer: it is not ours. Whether anything ran is in the audit."""
-        session = self._worker.registry.sessions.get(str(message.payload.get("session")))
-        if session is None:
-            return []
-        session.cancel_query()
-        return [{"worker": self._worker.number}]
+    def _reload(self, settings: Settings) -> None:
+        """The supervisor has looked at them: what comes here can be used. The certificate is read anew in any case."""
+        try:
+            tls = _server_tls(settings)
+        except TlsError as error:
+            _log.error("the certificate could not be reloaded, the former one stays", error=str(error))
+        else:
+            self._worker.tls = tls
+        self._current.replace(settings)
 
-    def _counters(self, _message: Message) -> Payload:
-        return dict(self._worker.counters.as_mapping())
+    def _retune(self, settings: Settings) -> None:
+        """For whoever does not ask each time."""
+        worker, throttle = self._worker, settings.throttle
+        worker.logins.reconfigure(throttle.free_failures, throttle.window_seconds, throttle.user_delay_seconds)
+        worker.cancels.reconfigure(throttle.cancels_per_second)
+        worker.policies.forget()
+        self._reconciler.ask_again()
+
+    async def _watch_certificate(self) -> None:
+        """A renewed pair of files is taken up without a word from anybody."""
+        while True:
+            await asyncio.sleep(2.0)
+            if self._worker.tls is not None:
+                self._worker.tls.look()
 
     def _gauges(self) -> Gauges:
         worker = self._worker
         return Gauges(
             sessions_live=len(worker.registry.sessions),
-            sessions_pending=worker.pending_total,
+            sessions_pending=worker.knocking.total,
             judge_waiting=worker.judge.waiting,
             audit_healthy=worker.trail.healthy,
             store_stale_seconds=round(worker.directory.stale_for_seconds, 3),
         )
 
-    def _cancel(self, message: Message) -> None:
-        match message.payload:
-            case {"address": str(address), "process_id": int(process_id), "key": str(key)}:
-                self._listener.cancel_here(ip_address(address), process_id, bytes.fromhex(key))
 
-    def _login_failed(self, message: Message) -> None:
-        match message.payload:
-            case {"address": str(address), "user": str(user)}:
-                self._worker.logins.failed(ip_address(address), user, asyncio.get_running_loop().time())
-
-    def _reload(self, _message: Message) -> None:
-        if self._tls is not None:
-            try:
-                self._tls.reload()
-            except TlsReloadError as error:
-                _log.error("the certificate could not be reloaded; the old one stays", error=str(error))
+def _server_tls(settings: Settings) -> ServerTls | None:
+    return None if settings.tls.mode == "disable" else ServerTls(*server_files(settings))
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gateway.app")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--worker", type=int, required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--place", type=int)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--fds", type=lambda text: [int(fd) for fd in text.split(",")])
+    where.add_argument("--port", type=int)
     arguments = parser.parse_args(argv)
     os.umask(0o077)
     set_up_logging(f"worker:{arguments.worker}")
-    settings = load(arguments.config)
+    place = Place(arguments.worker, arguments.worker if arguments.place is None else arguments.place)
+    lifeline = Lifeline.inherited()
+    settings = lifeline.first_settings() if lifeline is not None else load(arguments.config)
+    listen = settings.listen
 
     async def run() -> None:
-        await Gateway(settings, arguments.worker).run(arguments.port)
+        gateway = Gateway(settings, place, lifeline)
+        fds = arguments.fds
+        await gateway.run(inherited(fds) if fds else open_doors(listen.host, arguments.port, listen.backlog, 1).shares[0])
 
     # What is loaded by now stays; what a statement makes is freed by its reference counts, so that cycles are looked for rarely.
     gc.freeze()

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -15,11 +16,12 @@ from gateway.audit import events
 from gateway.bus.lines import Payload
 from gateway.proxy.greeter import Greeter
 from gateway.proxy.registry import Registry
-from gateway.proxy.sockets import keep_alive, listen_on
+from gateway.proxy.sockets import keep_alive
 from gateway.proxy.worker import Worker
 from gateway.wire.startup import CancelRequest
 
 _ACCEPTS_PER_TURN: Final = 64
+_LAST_CALL_SECONDS: Final = 0.05
 _RESERVE_PAUSE_SECONDS: Final = 0.5
 _REFUSALS_PER_SECOND: Final = 20  # of refused addresses in the audit; the rest are counted
 _log: Final = structlog.stdlib.get_logger("gateway.listener")
@@ -32,9 +34,9 @@ class Listener:
         self._refused_second = 0
         self._refused = 0
 
-    def start(self, host: str, port: int, backlog: int) -> None:
-        """Listen with SO_REUSEPORT, so that every worker has a queue of its own. Raises PortError."""
-        self._sockets = listen_on(host, port, backlog)
+    def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept on these. Others may accept on them too: this worker's successor, during a rolling restart."""
+        self._sockets = list(sockets)
         self._listen()
 
     def _listen(self) -> None:
@@ -46,10 +48,18 @@ class Listener:
             asyncio.get_running_loop().remove_reader(sock.fileno())
 
     def stop(self) -> None:
+        """At once; whoever waits in the queue is left to the successor."""
         self._pause()
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
+
+    async def finish(self) -> None:
+        """There is no successor: whoever waits in the queue is let in as far as to be told so."""
+        await asyncio.sleep(_LAST_CALL_SECONDS)
+        for sock in self._sockets:
+            self._accept(sock)
+        self.stop()
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
@@ -74,12 +84,12 @@ class Listener:
         if not admits_globally(worker.directory.snapshot, address, datetime.now(UTC)):
             self._refuse(sock, address, "address-not-admitted")
             return
-        if reason := worker.enter(address):
+        if reason := worker.knocking.enter(address):
             self._refuse(sock, address, reason)
             return
         sock.setblocking(False)
         keep_alive(sock)
-        Greeter(worker, sock, address, lambda: worker.leave(address), self.cancel)
+        Greeter(worker, sock, address, lambda: worker.knocking.leave(address), self.cancel)
 
     def _refuse(self, sock: socket.socket, address: IPv4Address | IPv6Address, rule: str) -> None:
         sock.close()
@@ -99,7 +109,7 @@ class Listener:
     def cancel(self, address: IPv4Address | IPv6Address, request: CancelRequest) -> None:
         """Never answered. A key of another worker's session goes there over the bus."""
         worker = self._worker
-        if not worker.cancels.admit_cancel(address, time.monotonic()):
+        if not worker.admit_cancel(address, time.monotonic()):
             return
         owner = Registry.worker_of(request.process_id)
         if owner == worker.number:

@@ -10,15 +10,14 @@ import structlog
 from gateway.access.model import DatabaseRole, Lease, Target, TlsMode
 from gateway.access_mode import AccessMode
 from gateway.audit import events
+from gateway.proxy.seats import Seat
 from gateway.proxy.upstream import Place, UpstreamConnection
 from gateway.proxy.worker import Worker
 from gateway.secret import Secret
 from gateway.session.conversation import Conversation, Facts
-from gateway.session.effects import fatal
 from gateway.session.startup_settings import Wishes, label_of, pinned_settings, read_wishes, upstream_parameters
 from gateway.session.upstream_errors import explain
 from gateway.session.upstream_login import UpstreamPlan, UpstreamRefused, Welcome
-from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
 from gateway.wire.startup import StartupMessage
 
@@ -37,6 +36,12 @@ class Opened:
     label: str
     pinned: dict[str, str]
     server_major: int
+    seat: Seat
+
+    def abandon(self) -> None:
+        """Nobody is let in after all."""
+        self.connection.transport.abort()
+        self.seat.leave()
 
     def weaknesses(self, lease: Lease) -> list[str]:
         """What is weaker than the default, for the audit."""
@@ -50,15 +55,26 @@ class Opened:
 
 async def open_session(worker: Worker, session_id: str, startup: StartupMessage, lease: Lease) -> Opened | ErrorFields:
     """What went wrong as fields for the client; the audit and the log say more. Cancelling it leaves nothing open."""
-    limits = worker.settings.limits
-    if len(worker.registry.sessions) >= limits.max_sessions:
-        return fatal(sqlstate.TOO_MANY_CONNECTIONS, "the gateway has too many sessions", "Try again later.")
     wishes = read_wishes(startup, worker.policies.policy_of(lease.target, lease.mode, _LATEST_MAJOR))
     if isinstance(wishes, ErrorFields):
         return wishes
+    seat = await worker.seats.take(session_id, lease)
+    if isinstance(seat, ErrorFields):
+        return seat
+    try:
+        opened = await _log_in(worker, session_id, lease, wishes, seat)
+    except BaseException:
+        seat.leave()
+        raise
+    if isinstance(opened, ErrorFields):
+        seat.leave()
+    return opened
+
+
+async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes, seat: Seat) -> Opened | ErrorFields:
     secret = worker.vault.open(lease.role)
     label = label_of(lease.user.name, session_id)
-    plan = plan_of(lease.target, lease.role, lease.mode, label, wishes, limits.scram_iterations_max)
+    plan = plan_of(lease.target, lease.role, lease.mode, label, wishes, worker.settings.limits.scram_iterations_max)
     try:
         connection, welcome, place = await _dial(worker, lease, secret, plan)
     except UpstreamRefused as refused:
@@ -75,7 +91,7 @@ async def open_session(worker: Worker, session_id: str, startup: StartupMessage,
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
     major = int("".join(c for c in welcome.statuses.get("server_version", "").split(".")[0] if c.isdigit()) or 0)
-    return Opened(connection, welcome, place, wishes, label, plan.pinned, major)
+    return Opened(connection, welcome, place, wishes, label, plan.pinned, major, seat)
 
 
 def plan_of(
@@ -111,6 +127,5 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
     full = events.session_fragment(
         session_id, lease.user.name, address, lease.target.name, lease.mode.value, opened.wishes.application_name
     )
-    return Conversation(
-        facts, worker.policies.in_force(policy), full, events.session_fragment_short(session_id, lease.user.name)
-    )
+    short = events.session_fragment_short(session_id, lease.user.name)
+    return Conversation(facts, worker.policies.in_force(policy), full, short, worker.counters.tallies[lease.mode])

@@ -159,7 +159,7 @@ class PendingSession(asyncio.Protocol):
             hint = "Connect with sslmode=verify-full and the gateway's CA file (or at least sslmode=require)."
             self._fail(fatal(sqlstate.INVALID_AUTHORIZATION, "this gateway requires TLS", hint))
             return
-        if worker.draining or not worker.directory.fresh:
+        if worker.draining or not worker.knows_rights:
             worker.counters.refused("not-ready")
             self._fail(fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready to accept connections", "Try again later."))
             return
@@ -187,7 +187,7 @@ class PendingSession(asyncio.Protocol):
             self._wrong_password(startup.user)
             return
         self._door.proved()
-        worker.logins.succeeded(self._arrival.address, startup.user, time.monotonic())
+        worker.login_succeeded(startup.user)
         self._early = outcome.rest + self._early
         final = outcome.final
         lease = self._authorize(user)
@@ -227,8 +227,8 @@ class PendingSession(asyncio.Protocol):
         """From the last question to AuthenticationOk without giving up the event loop."""
         worker = self._worker
         lease = self._authorize(user)
-        if self._done or isinstance(lease, Denial) or worker.draining or not worker.directory.fresh or not worker.trail.healthy:
-            opened.connection.transport.abort()
+        if self._done or isinstance(lease, Denial) or worker.draining or not worker.knows_rights or not worker.trail.healthy:
+            opened.abandon()
             if self._done:
                 return
             if isinstance(lease, Denial):

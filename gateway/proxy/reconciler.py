@@ -13,10 +13,10 @@ import structlog
 from gateway.access.model import Denial, Snapshot
 from gateway.ports import Directory
 from gateway.proxy.registry import Registry, Session
+from gateway.settings import CurrentSettings
 
 _TICK_SECONDS: Final = 0.2
 _PROBE_TICKS: Final = 3
-_STALE_FACTOR: Final = 3
 _SESSIONS_PER_TURN: Final = 100  # then others may use the event loop
 
 _STALE: Final = Denial(
@@ -27,10 +27,10 @@ _log: Final = structlog.stdlib.get_logger("gateway.reconciler")
 
 
 class Reconciler:
-    def __init__(self, registry: Registry, directory: Directory, stale_after_seconds: float) -> None:
+    def __init__(self, registry: Registry, directory: Directory, current: CurrentSettings) -> None:
         self._registry = registry
         self._directory = directory
-        self._stale_after = stale_after_seconds
+        self._current = current
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -48,8 +48,17 @@ class Reconciler:
         for task in self._tasks:
             task.cancel()
 
+    def ask_again(self) -> None:
+        """Something that rights or policies hang on has changed."""
+        self._changed.set()
+
     def _hear(self, _snapshot: Snapshot) -> None:
         self._changed.set()
+
+    def _too_stale(self) -> bool:
+        """Nobody can tell any more who may stay, and it is set that then nobody does."""
+        store = self._current.now.store
+        return store.on_stale == "end" and self._directory.stale_for_seconds > store.end_after_seconds
 
     async def _follow_changes(self) -> None:
         """A change during a pass starts another one: who was asked before it must be asked again."""
@@ -66,7 +75,7 @@ class Reconciler:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             ticks += 1
-            stale = self._directory.stale_for_seconds > _STALE_FACTOR * self._stale_after
+            stale = self._too_stale()
             for number, session in enumerate(list(self._registry.sessions.values()), 1):
                 if stale:
                     session.terminate(_STALE)

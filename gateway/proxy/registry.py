@@ -35,6 +35,11 @@ class Session(Protocol):
         ...
 
     @property
+    def bytes_in(self) -> int:
+        """How much its client has sent so far."""
+        ...
+
+    @property
     def lease(self) -> Lease: ...
 
 

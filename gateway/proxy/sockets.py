@@ -1,10 +1,14 @@
-"""The port that the workers share, and what every connection's socket is told."""
+"""The sockets that the gateway listens on, and what every connection's socket is told.
+
+The supervisor makes the listening ones and hands them to its children, so that a child's successor accepts from the very same
+queue.
+"""
 
 import contextlib
 import errno
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,33 +25,53 @@ class _Place:
     address: str
 
 
-@contextlib.contextmanager
-def reserved_port(host: str, port: int) -> Iterator[int]:
-    """Hold the port (0: a free one) on all addresses of `host`; the workers bind it too, with SO_REUSEPORT."""
-    places = _resolve(host)
-    held: list[socket.socket] = []
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Listening sockets on one port: for each of those who share it, one for each address."""
+
+    port: int
+    shares: tuple[tuple[socket.socket, ...], ...]
+
+    def close(self) -> None:
+        for share in self.shares:
+            for sock in share:
+                sock.close()
+
+
+def open_doors(host: str, port: int, backlog: int, shares: int, *, setting: str = "listen.host") -> Doors:
+    """Listen on the port (0: a free one) on all addresses of `host`, `shares` times, each with a queue of its own.
+
+    Raises PortError, with the name of the setting when it is the host that is wrong.
+    """
+    made: list[list[socket.socket]] = []
     try:
-        for place in places:
-            if port:
+        places = _resolve(host, setting)
+        if port:
+            for place in places:
                 _probe(place, port)
-            # Without SO_REUSEADDR: else the probe of another supervisor would pass while nobody listens yet.
-            held.append(_bind(place, port, socket.SO_REUSEPORT))
-            port = held[-1].getsockname()[1]
-        yield port
-    finally:
-        for one in held:
-            one.close()
+        for _ in range(shares):
+            made.append([])
+            for place in places:
+                sock = _bind(place, port, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+                made[-1].append(sock)
+                sock.setblocking(False)
+                sock.listen(backlog)
+                port = sock.getsockname()[1]
+    except BaseException:
+        for share in made:
+            for sock in share:
+                sock.close()
+        raise
+    return Doors(port, tuple(tuple(share) for share in made))
 
 
-def listen_on(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """A worker's own non-blocking sockets on the reserved port, one for each address of `host`. Raises PortError."""
-    listening = []
-    for place in _resolve(host):
-        sock = _bind(place, port, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+def inherited(fds: Sequence[int]) -> list[socket.socket]:
+    """The supervisor's sockets, in the child that got them. Raises OSError when one is none."""
+    found = [socket.socket(fileno=fd) for fd in fds]
+    for sock in found:
+        sock.set_inheritable(False)
         sock.setblocking(False)
-        sock.listen(backlog)
-        listening.append(sock)
-    return listening
+    return found
 
 
 def keep_alive(sock: socket.socket) -> None:
@@ -59,11 +83,11 @@ def keep_alive(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _resolve(host: str) -> list[_Place]:
+def _resolve(host: str, setting: str) -> list[_Place]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise PortError(f"listen.host: {host!r} is no address of this machine ({error.strerror})") from error
+        raise PortError(f"{setting}: {host!r} is no address of this machine ({error.strerror})") from error
     return list(dict.fromkeys(_Place(family, str(address[0])) for family, _, _, _, address in found))
 
 

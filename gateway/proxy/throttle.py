@@ -7,10 +7,14 @@ flood of addresses the ones heard of longest ago are forgotten first.
 
 from collections import OrderedDict, deque
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import Final, TypeAlias
 
 _MAX_ENTRIES: Final = 20_000  # of addresses, of users and of cancel buckets each
 _MAX_USER_KEY: Final = 64  # characters: longer names do not exist
+_MAX_TOLD: Final = 1000  # to a worker that comes new
+
+ThrottleState: TypeAlias = "tuple[list[tuple[int | str, list[float]]], list[tuple[int | str, list[float]]]]"
+"""Failures by address and by user: keys with the ages of their failures in seconds, the key heard of last first."""
 
 
 class LoginThrottle:
@@ -25,6 +29,12 @@ class LoginThrottle:
         self._by_address = _Failures(free_failures, window_seconds, max_entries)
         self._by_user = _Failures(free_failures, window_seconds, max_entries)
 
+    def reconfigure(self, free_failures: int, window_seconds: float, user_delay_seconds: float) -> None:
+        """Other limits from now on; what was counted stays counted."""
+        self._free_failures, self._window_seconds, self._user_delay_seconds = free_failures, window_seconds, user_delay_seconds
+        self._by_address.reconfigure(free_failures, window_seconds)
+        self._by_user.reconfigure(free_failures, window_seconds)
+
     def refused_for_seconds(self, address: IPv4Address | IPv6Address, now: float) -> float:
         """0.0: may try. Else how long until it may."""
         return self._by_address.full_for_seconds(_key(address), now)
@@ -37,9 +47,22 @@ class LoginThrottle:
         self._by_address.add(_key(address), now)
         self._by_user.add(user[:_MAX_USER_KEY], now)
 
-    def succeeded(self, address: IPv4Address | IPv6Address, user: str, now: float) -> None:
-        """Forgets the person's failures, not the address's: one good account must not pay for guesses at the others."""
-        self._by_user.forget(user[:_MAX_USER_KEY])
+    def succeeded(self, user: str) -> bool:
+        """Forgets the person's failures, not an address's: one good account must not pay for guesses at the others.
+
+        Whether there were any: then the other workers have to forget them, too.
+        """
+        return self._by_user.forget(user[:_MAX_USER_KEY])
+
+    def state(self, now: float, max_entries: int = _MAX_TOLD) -> "ThrottleState":
+        """What a worker that comes new has to know: the addresses and users heard of last."""
+        return self._by_address.state(now, max_entries), self._by_user.state(now, max_entries)
+
+    def learn(self, state: "ThrottleState", now: float) -> None:
+        """From another worker. What is known here already stays."""
+        by_address, by_user = state
+        self._by_address.learn(by_address, now)
+        self._by_user.learn(by_user, now)
 
 
 class CancelThrottle:
@@ -50,7 +73,17 @@ class CancelThrottle:
         self._max_entries = max_entries
         self._buckets: OrderedDict[int, tuple[float, float]] = OrderedDict()  # key -> (tokens, at)
 
+    def reconfigure(self, per_second: int) -> None:
+        self._per_second = per_second
+
     def admit_cancel(self, address: IPv4Address | IPv6Address, now: float) -> bool:
+        """One that is admitted has to be told to the other workers, which call `admitted_elsewhere`."""
+        return self._take(address, now)
+
+    def admitted_elsewhere(self, address: IPv4Address | IPv6Address, now: float) -> None:
+        self._take(address, now)
+
+    def _take(self, address: IPv4Address | IPv6Address, now: float) -> bool:
         key = _key(address)
         tokens, at = self._buckets.pop(key, (float(self._per_second), now))
         tokens = min(float(self._per_second), tokens + (now - at) * self._per_second)
@@ -85,8 +118,30 @@ class _Failures:
             return 0.0
         return max(times[0] + self._window_seconds - now, 0.0)
 
-    def forget(self, key: int | str) -> None:
-        self._times.pop(key, None)
+    def forget(self, key: int | str) -> bool:
+        return self._times.pop(key, None) is not None
+
+    def reconfigure(self, limit: int, window_seconds: float) -> None:
+        self._limit, self._window_seconds = limit, window_seconds
+        for key, times in self._times.items():
+            self._times[key] = deque(times, maxlen=limit)
+
+    def state(self, now: float, max_entries: int) -> "list[tuple[int | str, list[float]]]":
+        """Ages in seconds, of those that still count."""
+        found: list[tuple[int | str, list[float]]] = []
+        for key in reversed(self._times):
+            if len(found) >= max_entries:
+                break
+            ages = [now - at for at in self._times[key] if now - at < self._window_seconds]
+            if ages:
+                found.append((key, ages))
+        return found
+
+    def learn(self, state: "list[tuple[int | str, list[float]]]", now: float) -> None:
+        for key, ages in reversed(state):
+            if key not in self._times:
+                for age in ages:
+                    self.add(key, now - age)
 
 
 def _key(address: IPv4Address | IPv6Address) -> int:

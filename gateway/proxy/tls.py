@@ -1,6 +1,5 @@
 """TLS on both sides: our certificate, replaced while we run, and how each target is to be trusted."""
 
-import asyncio
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,18 +74,16 @@ class ServerTls:
         except TlsError as error:
             raise TlsReloadError(f"{error}; the former certificate stays in use") from error
 
-    async def watch(self, every_seconds: float = 2.0) -> None:
-        """Reload whenever the files change, for ever. A pair replaced one by one is taken when its second half is there."""
-        while True:
-            await asyncio.sleep(every_seconds)
-            if self._stamp() == self._seen:
-                continue
-            try:
-                self.reload()
-            except TlsReloadError as error:
-                _log.warning("certificate not reloaded", reason=str(error))
-            else:
-                _log.info("certificate reloaded", file=str(self._cert_file))
+    def look(self) -> None:
+        """Reload if the files have changed. A pair replaced one by one is taken when its second half is there."""
+        if self._stamp() == self._seen:
+            return
+        try:
+            self.reload()
+        except TlsReloadError as error:
+            _log.warning("certificate not reloaded", reason=str(error))
+        else:
+            _log.info("certificate reloaded", file=str(self._cert_file))
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         found = []

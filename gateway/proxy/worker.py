@@ -7,25 +7,26 @@ from typing import Protocol
 
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
-from gateway.bus.lines import JsonValue, Payload
+from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory, Vault
 from gateway.proxy.counters import Counters
-from gateway.proxy.counters import Counters
+from gateway.proxy.knocking import Knocking
 from gateway.proxy.registry import Registry
+from gateway.proxy.seats import Seats
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.session.verdicts import PolicyInForce
-from gateway.settings import Settings
+from gateway.settings import CurrentSettings, Settings
 from gateway.statements.policy import Policy
 
 
 class Policies:
     """One memory of verdicts per policy, shared by all sessions under it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, current: CurrentSettings) -> None:
+        self._current = current
         self._in_force: dict[str, PolicyInForce] = {}
 
     def policy_of(self, target: Target, mode: AccessMode, server_major: int) -> Policy:
@@ -35,20 +36,25 @@ class Policies:
             allowed_schemas=target.allowed_schemas,
             allowed_settings=target.allowed_settings,
             server_major=server_major,
-            max_statement_bytes=self._settings.limits.max_statement_bytes,
+            max_statement_bytes=self._current.now.limits.max_statement_bytes,
         )
 
     def in_force(self, policy: Policy) -> PolicyInForce:
         found = self._in_force.get(policy.revision)
         if found is None:
-            limits = self._settings.policy
+            settings = self._current.now
+            limits = settings.policy
             if len(self._in_force) >= 1000:  # policies come and go with edits; sessions keep theirs alive
                 self._in_force.clear()
             found = PolicyInForce(
-                policy, limits.verdict_cache_entries, limits.verdict_cache_bytes, self._settings.audit.max_statement_bytes
+                policy, limits.verdict_cache_entries, limits.verdict_cache_bytes, settings.audit.max_statement_bytes
             )
             self._in_force[policy.revision] = found
         return found
+
+    def forget(self) -> None:
+        """Settings changed: what is asked for next is made anew."""
+        self._in_force.clear()
 
 
 class Peers(Protocol):
@@ -58,13 +64,17 @@ class Peers(Protocol):
         """False: nobody heard it."""
         ...
 
+    async def ask(self, to: str, kind: str, payload: Payload, timeout_seconds: float) -> Payload:
+        """Raises BusUnavailable when no answer comes."""
+        ...
+
 
 @dataclass(slots=True)
 class Worker:
     """`mock_secret` makes unknown users look like known ones, alike in all workers and after restarts."""
 
     number: int
-    settings: Settings
+    current: CurrentSettings
     directory: Directory
     vault: Vault
     trail: AuditSink
@@ -72,6 +82,8 @@ class Worker:
     registry: Registry
     logins: LoginThrottle
     cancels: CancelThrottle
+    knocking: Knocking
+    seats: Seats
     tls: ServerTls | None
     dialer: UpstreamDialer
     policies: Policies
@@ -79,9 +91,17 @@ class Worker:
     mock_secret: bytes
     counters: Counters = field(default_factory=Counters)
     draining: bool = False
-    pending: dict[IPv4Address | IPv6Address, int] = field(default_factory=dict)
-    pending_total: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force now: do not keep them."""
+        return self.current.now
+
+    @property
+    def knows_rights(self) -> bool:
+        """The store answered not long ago: new sessions may be decided on."""
+        return self.directory.stale_for_seconds <= self.current.now.store.stale_after_seconds
 
     def audit(self, body: bytes) -> None:
         self.trail.append(body)
@@ -94,23 +114,14 @@ class Worker:
     def login_failed(self, address: IPv4Address | IPv6Address, user: str, now: float) -> None:
         self.logins.failed(address, user, now)
         payload: dict[str, JsonValue] = {"address": str(address), "user": user}
-        self.peers.send("all", "login-failed", payload)
+        self.peers.send(ALL, "login-failed", payload)
 
-    def enter(self, address: IPv4Address | IPv6Address) -> str:
-        """Count a connection that has not logged in. Returns why it may not stay, "" when it may."""
-        limits = self.settings.limits
-        if self.pending_total >= limits.max_pending:
-            return "too-many-pending"
-        if self.pending.get(address, 0) >= limits.max_pending_per_address:
-            return "too-many-pending-from-address"
-        self.pending_total += 1
-        self.pending[address] = self.pending.get(address, 0) + 1
-        return ""
+    def login_succeeded(self, user: str) -> None:
+        if self.logins.succeeded(user):
+            self.peers.send(ALL, "login-succeeded", {"user": user})
 
-    def leave(self, address: IPv4Address | IPv6Address) -> None:
-        self.pending_total -= 1
-        left = self.pending[address] - 1
-        if left:
-            self.pending[address] = left
-        else:
-            del self.pending[address]
+    def admit_cancel(self, address: IPv4Address | IPv6Address, now: float) -> bool:
+        admitted = self.cancels.admit_cancel(address, now)
+        if admitted:
+            self.peers.send(ALL, "cancel-admitted", {"address": str(address)})
+        return admitted

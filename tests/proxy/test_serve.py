@@ -1,5 +1,6 @@
 """The supervisor: workers come up, come back and go; an operator's mistakes are one line."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.sockets import PortError, reserved_port
-from gateway.serve import run
+from gateway.serve import Part, run
+from gateway.services.allowlist import Everybody, create_entry
+from gateway.settings import Settings, load
+from gateway.store import open_store
+from gateway.supervision.preparation import prepare
 
 SUPERVISOR = Path(__file__).parents[1] / "support" / "stand_in_supervisor.py"
-PGBASTION = (sys.executable, "-c", "from gateway.cli.main import run; run()")
+SERVE = "import sys; from pathlib import Path; from gateway.serve import run; sys.exit(run(Path(sys.argv[1])))"
+PGBASTION = (sys.executable, "-c", SERVE)
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -73,8 +78,12 @@ def eventually(true: Callable[[], object], seconds: float) -> float:
 
 
 def line_of(process: "subprocess.Popen[str]") -> str:
+    """The one that says ready."""
     assert process.stdout is not None
-    return process.stdout.readline()
+    for line in process.stdout:
+        if "is ready on" in line:
+            return line
+    raise AssertionError("it ended without being ready")
 
 
 def test_it_says_ready_once_when_all_workers_are(start: Start, tmp_path: Path) -> None:
@@ -124,7 +133,7 @@ def test_a_worker_that_does_not_end_is_killed_after_the_drain(start: Start, tmp_
     at = time.monotonic()
     process.terminate()
     assert process.wait(10) == 0
-    assert time.monotonic() - at > 1.2
+    assert 0.9 < time.monotonic() - at < 4
     assert entries(tmp_path, "ignored")
     assert not any(alive(pid) for pid in workers_of(tmp_path))
 
@@ -223,27 +232,22 @@ def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path, capsy
     assert "go together" in error_of(config(tmp_path, '[tls]\ncert_file = "c.pem"\n'), capsys)
 
 
-def test_a_held_port_can_be_shared_by_workers_and_only_by_them() -> None:
-    with reserved_port("127.0.0.1", 0) as port:
-        with socket.socket() as worker:
-            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            worker.bind(("127.0.0.1", port))
-            worker.listen()
-            with socket.create_connection(("127.0.0.1", port)), worker.accept()[0]:
-                pass
-        with pytest.raises(PortError), reserved_port("127.0.0.1", port):
-            pass
-
-
 # --- the real workers
+
+
+async def admit_everybody_here(settings: Settings) -> None:
+    settings.state_dir.mkdir(mode=0o700)
+    await prepare(settings, frozenset({Part.GATEWAY}))
+    store = open_store(settings)
+    await create_entry(store, level=Everybody(), network="127.0.0.1/32", label="tests", actor="system", reason="a test")
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    path = config(tmp_path, "[listen]\nport = 0\nworkers = 2\ndrain_seconds = 2\n")
-    subprocess.run([*PGBASTION, "allowlist", "create", "127.0.0.1/32", "--config", path], check=True, capture_output=True)
+    path = config(tmp_path, "[listen]\nport = 0\nworkers = 2\ndrain_seconds = 2\n[admin_api]\nport = 0\n")
+    asyncio.run(admit_everybody_here(load(path)))
     process = subprocess.Popen(
-        [*PGBASTION, "serve", "--config", path], stdout=subprocess.PIPE, stderr=(tmp_path / "log").open("w"), text=True
+        [*PGBASTION, path], stdout=subprocess.PIPE, stderr=(tmp_path / "log").open("w"), text=True
     )
     yield process
     if process.poll() is None:
@@ -276,7 +280,7 @@ def test_the_gateway_serves_says_where_its_ca_is_and_ends(serve: "subprocess.Pop
     line = line_of(serve)
     assert line.rstrip().endswith(f"CA file {tmp_path / 'state' / 'tls' / 'ca.pem'}")
     assert answer(port_of(line)) == b"S"
-    assert audited(tmp_path, "gateway_start") == [0, 1]
+    eventually(lambda: audited(tmp_path, "gateway_start") == [0, 1], 2)
     serve.terminate()
     assert serve.wait(5) == 0
     assert audited(tmp_path, "gateway_stop") == [0, 1]
@@ -301,7 +305,7 @@ def test_nothing_is_left_of_a_killed_gateway_and_it_starts_again(serve: "subproc
     serve.kill()
     serve.wait()
     eventually(lambda: not any(alive(pid) for pid in workers), 3)
-    again = subprocess.Popen([*PGBASTION, "serve", "--config", tmp_path / "pgbastion.toml"], stdout=subprocess.PIPE, text=True)
+    again = subprocess.Popen([*PGBASTION, tmp_path / "pgbastion.toml"], stdout=subprocess.PIPE, text=True)
     try:
         assert "ready" in line_of(again)
     finally:

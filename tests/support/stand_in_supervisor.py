@@ -2,23 +2,25 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.proxy.sockets import reserved_port
-from gateway.serve import StartError, Supervisor
-from gateway.settings import Listen, Settings
+from gateway.proxy.sockets import open_doors
+from gateway.settings import CurrentSettings, Listen, Settings
+from gateway.supervision.parts import StartError
+from gateway.supervision.supervisor import Supervisor, WorkerPart
 
 WORKER = Path(__file__).with_name("stand_in_worker.py")
 
 
 async def main(state_dir: Path, workers: int, behaviour: str, drain_seconds: float) -> int:
     settings = Settings(state_dir=state_dir, listen=Listen(port=0, workers=workers, drain_seconds=drain_seconds))
-    with reserved_port("127.0.0.1", 0) as port:
+    doors = open_doors("127.0.0.1", 0, 10, workers)
 
-        def command(number: int, port: int) -> list[str]:
-            return [sys.executable, str(WORKER), str(settings.bus_socket), str(number), str(port), behaviour]
+    def command(number: int, place: int, fds: Sequence[int]) -> list[str]:
+        return [sys.executable, str(WORKER), str(state_dir), str(number), str(place), str(fds[0]), behaviour]
 
-        return await Supervisor(settings, port, command, None).run()
+    return await Supervisor(CurrentSettings(settings), lambda: settings, WorkerPart(doors, command)).run()
 
 
 if __name__ == "__main__":

@@ -1,40 +1,52 @@
-"""A worker process that only reports for duty: what the supervisor needs of one. argv: bus socket, number, port, behaviour."""
+"""A worker process that only reports for duty: what the supervisor needs of one.
+
+argv: state directory, number, place, file descriptor of its socket, behaviour.
+"""
 
 import asyncio
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
-from gateway.bus.lines import Message
-from gateway.bus.peer import BusPeer
+from gateway.bus.lifeline import Lifeline
+from gateway.settings import Settings
 
 
-async def main(socket: Path, number: str, port: str, behaviour: str) -> int:
-    if behaviour == "dies":
+async def main(state_dir: Path, number: str, place: str, fd: str, behaviour: str) -> int:
+    starts = state_dir / "stand-in.log"
+    if behaviour == "dies" or (behaviour == "dies-later" and starts.exists() and "start" in starts.read_text()):
         return 3
+    lifeline = Lifeline.inherited()
+    assert lifeline is not None
+    settings = lifeline.first_settings()
+    assert settings.state_dir == state_dir
+    port = socket.socket(fileno=int(fd)).getsockname()[1]
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
     def log(text: str) -> None:
-        with (socket.parent / "stand-in.log").open("a") as file:
-            file.write(f"{text} {number} {os.getpid()} {port}\n")
+        with starts.open("a") as file:
+            file.write(f"{text} {number} {os.getpid()} {port} {place}\n")
 
-    def reload(_: Message) -> None:
+    def reload(_: Settings) -> None:
         log("reload")
+
+    def retire() -> None:
+        log("retire")
+        if behaviour != "stubborn":
+            ended.set()
 
     if behaviour == "stubborn":
         loop.add_signal_handler(signal.SIGTERM, log, "ignored")
     else:
         loop.add_signal_handler(signal.SIGTERM, ended.set)
-    loop.add_reader(sys.stdin.fileno(), ended.set)  # nothing is ever written there: it can only end
-    peer = BusPeer(socket, f"worker:{number}", {"reload": reload})
-    await peer.start()
+    lifeline.follow(on_settings=reload, on_retire=retire, on_end=ended.set)
     log("start")
-    peer.send("hub", "ready", {})
+    lifeline.ready()
     await ended.wait()
     log("end")
-    await peer.close()
     return 0
 
 

@@ -1,0 +1,102 @@
+"""How many sessions there are, over all workers. Pure; lives in the hub's process.
+
+A worker reserves before it opens upstream and gives back when its upstream connection is closed. After its connection to the hub
+broke, it declares what it holds. When its process is gone, so is what it held.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.bus.lines import Payload
+
+
+class Limited(StrEnum):
+    """What is full."""
+
+    GATEWAY = "gateway"
+    USER = "user"
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """One session's place. `user` and `target` are ids."""
+
+    session: str
+    user: str
+    target: str
+
+    def as_payload(self) -> Payload:
+        return {"session": self.session, "user": self.user, "target": self.target}
+
+    @classmethod
+    def from_payload(cls, payload: object) -> "Reservation | None":
+        match payload:
+            case {"session": str(session), "user": str(user), "target": str(target)}:
+                return cls(session, user, target)
+            case _:
+                return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """At most so many at a time. `target` is that of the target asked for; None: none of its own."""
+
+    gateway: int
+    user: int
+    target: int | None
+
+
+class Reservations:
+    """`holder` is the name of a worker's process."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, dict[str, Reservation]] = {}
+        self._total = 0
+        self._by_user: Counter[str] = Counter()
+        self._by_target: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        return self._total
+
+    def take(self, holder: str, wanted: Reservation, ceilings: Ceilings) -> Limited | None:
+        """None: it is taken. Else what is full."""
+        if self._total >= ceilings.gateway:
+            return Limited.GATEWAY
+        if self._by_user[wanted.user] >= ceilings.user:
+            return Limited.USER
+        if ceilings.target is not None and self._by_target[wanted.target] >= ceilings.target:
+            return Limited.TARGET
+        self._put(holder, wanted)
+        return None
+
+    def give_back(self, holder: str, session: str) -> None:
+        held = self._held.get(holder, {}).pop(session, None)
+        if held is not None:
+            self._count(held, -1)
+
+    def declare(self, holder: str, reservations: Iterable[Reservation]) -> None:
+        """This, and nothing else, is what this worker holds: also beyond a ceiling, since these sessions are there."""
+        self.forget(holder)
+        for reservation in reservations:
+            self._put(holder, reservation)
+
+    def forget(self, holder: str) -> None:
+        """Its process has ended."""
+        for held in self._held.pop(holder, {}).values():
+            self._count(held, -1)
+
+    def _put(self, holder: str, reservation: Reservation) -> None:
+        self.give_back(holder, reservation.session)
+        self._held.setdefault(holder, {})[reservation.session] = reservation
+        self._count(reservation, 1)
+
+    def _count(self, reservation: Reservation, change: int) -> None:
+        self._total += change
+        for counter, key in ((self._by_user, reservation.user), (self._by_target, reservation.target)):
+            counter[key] += change
+            if not counter[key]:
+                del counter[key]

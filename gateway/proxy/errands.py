@@ -1,0 +1,124 @@
+"""What the bus brings to a worker: wake-ups, cancels, questions of administrators, and what the other workers counted."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from ipaddress import ip_address
+from typing import cast
+
+from gateway.access_mode import AccessMode
+from gateway.bus.lines import Handler, JsonValue, Message, Payload
+from gateway.bus.peer import CONNECTED
+from gateway.proxy.listener import Listener
+from gateway.proxy.target_check import check_target
+from gateway.proxy.throttle import ThrottleState
+from gateway.proxy.worker import Worker
+
+
+class Errands:
+    """Handlers for the worker's BusPeer. The worker is made after its peer, so that it comes by `attach`."""
+
+    def __init__(self) -> None:
+        self._attached: tuple[Worker, Listener] | None = None
+
+    def attach(self, worker: Worker, listener: Listener) -> None:
+        self._attached = worker, listener
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return {
+            CONNECTED: self._on_worker(_connected),
+            "wake": self._on_worker(lambda worker, _: worker.directory.wake()),
+            "cancel": self._cancel,
+            # of administrators
+            "sessions": lambda _: [session.describe() for session in self._worker.registry.sessions.values()],
+            "cancel-session": lambda message: _cancel_session(self._worker, message),
+            "check-target": lambda message: _check_target(self._worker, message),
+            "counters": lambda _: dict(self._worker.counters.as_mapping()),
+            # of other workers
+            "login-failed": self._on_worker(_login_failed),
+            "login-succeeded": self._on_worker(lambda worker, message: _forget(worker, message)),
+            "throttle": lambda _: _throttle_state(self._worker),
+            "cancel-admitted": self._on_worker(_cancel_admitted),
+            "knocking": self._on_worker(lambda worker, message: worker.knocking.heard(message.sender, message.payload)),
+            "who-is-knocking": self._on_worker(lambda worker, message: worker.knocking.tell_all(message.sender)),
+            "worker-gone": self._on_worker(lambda worker, message: worker.knocking.gone(str(message.payload.get("worker")))),
+        }
+
+    @property
+    def _worker(self) -> Worker:
+        if self._attached is None:
+            raise RuntimeError("the bus was started before its worker")
+        return self._attached[0]
+
+    def _on_worker(self, act: Callable[[Worker, Message], object]) -> Handler:
+        def handler(message: Message) -> None:
+            act(self._worker, message)
+
+        return handler
+
+    def _cancel(self, message: Message) -> None:
+        match message.payload:
+            case {"address": str(address), "process_id": int(process_id), "key": str(key)} if self._attached is not None:
+                self._attached[1].cancel_here(ip_address(address), process_id, bytes.fromhex(key))
+
+
+def learn_throttle(worker: Worker, answers: list[Payload]) -> None:
+    """What the workers that were here before know of failed logins: a new one is no way around it."""
+    for answer in answers:
+        match answer:
+            case {"addresses": list(addresses), "users": list(users)}:
+                state = cast("ThrottleState", (addresses, users))
+                worker.logins.learn(state, time.monotonic())
+
+
+def _throttle_state(worker: Worker) -> Payload:
+    by_address, by_user = worker.logins.state(time.monotonic())
+    return {"addresses": cast("JsonValue", by_address), "users": cast("JsonValue", by_user)}
+
+
+def _connected(worker: Worker, _message: Message) -> None:
+    worker.seats.declare()
+    worker.knocking.connected()
+
+
+def _cancel_session(worker: Worker, message: Message) -> list[Payload]:
+    """No answer: it is not ours. Whether anything ran is in the audit."""
+    session = worker.registry.sessions.get(str(message.payload.get("session")))
+    if session is None:
+        return []
+    session.cancel_query()
+    return [{"worker": worker.number}]
+
+
+async def _check_target(worker: Worker, message: Message) -> list[Payload]:
+    """No answer: this worker knows no such target, or it has no login for this mode."""
+    target = worker.directory.snapshot.targets.get(str(message.payload.get("target")))
+    mode = AccessMode(str(message.payload.get("mode")))
+    if target is None or (role := target.roles.get(mode)) is None:
+        return []
+    limits = worker.settings.limits
+    steps = await check_target(
+        worker.dialer,
+        target,
+        role,
+        worker.vault.open(role),
+        mode=mode,
+        timeout_seconds=limits.upstream_connect_timeout_seconds,
+        iterations_max=limits.scram_iterations_max,
+    )
+    return [asdict(step) for step in steps]
+
+
+def _login_failed(worker: Worker, message: Message) -> None:
+    match message.payload:
+        case {"address": str(address), "user": str(user)}:
+            worker.logins.failed(ip_address(address), user, time.monotonic())
+
+
+def _forget(worker: Worker, message: Message) -> None:
+    worker.logins.succeeded(str(message.payload.get("user")))
+
+
+def _cancel_admitted(worker: Worker, message: Message) -> None:
+    worker.cancels.admitted_elsewhere(ip_address(str(message.payload.get("address"))), time.monotonic())
