@@ -6,7 +6,7 @@ import typer
 
 from gateway.access_mode import AccessMode
 from gateway.cli import names
-from gateway.cli.client import Api, path
+from gateway.cli.client import Api, path, records
 from gateway.cli.options import NEVER, AnyMode, AsJson, Expires, IfVersion, Mode, NewExpiry, Reason, until
 from gateway.cli.output import Record, print_json, say, show
 from gateway.cli.reach import admin
@@ -129,9 +129,7 @@ def _revoke(
         return [one]
     if grant_id is None and len(held) == 2 and "target" in held and version is None:
         wanted = {**held, "mode": None if mode is None else mode.value}
-        before = api.all(path("grants"), **wanted)
-        api.change("DELETE", path("grants"), None, reason=reason, query=wanted)
-        return before
+        return records(api.change("DELETE", path("grants"), None, reason=reason, query=wanted).get("items"))
     raise typer.BadParameter("give either a grant's ID, or --target and one of --user and --group")
 
 

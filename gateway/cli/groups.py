@@ -20,10 +20,18 @@ Members = Annotated[
 COLUMNS = {"name": "name", "members": "members", "grants": "grants", "id": "id"}
 
 
-@admin(app, examples=['pgbastion groups create analysts --reason "quarterly reports"'])
-def create(api: Api, name: Name, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Create a group. It has no member and no grant yet."""
-    made = api.post(path("groups"), {"name": name}, reason=reason)
+@admin(app, examples=["pgbastion groups create analysts --member ana --member ben"])
+def create(
+    api: Api,
+    name: Name,
+    member: Annotated[
+        list[str] | None, typer.Option("--member", help="A first member; may be repeated.", autocompletion=names.users)
+    ] = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Create a group. It has no grant yet."""
+    made = api.post(path("groups"), {"name": name, "members": member or []}, reason=reason)
     if as_json:
         print_json(made)
     else:

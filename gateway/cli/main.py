@@ -12,8 +12,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from gateway import __version__
 from gateway.cli.errors import CommandError
+from gateway.cli.options import CA_FILE_VARIABLE, TOKEN_FILE_VARIABLE, URL_VARIABLE, TokenFile, Url
 from gateway.cli.output import complain
-from gateway.cli.reach import CA_FILE_VARIABLE, TOKEN_FILE_VARIABLE, URL_VARIABLE, TokenFile, Url
 from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreError
 

@@ -12,6 +12,9 @@ from gateway.access_mode import AccessMode
 _DURATION: Final = re.compile(r"(?:(\d{1,4})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 _MODES: Final = {"ro": AccessMode.READ_ONLY, "rw": AccessMode.READ_WRITE}
 NEVER: Final = "never"
+URL_VARIABLE: Final = "PGBASTION_URL"
+TOKEN_FILE_VARIABLE: Final = "PGBASTION_TOKEN_FILE"  # noqa: S105
+CA_FILE_VARIABLE: Final = "PGBASTION_CA_FILE"
 
 
 def parse_expiry(text: str, now: datetime) -> datetime | None:
@@ -104,3 +107,37 @@ IfVersion = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="Ask this admin API instead of this machine's store.",
+        show_default=f"${URL_VARIABLE}",
+        rich_help_panel="Everywhere",
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="The API token for --url.",
+        show_default=f"${TOKEN_FILE_VARIABLE}, or the token itself in $PGBASTION_TOKEN",
+        exists=True,
+        dir_okay=False,
+        rich_help_panel="Everywhere",
+    ),
+]
+ApiCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file",
+        metavar="FILE",
+        help="CA certificates to trust for --url (PEM).",
+        show_default=f"${CA_FILE_VARIABLE}, or the system's",
+        exists=True,
+        dir_okay=False,
+        rich_help_panel="Everywhere",
+    ),
+]

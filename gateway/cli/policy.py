@@ -12,9 +12,10 @@ import typer
 from gateway.access_mode import AccessMode
 from gateway.cli.options import parse_mode
 from gateway.cli.output import JsonValue, print_json, say, visible
-from gateway.cli.policy_check import check_lines, judge_safely
-from gateway.statements.policy import Policy, relabel
-from gateway.statements.verdict import Verdict
+from gateway.services.policy import Explanation, Judging, default_policy
+from gateway.services.policy import explain as explained
+from gateway.services.policy_check import check_lines
+from gateway.statements.policy import Policy
 
 app = typer.Typer(no_args_is_help=True, help="What the policy says about a statement, and why.")
 
@@ -40,7 +41,13 @@ Major = Annotated[int, typer.Option("--server-major", min=13, max=18, help="The 
 def _policy(
     mode: AccessMode, functions: list[str] | None, schemas: list[str] | None, custom: list[str] | None, major: int
 ) -> Policy:
-    return Policy(mode, frozenset(functions or ()), frozenset(schemas or ["public"]), frozenset(custom or ()), major)
+    return default_policy(
+        mode,
+        functions=frozenset(functions or ()),
+        schemas=frozenset(schemas or ["public"]),
+        custom_settings=frozenset(custom or ()),
+        server_major=major,
+    )
 
 
 @app.command()
@@ -56,12 +63,12 @@ def explain(
     """Say whether SQL may run, by which rule, and what to do. Exit status 0: allowed, 1: refused."""
     text = sys.stdin.buffer.read() if sql == "-" else os.fsencode(sql)
     policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major)
-    verdict = asyncio.run(judge_safely(text, policy))
+    found = asyncio.run(_explained(text, policy))
     if as_json:
-        print_json(_record(verdict, mode))
+        print_json(_record(found))
     else:
-        _explain(text, verdict, mode)
-    raise typer.Exit(0 if verdict.allowed else 1)
+        _explain(text, found)
+    raise typer.Exit(0 if found.allowed else 1)
 
 
 @app.command()
@@ -88,42 +95,50 @@ def check(
         asyncio.run(check_lines(source.fileno(), sys.stdout.buffer, policy))
 
 
-def _record(verdict: Verdict, mode: AccessMode) -> dict[str, JsonValue]:
+async def _explained(text: bytes, policy: Policy) -> Explanation:
+    judging = Judging(max_statement_bytes=policy.max_statement_bytes)
+    try:
+        return await explained(judging, sql=text, policy=policy)
+    finally:
+        await judging.close()
+
+
+def _record(found: Explanation) -> dict[str, JsonValue]:
     return {
-        "allowed": verdict.allowed,
-        "mode": mode.value,
-        "rule": verdict.rule,
-        "sqlstate": verdict.sqlstate,
-        "message": verdict.message,
-        "hint": verdict.hint,
-        "position": verdict.position,
-        "kind": verdict.facts.kind,
-        "tables": verdict.facts.tables,
-        "functions": verdict.facts.functions,
-        "edited": bool(verdict.edits),
-        "notice": verdict.notice,
+        "allowed": found.allowed,
+        "mode": found.mode.value,
+        "rule": found.rule,
+        "sqlstate": found.sqlstate,
+        "message": found.message,
+        "hint": found.hint,
+        "position": found.position,
+        "kind": found.kind,
+        "tables": found.tables,
+        "functions": found.functions,
+        "edited": found.sent_as is not None,
+        "notice": found.notice,
     }
 
 
-def _explain(sql: bytes, verdict: Verdict, mode: AccessMode) -> None:
-    if verdict.allowed:
-        say(f"allowed in {mode.value} mode")
+def _explain(sql: bytes, found: Explanation) -> None:
+    if found.allowed:
+        say(f"allowed in {found.mode} mode")
     else:
-        say(f"refused in {mode.value} mode by rule {verdict.rule} (SQLSTATE {verdict.sqlstate})")
+        say(f"refused in {found.mode} mode by rule {found.rule} (SQLSTATE {found.sqlstate})")
         say("")
-        say(f"  {verdict.message}")
-        _caret(sql.decode("utf-8", "replace"), verdict.position)
-        if verdict.hint:
+        say(f"  {found.message}")
+        _caret(sql.decode("utf-8", "replace"), found.position)
+        if found.hint:
             say("")
-            say(f"  hint: {verdict.hint}")
+            say(f"  hint: {found.hint}")
     say("")
-    _line("statements", [verdict.facts.kind] if verdict.facts.kind else [])
-    _line("relations", verdict.facts.tables)
-    _line("functions", verdict.facts.functions)
-    if verdict.edits:
-        _line("sent as", [relabel(sql, verdict, "PERSON [SESSION]").decode("utf-8", "replace")])
-    if verdict.notice:
-        _line("notice", [verdict.notice])
+    _line("statements", [found.kind] if found.kind else [])
+    _line("relations", found.tables)
+    _line("functions", found.functions)
+    if found.sent_as is not None:
+        _line("sent as", [found.sent_as])
+    if found.notice:
+        _line("notice", [found.notice])
 
 
 def _line(heading: str, values: Sequence[str]) -> None:

@@ -6,54 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Concatenate, Final, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 import typer
 
 from gateway.cli.client import Api, Transport
-from gateway.cli.options import Config
+from gateway.cli.options import CA_FILE_VARIABLE, TOKEN_FILE_VARIABLE, URL_VARIABLE, ApiCa, Config, TokenFile, Url
 
 P = ParamSpec("P")
 
-URL_VARIABLE: Final = "PGBASTION_URL"
-TOKEN_FILE_VARIABLE: Final = "PGBASTION_TOKEN_FILE"  # noqa: S105
-CA_FILE_VARIABLE: Final = "PGBASTION_CA_FILE"
-_PANEL: Final = "Everywhere"
-
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        help="Ask this admin API instead of this machine's store.",
-        show_default=f"${URL_VARIABLE}",
-        rich_help_panel=_PANEL,
-    ),
-]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file",
-        metavar="FILE",
-        help="The API token for --url.",
-        show_default=f"${TOKEN_FILE_VARIABLE}, or the token itself in $PGBASTION_TOKEN",
-        exists=True,
-        dir_okay=False,
-        rich_help_panel=_PANEL,
-    ),
-]
-ApiCa = Annotated[
-    Path | None,
-    typer.Option(
-        "--ca-file",
-        metavar="FILE",
-        help="CA certificates to trust for --url (PEM).",
-        show_default=f"${CA_FILE_VARIABLE}, or the system's",
-        exists=True,
-        dir_okay=False,
-        rich_help_panel=_PANEL,
-    ),
-]
 _OPTIONS: Final = {"config": Config, "url": Url, "token_file": TokenFile, "ca_file": ApiCa}
 
 

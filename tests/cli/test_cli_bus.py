@@ -24,6 +24,7 @@ SESSION = {
     "state": "idle",
     "started_at": "2026-01-01T00:00:00+00:00",
     "worker": 0,
+    "statements": 4,
 }
 
 
