@@ -1,0 +1,132 @@
+"""What the policy says about a statement: under a target's policy or the defaults, for people and for programs."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.access.model import Target
+from gateway.access_mode import AccessMode
+from gateway.judging.judge import Judge
+from gateway.statements.policy import Policy, is_small, judge, relabel
+from gateway.statements.verdict import Facts, Verdict
+
+LOWEST_MAJOR: Final = 13
+HIGHEST_MAJOR: Final = 18
+
+_LABEL: Final = "PERSON [SESSION]"
+_NO_CHILD: Final = Verdict(
+    False,
+    "statement-too-complex",
+    Facts(""),
+    "54001",
+    "this statement can only be judged in a process of its own, and none could be started (rule statement-too-complex)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A verdict, spelled out. `position`: the character that it is about, from 1; 0: none. `sent_as`: the text that would reach
+    the server, where it is not the very same (a session's label in application_name, a lowered value).
+    """
+
+    allowed: bool
+    mode: AccessMode
+    rule: str
+    sqlstate: str
+    message: str
+    hint: str
+    position: int
+    kind: str
+    tables: tuple[str, ...]
+    functions: tuple[str, ...]
+    sent_as: str | None
+    notice: str
+
+
+class Judging:
+    """Judges small texts at once and others in a child process, which is started when the first of them comes.
+
+    One per process or command; used from one event loop.
+    """
+
+    def __init__(self, *, max_statement_bytes: int, inline_bytes: int = 16 * 1024, timeout_seconds: float = 10.0) -> None:
+        self._max_statement_bytes = max_statement_bytes
+        self._inline_bytes = inline_bytes
+        self._timeout_seconds = timeout_seconds
+        self._judge: Judge | None = None
+        self._starting = asyncio.Lock()
+
+    async def judge(self, sql: bytes, policy: Policy) -> Verdict:
+        """Never raises for a text, whatever it is."""
+        answer = await self.submit(sql, policy)
+        return answer if isinstance(answer, Verdict) else await answer
+
+    async def submit(self, sql: bytes, policy: Policy) -> "Verdict | asyncio.Future[Verdict]":
+        """The verdict, or a future of it while other texts are submitted."""
+        if is_small(sql, self._inline_bytes) or len(sql) > policy.max_statement_bytes:
+            return judge(sql, policy)
+        try:
+            child = await self._child()
+        except (OSError, TimeoutError):
+            return _NO_CHILD
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        child.submit(sql, policy, lambda verdict: None if answer.done() else answer.set_result(verdict))
+        return answer
+
+    async def close(self) -> None:
+        """End the child, if there is one. Idempotent."""
+        if self._judge is not None:
+            await self._judge.close()
+
+    async def _child(self) -> Judge:
+        async with self._starting:
+            if self._judge is None:
+                starting = Judge(self._max_statement_bytes, self._timeout_seconds)
+                try:
+                    await starting.start()
+                except (OSError, TimeoutError):
+                    await starting.close()
+                    raise
+                self._judge = starting
+            return self._judge
+
+
+async def explain(judging: Judging, *, sql: str | bytes, policy: Policy) -> Explanation:
+    """Whether a text may run, by which rule, and what to do. Text that is not UTF-8 is refused by name, like any other."""
+    raw = sql if isinstance(sql, bytes) else sql.encode("utf-8", "surrogatepass")
+    verdict = await judging.judge(raw, policy)
+    return Explanation(
+        allowed=verdict.allowed,
+        mode=policy.mode,
+        rule=verdict.rule,
+        sqlstate=verdict.sqlstate,
+        message=verdict.message,
+        hint=verdict.hint,
+        position=verdict.position,
+        kind=verdict.facts.kind,
+        tables=verdict.facts.tables,
+        functions=verdict.facts.functions,
+        sent_as=relabel(raw, verdict, _LABEL).decode("utf-8", "replace") if verdict.edits else None,
+        notice=verdict.notice,
+    )
+
+
+def default_policy(
+    mode: AccessMode,
+    *,
+    functions: frozenset[str] = frozenset(),
+    schemas: frozenset[str] = frozenset({"public"}),
+    custom_settings: frozenset[str] = frozenset(),
+    server_major: int = HIGHEST_MAJOR,
+    max_statement_bytes: int = 1024 * 1024,
+) -> Policy:
+    """The policy of a target that lists just these."""
+    return Policy(mode, functions, schemas, custom_settings, server_major, max_statement_bytes)
+
+
+def target_policy(
+    target: Target, mode: AccessMode, *, server_major: int = HIGHEST_MAJOR, max_statement_bytes: int = 1024 * 1024
+) -> Policy:
+    """The policy of sessions on this target. Which major its server has, only a session knows for certain."""
+    lists = (target.allowed_functions, target.allowed_schemas, target.allowed_settings)
+    return Policy(mode, *lists, server_major, max_statement_bytes)
