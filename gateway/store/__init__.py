@@ -1,7 +1,7 @@
 """Adapters to the store: one schema, on SQLite or on PostgreSQL. The only package that imports a database driver.
 
 `open_store` changes and reads (control plane), `open_directory` watches (gateway workers), `upgrade` and `bind_key` prepare (the
-supervisor), `vault` seals upstream secrets, `copying` copies, backs up and restores. The store's URL alone chooses the database.
+supervisor), `vault` seals upstream secrets, `backups` copies, backs up and restores. The store's URL alone chooses the database.
 """
 
 from collections.abc import Callable

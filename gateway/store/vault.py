@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gateway.access.model import DatabaseRole
 from gateway.secret import Secret
 from gateway.store.errors import VaultError
-from gateway.store.files import make_private_folder, open_private
+from gateway.store.files import make_private_folder, open_private, sync_folder
 
 _PREFIX: Final = "pgbastion-master-key"
 _FORMAT: Final = "v1"
@@ -54,7 +54,7 @@ def ensure_key(path: Path) -> None:
             pass
         finally:
             draft.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise VaultError(f"the master key {path} cannot be made: {error.strerror}") from error
     _read_key(path)
@@ -145,11 +145,3 @@ def _read_key(path: Path) -> tuple[bytes, bytes]:
     if len(raw_id) != _KEY_ID_BYTES or len(raw_key) != _KEY_BYTES:
         raise VaultError(f"the master key {path} is damaged: restore it from your backup")
     return raw_id, raw_key
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
