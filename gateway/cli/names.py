@@ -64,9 +64,9 @@ async def _found(place: "Place", kind: str) -> list[str]:
 async def _in_store(config: Path | None, kind: str) -> list[str]:
     """Straight from the store, as it is: no migration, no key, no application."""
     from gateway.cli.local import load_settings
-    from gateway.store.sql_store import SqlStore
+    from gateway.store import open_store
 
-    snapshot = await SqlStore(load_settings(config)).read()
+    snapshot = await open_store(load_settings(config)).read()
     found = {"users": snapshot.users, "groups": snapshot.groups, "targets": snapshot.targets, "tokens": snapshot.tokens}
     return list(found[kind])
 

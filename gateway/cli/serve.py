@@ -5,29 +5,37 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.reach import example_text
+from gateway.supervision.parts import Part
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command(
-    epilog="SIGTERM drains and ends, SIGHUP reloads the settings, SIGUSR2 replaces every process without a gap.",
+    epilog=example_text(
+        [
+            "pgbastion serve --config /etc/pgbastion/pgbastion.toml",
+            "pgbastion serve --set listen.port=5432 --set listen.workers=4",
+            "pgbastion serve --only gateway",
+        ]
+    )
 )
 def serve(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="The configuration file.", dir_okay=False, show_default=False)
     ] = None,
     only: Annotated[
-        str | None, typer.Option("--only", metavar="gateway|api", help="One part, under a unit of its own.", show_default=False)
+        Part | None, typer.Option("--only", help="Just this part, under a unit of its own.", show_default="all parts")
     ] = None,
-    flags: Annotated[
+    settings: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.NAME=VALUE", help="A setting, over the file and the environment.", show_default=False
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, over the file and the environment; may be repeated."),
     ] = None,
 ) -> None:
-    """Run the gateway until it is told to stop (SIGTERM, or Ctrl-C)."""
-    from gateway.serve import Part, run  # the rest of the program: not needed for --help
+    """Run the gateway until it is told to stop (SIGTERM, or Ctrl-C).
 
-    if only is not None and only not in list(Part):
-        raise typer.BadParameter("should be gateway or api", param_hint="--only")
-    raise typer.Exit(run(config, Part(only) if only is not None else None, flags or ()))
+    SIGHUP: read the settings again. SIGUSR2: replace the workers one by one, without a refused login.
+    """
+    from gateway.serve import run  # the rest of the program: not needed for --help
+
+    raise typer.Exit(run(config, only, settings or ()))
