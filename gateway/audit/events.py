@@ -11,12 +11,15 @@ Events and what they hold besides the session's own fields:
     login_failed (reason: for investigators, the client reads another one), session_refused (rule)
     cancel (outcome), upstream_security (what is weaker than the default), gateway_start, gateway_stop
     trail_repaired, trail_recovered, trail_dropped (the sink's own)
+    admin (what an operator changed; in a trail of its own, see `admin_line`)
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Final
 
+from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.audit.redaction import redact, redact_beginning, redact_quotation
 from gateway.statements.verdict import Verdict
 
@@ -119,6 +122,26 @@ def session_event(name: str, session: bytes, fields: Mapping[str, FieldValue]) -
     """`event`, about a session whose fragment exists."""
     head = b'"event":%b,%b' % (_encode(name).encode(), session)
     return head if not fields else b"%b,%b" % (head, _inside(fields))
+
+
+def admin_line(recorded: RecordedAdminEvent) -> bytes:
+    """A whole line of the admin trail, the same whenever it is made. `seq` is the store's number of the event."""
+    event = recorded.event
+    at = recorded.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    fields = {
+        "at": at,
+        "seq": recorded.sequence,
+        "event": "admin",
+        "id": recorded.id,
+        "revision": recorded.revision,
+        "actor": event.actor,
+        "action": event.action,
+        "object": event.object_name,
+        "object_id": event.object_id,
+        "reason": event.reason,
+        "detail": dict(event.detail),
+    }
+    return _encode(fields).encode() + b"\n"
 
 
 def _inside(fields: Mapping[str, FieldValue]) -> bytes:

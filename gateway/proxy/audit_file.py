@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import structlog
 
 Action = Callable[[bool], None]
 
-_fdatasync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+sync_data: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 _log: Final = structlog.stdlib.get_logger("gateway.audit")
 
@@ -29,8 +29,8 @@ class AuditFileError(Exception):
 class AuditFile:
     """`<directory>/<stem>.jsonl`, ours alone. Raises AuditFileError when it cannot be opened.
 
-    `last_seq` is the number of the last whole record, 0 when there is none. `torn_bytes` is what a crash left
-    of a record at the end; the next write begins on a new line.
+    `last` is the last whole record, empty when there is none, and `last_seq` its number. `torn_bytes` is what a crash left of a
+    record at the end; the next write begins on a new line.
     """
 
     def __init__(self, directory: Path, stem: str) -> None:
@@ -43,7 +43,8 @@ class AuditFile:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.fd = self._open()
             self.torn_bytes = self._find_torn_bytes()
-            self.last_seq = self._find_last_seq()
+            self.last = self._find_last()
+            self.last_seq = _seq_of(self.last)
         except OSError as error:
             raise AuditFileError(f"cannot open the audit trail {self._path}: {error.strerror or error}") from error
         self._needs_newline = self.torn_bytes > 0
@@ -124,13 +125,14 @@ class AuditFile:
                 return len(tail) - at - 1
         return self.size
 
-    def _find_last_seq(self) -> int:
-        if found := last_seq(self.fd, self.size):
+    def _find_last(self) -> Mapping[str, object]:
+        if found := last_record(self.fd, self.size):
             return found
         for path in self._rotated()[:1]:
             with path.open("rb") as file:
-                return max(last_seq(file.fileno(), os.fstat(file.fileno()).st_size), _seq_in_name(path) or 0)
-        return 0
+                found = last_record(file.fileno(), os.fstat(file.fileno()).st_size)
+                return found if _seq_of(found) >= (_seq_in_name(path) or 0) else {"seq": _seq_in_name(path)}
+        return {}
 
 
 @dataclass(slots=True)
@@ -149,8 +151,8 @@ class Sync:
         """Blocks; in the thread."""
         try:
             if self.former is not None:
-                _fdatasync(self.former)
-            _fdatasync(self.fd)
+                sync_data(self.former)
+            sync_data(self.fd)
             if self.former is not None:
                 self.file.sync_directory()
         except OSError as error:
@@ -163,7 +165,7 @@ class Sync:
 def archive(former: int, file: AuditFile) -> None:
     """A rotated file is whole on disk before it counts as archived, also in mode "write"."""
     try:
-        _fdatasync(former)
+        sync_data(former)
         file.sync_directory()
     except OSError as error:
         _log.warning("rotated audit file not synced", reason=error.strerror)
@@ -185,19 +187,24 @@ def _lock(fd: int) -> bool:
             return True
 
 
-def last_seq(fd: int, size: int) -> int:
-    """The `seq` of the last whole record in a file, 0 without one."""
+def last_record(fd: int, size: int) -> Mapping[str, object]:
+    """The last whole record in a file, empty without one. Each has a number, `seq`."""
     for tail in _tails(fd, size):
         lines = tail.split(b"\n")
         complete = lines[:-1] if len(tail) == size else lines[1:-1]
         for line in reversed(complete):
             try:
-                seq = json.loads(line)["seq"]
-            except (ValueError, KeyError, TypeError, RecursionError):
+                record = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(seq, int):
-                return seq
-    return 0
+            if isinstance(record, dict) and isinstance(record.get("seq"), int):
+                return record
+    return {}
+
+
+def _seq_of(record: Mapping[str, object]) -> int:
+    seq = record.get("seq")
+    return seq if isinstance(seq, int) else 0
 
 
 def _tails(fd: int, size: int) -> Iterator[bytes]:
