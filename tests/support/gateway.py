@@ -160,13 +160,21 @@ class RunningGateway:
         self._open.clear()
 
     def worker_pids(self) -> list[int]:
+        """Of the workers alone, those too that are leaving."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        return [int(pid) for pid in children.split() if b"gateway.app" in _command_line(pid)]
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def write_config(directory: Path, **sections: dict[str, Any]) -> Path:
     """A TOML file in `directory`; values are strings, numbers and lists, as JSON writes them."""
-    sections = {"listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0}, **sections}
+    sections = {"listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0}, "admin_api": {"port": 0}, **sections}
     lines = ['state_dir = "state"']
     for name, values in sections.items():
         lines.append(f"[{name}]")
