@@ -30,25 +30,28 @@ class Measured:
 class Worker(threading.Thread):
     """A session that asks one numbered question after the other, and notes what it was answered and how long that took."""
 
-    def __init__(self, gateway: RunningGateway, person: Person, target: str, *, pause_seconds: float = 0.005) -> None:
+    def __init__(
+        self, gateway: RunningGateway, person: Person, target: str, *, pause_seconds: float = 0.005, first: int = 1
+    ) -> None:
         super().__init__(daemon=True)
         self._connection = gateway.client(person, target)
         self._pause = pause_seconds
+        self._first = first
         self._enough = threading.Event()
         self.answered: list[int] = []
         self.slowest_seconds = 0.0
         self.error: psycopg.Error | None = None
 
     def run(self) -> None:
-        number = 0
+        number = self._first
         try:
             while not self._enough.wait(self._pause):
-                number += 1
                 started = time.monotonic()
                 answer = self._connection.execute(f"SELECT {number}").fetchone()
                 assert answer == (number,)
                 self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - started)
                 self.answered.append(number)
+                number += 1
         except psycopg.Error as error:
             self.error = error
 
@@ -116,32 +119,32 @@ def endure(gateway: RunningGateway, person: Person, target: str, fault: Fault, m
     worker = Worker(gateway, person, target)
     worker.start()
     broken_at = time.monotonic()
-    attempts: list[Login] = []
+    refused: list[Login] = []
+    let_in_until = 0.0  # each worker process finds out by itself: some logins may still succeed after the first refusal
     with fault:
-        until(lambda: attempts.append(log_in(gateway, person, target)) or attempts[-1].sqlstate, 5)
-        refused_after = time.monotonic() - broken_at
-        first_refused = len(attempts) - 1
         while time.monotonic() - broken_at < seconds:
-            attempts.append(log_in(gateway, person, target))
-            time.sleep(0.05)
+            attempt = log_in(gateway, person, target)
+            if attempt.sqlstate:
+                refused.append(attempt)
+            else:
+                let_in_until = time.monotonic() - broken_at
+            time.sleep(0.02)
         answered_before = len(worker.answered)
         time.sleep(0.2)
         assert worker.error is None, worker.error
         assert len(worker.answered) > answered_before, "the live session hangs"
-    mended_at = time.monotonic()
     recovered_after = until(lambda: log_in(gateway, person, target).sqlstate == "", 15)
     worker.stop()
-    refused = attempts[first_refused:]
-    measured(f"{fault.name}: first login refused after", refused_after)
+    measured(f"{fault.name}: the last login let in after", let_in_until)
     measured(f"{fault.name}: slowest refusal of {len(refused)}", max(attempt.seconds for attempt in refused))
     measured(f"{fault.name}: slowest answer of {len(worker.answered)} in the live session", worker.slowest_seconds)
     measured(f"{fault.name}: logins work again after", recovered_after)
-    assert {attempt.sqlstate for attempt in refused} == {"57P03"}
-    assert max(attempt.seconds for attempt in attempts) < 2
-    assert refused_after < 2.5  # promised: 2; this machine is busy with other tests
+    found = {attempt.sqlstate for attempt in refused}
+    assert found == {"57P03"}, found
+    assert max(attempt.seconds for attempt in refused) < 2
+    assert let_in_until < 2.5  # promised: 2; this machine is busy with other tests
     assert worker.error is None, worker.error
     assert worker.slowest_seconds < 1
-    assert mended_at - broken_at >= seconds
     last = f"SELECT {worker.answered[-1]}"
     gateway.wait_for_event(5, event="statement", sql=last, user=person.name)
     written = {record["sql"] for record in gateway.events(event="statement", user=person.name)}
