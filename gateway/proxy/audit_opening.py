@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from gateway.proxy.audit_copies import open_copies
 from gateway.proxy.audit_synced import SyncedAuditTrail
 from gateway.proxy.audit_trail import AuditTrail
 from gateway.proxy.counters import Counters
@@ -14,4 +15,6 @@ def open_trail(
 ) -> AuditTrail:
     """Raises AuditFileError."""
     kind = SyncedAuditTrail if audit.durability == "fsync" else AuditTrail
-    return kind(directory, worker, audit.rotate_bytes, loop, counters=counters)
+    counters = counters or Counters()
+    copies = open_copies(directory, audit, counters)
+    return kind(directory, worker, audit.rotate_bytes, loop, counters=counters, copies=copies)

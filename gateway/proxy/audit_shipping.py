@@ -18,8 +18,8 @@ import structlog
 
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.audit.events import admin_line
+from gateway.proxy.audit_copies import Copies
 from gateway.proxy.audit_file import AuditFile, AuditFileError, archive, sync_data
-from gateway.proxy.audit_trail import Copy
 
 _STEM: Final = "admin"
 _BATCH: Final = 200
@@ -42,11 +42,11 @@ class _Position:
 class AdminEventShipper:
     """One per gateway. `run` until cancelled; `wake` when the store may have changed."""
 
-    def __init__(self, directory: Path, rotate_bytes: int, events_after: EventsAfter, copies: tuple[Copy, ...] = ()) -> None:
+    def __init__(self, directory: Path, rotate_bytes: int, events_after: EventsAfter, copies: Copies | None = None) -> None:
         self._directory = directory
         self._rotate_bytes = rotate_bytes
         self._events_after = events_after
-        self._copies = copies
+        self._copies = copies or Copies()
         self._wake = asyncio.Event()
         self._position: _Position | None = None  # None: ask the trail
         self._known: frozenset[str] | None = None  # ids in the trail, while a store that was exchanged is gone through
@@ -106,8 +106,7 @@ class AdminEventShipper:
         lines = b"".join(map(admin_line, fresh))
         if lines:
             await _whole(asyncio.to_thread(self._write, file, lines, fresh[-1]))
-            for copy in self._copies:
-                copy(lines)
+            self._copies.offer(lines)
         return _Position(last.sequence, last.id)
 
     def _write(self, file: AuditFile, lines: bytes, last: RecordedAdminEvent) -> None:

@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from gateway.proxy.audit_copies import Copies
 from gateway.proxy.audit_file import Action, Sync
-from gateway.proxy.audit_trail import AuditTrail, Copy, run_actions
+from gateway.proxy.audit_trail import AuditTrail, run_actions
 from gateway.proxy.counters import Counters
 
 _LAZY_SYNC_SECONDS: Final = 0.5  # for records that nobody waits for
@@ -27,7 +28,7 @@ class SyncedAuditTrail(AuditTrail):
         loop: asyncio.AbstractEventLoop,
         *,
         counters: Counters | None = None,
-        copies: tuple[Copy, ...] = (),
+        copies: Copies | None = None,
     ) -> None:
         # Written, not yet on disk. A sync takes both lists.
         self._unsynced: list[bytes] = []

@@ -13,7 +13,6 @@ import contextlib
 import errno
 import json
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -21,21 +20,19 @@ from typing import Final
 import structlog
 
 from gateway.audit.events import event
+from gateway.proxy.audit_copies import Copies
 from gateway.proxy.audit_file import Action, AuditFile, AuditFileError, archive
 from gateway.proxy.audit_journal import Journal, left_in, open_journal
 from gateway.proxy.audit_lines import Stamp
 from gateway.proxy.audit_recovery import end_crashed_sessions
 from gateway.proxy.counters import Counters
 
-__all__ = ["AuditFileError", "AuditTrail", "Copy"]
+__all__ = ["AuditFileError", "AuditTrail"]
 
 _RETRY_SECONDS: Final = 1.0
 _DRAIN_SECONDS: Final = 0.01
 _NOTE_SECONDS: Final = 0.005
 _MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
-
-#: Gets every line that was written to the file; must not block.
-Copy = Callable[[bytes], None]
 
 _log: Final = structlog.stdlib.get_logger("gateway.audit")
 
@@ -52,13 +49,13 @@ class AuditTrail:
         *,
         journal: bool = True,
         counters: Counters | None = None,
-        copies: tuple[Copy, ...] = (),
+        copies: Copies | None = None,
     ) -> None:
         self._file = AuditFile(directory, f"audit-{worker}")
         self._rotate_bytes = self._rotate_at = rotate_bytes
         self._loop = loop
         self._counters = counters or Counters()
-        self._copies = copies
+        self._copies = copies or Copies()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-sync")
         self._bodies: list[bytes] = []
         self._releases: list[Action] = []
@@ -96,8 +93,8 @@ class AuditTrail:
         except (OSError, ValueError) as error:
             self._file.close()
             raise AuditFileError(f"what the journal {path} holds cannot be added to the audit trail: {error}") from error
-        for copy in self._copies:
-            copy(left)
+        if left:
+            self._copies.offer(left)
         return last_seq
 
     # --- records
@@ -170,6 +167,7 @@ class AuditTrail:
         if self._journal is not None:
             self._journal.close()
         self._file.close()
+        self._copies.close()
 
     # --- the way without a journal, and what drains one
 
@@ -228,8 +226,7 @@ class AuditTrail:
 
     def _copy(self, data: bytes) -> None:
         self._counters.audit_records = self._stamp.seq - self._first_seq
-        for copy in self._copies:
-            copy(data)
+        self._copies.offer(data)
 
     def _rotate_if_due(self) -> None:
         if self._file.size >= self._rotate_at and (former := self._rotate()) is not None:

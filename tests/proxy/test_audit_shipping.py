@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.admin_event import RecordedAdminEvent
+from gateway.proxy.audit_copies import Copies, CopyQueue
 from gateway.proxy.audit_shipping import AdminEventShipper
+from gateway.proxy.counters import Counters
 from tests.support.shipping_writer import events
 
 WRITER = Path(__file__).parents[1] / "support" / "shipping_writer.py"
@@ -102,8 +104,14 @@ async def test_a_torn_line_is_made_whole(tmp_path: Path) -> None:
 
 async def test_it_runs_until_cancelled_and_outlives_the_stores_absence(tmp_path: Path) -> None:
     store = FakeStore(events(1, 3))
-    copies: list[bytes] = []
-    shipper = AdminEventShipper(tmp_path, 1 << 20, store.events_after, (copies.append,))
+    copied: list[bytes] = []
+
+    def deliver(lines: bytes) -> int:
+        copied.append(lines)
+        return 0
+
+    copies = Copies((CopyQueue("list", deliver, Counters()),))
+    shipper = AdminEventShipper(tmp_path, 1 << 20, store.events_after, copies)
     task = asyncio.create_task(shipper.run())
 
     async def until(count: int) -> None:
@@ -127,7 +135,8 @@ async def test_it_runs_until_cancelled_and_outlives_the_stores_absence(tmp_path:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    assert b"".join(copies).count(b"\n") == 6
+    copies.close()
+    assert b"".join(copied).count(b"\n") == 6
 
 
 @pytest.mark.parametrize("seed", range(3))
