@@ -60,6 +60,7 @@ class LiveSession(asyncio.Protocol):
         self._client_gate = ReadGate(client)
         self._upstream_gate = ReadGate(self._upstream)
         self._trail = worker.trail
+        self._counters = worker.counters
         self._unreleased = 0  # bytes waiting for the audit trail
         self._releases = 0
         self._ended = False
@@ -92,6 +93,7 @@ class LiveSession(asyncio.Protocol):
         return build_welcome(upstream.statuses, self.lease.user.name, key, self._opened.wishes.notice)
 
     def record_start(self) -> None:
+        self._counters.sessions_started += 1
         self._shared.event("session_start", {"tls": self._who.tls, "server": self._opened.server_major})
         weak = ", ".join(self._opened.weaknesses(self.lease))
         if weak:
@@ -101,11 +103,18 @@ class LiveSession(asyncio.Protocol):
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._bytes_in += len(data)
+        size = len(data)
+        self._bytes_in += size
+        self._counters.bytes_from_clients += size
         shared, trail = self._shared, self._trail
         if shared.audit_sqlstate or not trail.healthy:
             shared.audit_sqlstate = "" if trail.healthy else trail.sqlstate_of_failure
-        self._from_client(self._client_side.feed(data, time.monotonic()))
+        out = self._client_side.feed(data, time.monotonic())
+        if out is data and not self._ended and not self._releases and not shared.effects and trail.write_now(shared.records):
+            shared.records.clear()
+            self._upstream.write(data)
+        else:
+            self._from_client(out)
 
     def _from_client(self, out: bytes) -> None:
         """Send on what a client-side call returned, behind its audit records; then do what else it asked for."""
@@ -159,7 +168,9 @@ class LiveSession(asyncio.Protocol):
         now = time.monotonic()
         out = self._upstream_side.feed(data, now)
         if out:
-            self._bytes_out += len(out)
+            size = len(out)
+            self._bytes_out += size
+            self._counters.bytes_to_clients += size
             self._client.write(out)
         shared = self._shared
         if shared.records:
@@ -181,6 +192,7 @@ class LiveSession(asyncio.Protocol):
         for effect in effects:
             match effect:
                 case JudgeElsewhere():
+                    shared.tally.judged_in_child += 1
                     self._worker.judge.submit(effect.sql, effect.policy, partial(self._judged, effect))
                 case End():
                     if effect.distrust:
@@ -256,6 +268,7 @@ class LiveSession(asyncio.Protocol):
 
     def cancel_query(self) -> None:
         busy = self._shared.ledger.busy
+        self._counters.cancels += 1
         self._shared.event("cancel", {"outcome": "sent" if busy else "nothing runs"})
         self._record()
         if busy:
@@ -292,6 +305,7 @@ class LiveSession(asyncio.Protocol):
         self._client_side.drop()
         self._worker.registry.remove(self, self._process_id)
         self._shared.abandon_all(time.monotonic())
+        self._counters.ended(reason)
         self._shared.event("session_end", self._totals(reason))
         self._record()
         self._leave_upstream(running=running, partly_sent=partly_sent)
