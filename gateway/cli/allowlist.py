@@ -105,7 +105,7 @@ def mode(
     _one_level(target, user)
     owner = _owner(target, user)
     if owner is None:
-        raise CommandError("the global list is always on", "Name a list: --user NAME or --target NAME.")
+        raise CommandError("the global list always restricts", "Name a list: --user NAME or --target NAME.")
     changed = api.patch(path(*owner), {"allowlist": mode.value}, reason=reason, version=if_version)
     say(f"The list of {owner[0][:-1]} {owner[1]} is in mode {changed.get('allowlist')}.")
     live = any(each.get("live") for each in api.pages(path("allowlist"), target=target, user=user))
@@ -120,11 +120,13 @@ def _by_network(api: Api, network: str, target: str | None, user: str | None) ->
         wanted = str(parse_network(network))
     except NetworkError as error:
         raise CommandError(str(error)) from error
-    level = "global" if _owner(target, user) is None else None
+    owner = _owner(target, user)
+    level = "global" if owner is None else None
     for each in api.pages(path("allowlist"), target=target, user=user):
         if each.get("network") == wanted and (level is None or each.get("level") == level):
             return each
-    raise CommandError(f"{wanted} is not on the list", "See: pgbastion allowlist list")
+    whose = "global" if owner is None else f"{owner[0][:-1]} {owner[1]}"
+    raise CommandError(f"{wanted} is not on this list ({whose})", "See: pgbastion allowlist list")
 
 
 def _one_level(target: str | None, user: str | None) -> None:

@@ -53,7 +53,8 @@ def apply(
             plan = api.post(path("manifest"), body, dry_run=True, prune=prune)
         changes = records(plan.get("changes"))
         if not as_json:
-            _show(changes, plan)
+            _show(changes)
+            _tell_of_the_rest(0 if prune else _number(plan.get("not_named")))
         if changes and not dry_run:
             if not yes:
                 confirm(f"Make {_counted(len(changes), 'change')} on {api.where}?")
@@ -84,7 +85,7 @@ def _resolved(manifest: "ManifestFile") -> Record:
     return found
 
 
-def _show(changes: list[Record], plan: Record) -> None:
+def _show(changes: list[Record]) -> None:
     for change in changes:
         sign, colour = _SIGNS.get(str(change.get("action")), ("?", ""))
         say_styled(f"{sign} {change.get('kind')} {change.get('name')}", colour)
@@ -99,11 +100,13 @@ def _show(changes: list[Record], plan: Record) -> None:
         say("{} to create, {} to change, {} to remove.".format(*counts))
     else:
         say("Nothing to change.")
-    if not_named := _number(plan.get("not_named")):
-        rest = "are" if not_named > 1 else "is"
-        say(
-            f"{_counted(not_named, 'object')} {rest} not named in the file and stay{'' if not_named > 1 else 's'} (see --prune)."
-        )
+
+
+def _tell_of_the_rest(number: int) -> None:
+    if number == 1:
+        say("1 object is not named in the file and stays (see --prune).")
+    elif number:
+        say(f"{number} objects are not named in the file and stay (see --prune).")
 
 
 def _fields(value: JsonValue) -> Record:

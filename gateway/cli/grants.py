@@ -7,6 +7,7 @@ import typer
 from gateway.access_mode import AccessMode
 from gateway.cli import names
 from gateway.cli.client import Api, path, records
+from gateway.cli.errors import CommandError
 from gateway.cli.options import NEVER, AnyMode, AsJson, Expires, IfVersion, Mode, NewExpiry, Reason, until
 from gateway.cli.output import Record, print_json, say, show
 from gateway.cli.reach import admin
@@ -58,7 +59,11 @@ def create(
         raise typer.BadParameter("give either --user or --group")
     body = {"target": target, "mode": mode.value, "valid_until": until(expires), "replace": replace}
     body |= {"user": user} if user is not None else {"group": group}
-    made = api.post(path("grants"), body, reason=reason)
+    try:
+        made = api.post(path("grants"), body, reason=reason)
+    except CommandError as error:
+        hint = "Add --replace to change when it ends." if error.rule == "grant-exists" else error.hint
+        raise CommandError(error.message, hint, error.rule) from error
     if as_json:
         print_json(made)
     else:

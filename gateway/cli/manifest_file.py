@@ -42,14 +42,14 @@ class ManifestFile:
 
     def located(self, message: str) -> str:
         """A refusal's message, each of its parts with the line that it is about, where one can be found."""
-        return "; ".join(f"{self.path}{self._line(part)}: {part}" for part in message.split("; "))
+        return "\n".join(f"{self.path}{self._line(part)}: {part}" for part in message.split("; "))
 
     def _line(self, part: str) -> str:
         node = self._root
-        if place := _PLACE.match(part):
-            node = self._at(_QUOTED_NAME.sub("", place[0])) or node
-        elif found := _OBJECT.match(part):
+        if found := _OBJECT.match(part):
             node = self._named(f"{found[1]}s", found[2]) or node
+        elif place := _PLACE.match(part):
+            node = self._at(_QUOTED_NAME.sub("", place[0])) or node
         return f":{node.start_mark.line + 1}" if node is not None and node is not self._root else ""
 
     def _at(self, place: str) -> yaml.Node | None:
@@ -95,8 +95,11 @@ def write_manifest(manifest: Record) -> str:
     return "\n".join(parts)
 
 
-def _dump(value: JsonValue) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+def _dump(value: Mapping[str, JsonValue]) -> str:
+    """Small things on one line, but never the section itself."""
+    has_parts = any(isinstance(each, list | dict) and each for each in value.values())
+    flow = None if has_parts else False
+    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120, default_flow_style=flow)
 
 
 def _read(path: Path) -> str:
