@@ -6,7 +6,7 @@ broke, it declares what it holds. When its process is gone, so is what it held.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gateway.bus.lines import Payload
@@ -22,20 +22,25 @@ class Limited(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """One session's place. `user` and `target` are ids."""
+    """One session's place. `user` and `target` are ids.
+
+    `upstream`, once it is open: what another worker needs to cancel what runs there, should this one die.
+    """
 
     session: str
     user: str
     target: str
+    upstream: Payload | None = field(default=None, repr=False)
 
     def as_payload(self) -> Payload:
-        return {"session": self.session, "user": self.user, "target": self.target}
+        return {"session": self.session, "user": self.user, "target": self.target, "upstream": self.upstream}
 
     @classmethod
     def from_payload(cls, payload: object) -> "Reservation | None":
         match payload:
-            case {"session": str(session), "user": str(user), "target": str(target)}:
-                return cls(session, user, target)
+            case {"session": str(session), "user": str(user), "target": str(target), **more}:
+                upstream = more.get("upstream")
+                return cls(session, user, target, upstream if isinstance(upstream, dict) else None)
             case _:
                 return None
 
@@ -73,6 +78,11 @@ class Reservations:
         self._put(holder, wanted)
         return None
 
+    def opened(self, holder: str, session: str, upstream: Payload) -> None:
+        held = self._held.get(holder, {})
+        if session in held:
+            held[session] = replace(held[session], upstream=upstream)
+
     def give_back(self, holder: str, session: str) -> None:
         held = self._held.get(holder, {}).pop(session, None)
         if held is not None:
@@ -84,10 +94,12 @@ class Reservations:
         for reservation in reservations:
             self._put(holder, reservation)
 
-    def forget(self, holder: str) -> None:
-        """Its process has ended."""
-        for held in self._held.pop(holder, {}).values():
-            self._count(held, -1)
+    def forget(self, holder: str) -> list[Reservation]:
+        """Its process has ended. What it held until now."""
+        held = list(self._held.pop(holder, {}).values())
+        for one in held:
+            self._count(one, -1)
+        return held
 
     def _put(self, holder: str, reservation: Reservation) -> None:
         self.give_back(holder, reservation.session)

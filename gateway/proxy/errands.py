@@ -1,18 +1,28 @@
 """What the bus brings to a worker: wake-ups, cancels, questions of administrators, and what the other workers counted."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from ipaddress import ip_address
-from typing import cast
+from typing import Final, cast
 
+import structlog
+
+from gateway.access.model import Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import Handler, JsonValue, Message, Payload
 from gateway.bus.peer import CONNECTED
+from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.listener import Listener
 from gateway.proxy.target_check import check_target
 from gateway.proxy.throttle import ThrottleState
+from gateway.proxy.tls import upstream_context
+from gateway.proxy.upstream import Place
 from gateway.proxy.worker import Worker
+
+_ORPHAN_PAUSES_SECONDS: Final = (0.3, 1.0)
+_log: Final = structlog.stdlib.get_logger("gateway.worker")
 
 
 class Errands:
@@ -42,6 +52,7 @@ class Errands:
             "cancel-admitted": self._on_worker(_cancel_admitted),
             "knocking": self._on_worker(lambda worker, message: worker.knocking.heard(message.sender, message.payload)),
             "who-is-knocking": self._on_worker(lambda worker, message: worker.knocking.tell_all(message.sender)),
+            "orphans": lambda message: _cancel_orphans(self._worker, message),
             "worker-gone": self._on_worker(lambda worker, message: worker.knocking.gone(str(message.payload.get("worker")))),
         }
 
@@ -108,6 +119,36 @@ async def _check_target(worker: Worker, message: Message) -> list[Payload]:
         iterations_max=limits.scram_iterations_max,
     )
     return [asdict(step) for step in steps]
+
+
+async def _cancel_orphans(worker: Worker, message: Message) -> None:
+    """What a worker that died left running upstream. Its servers see only that nobody takes the result, and that late."""
+    orphans = message.payload.get("orphans")
+    targets = {target.id: target for target in worker.directory.snapshot.targets.values()}
+    cancels = [cancel for orphan in (orphans if isinstance(orphans, list) else []) if (cancel := _cancel_of(orphan, targets))]
+    _log.warning("cancelling what the sessions of a dead worker left upstream", sessions=len(cancels))
+    for pause in _ORPHAN_PAUSES_SECONDS:  # a backend that has not begun to read its query forgets a cancel
+        for cancel in cancels:
+            cancel.request()
+        await asyncio.sleep(pause)
+
+
+def _cancel_of(orphan: JsonValue, targets: Mapping[str, Target]) -> UpstreamCancel | None:
+    match orphan:
+        case {
+            "target": str(target_id),
+            "upstream": {
+                "family": int(family),
+                "address": [str(host), int(port), *more],
+                "process_id": int(process),
+                "key": str(key),
+            },
+        } if (target := targets.get(target_id)) is not None:
+            address = cast("tuple[str, int]", (host, port, *more))
+            place = Place(family, address, upstream_context(target.tls, target.ca_pem), target.host)
+            return UpstreamCancel(place, process, bytes.fromhex(key))
+        case _:
+            return None
 
 
 def _login_failed(worker: Worker, message: Message) -> None:

@@ -90,6 +90,7 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes,
         worker.counters.upstream_failed(refused.kind)
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
+    seat.opened(place, welcome.process_id, welcome.key)
     major = int("".join(c for c in welcome.statuses.get("server_version", "").split(".")[0] if c.isdigit()) or 0)
     return Opened(connection, welcome, place, wishes, label, plan.pinned, major, seat)
 

@@ -3,6 +3,7 @@
 When the hub does not answer, the answer is no: a limit that cannot be asked must not be a limit that is gone.
 """
 
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from gateway.access.model import Lease
 from gateway.bus.lines import HUB, BusUnavailable, JsonValue, Payload
 from gateway.bus.reservations import Limited, Reservation
+from gateway.proxy.upstream import Place
 from gateway.session.effects import fatal
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
@@ -34,6 +36,16 @@ class Seat:
     def __init__(self, seats: "Seats", reservation: Reservation) -> None:
         self._seats = seats
         self._reservation = reservation
+
+    def opened(self, place: Place, process_id: int, key: bytes) -> None:
+        """Upstream is there: who comes after this process, should it die, can cancel what runs there."""
+        upstream: Payload = {
+            "family": place.family,
+            "address": list(place.address),
+            "process_id": process_id,
+            "key": key.hex(),
+        }
+        self._seats.opened(self._reservation.session, upstream)
 
     def leave(self) -> None:
         """May be said twice."""
@@ -68,6 +80,12 @@ class Seats:
             return Seat(self, wanted)
         del self._held[session_id]
         return _full(Limited(str(answer["full"])), answer.get("ceiling"), lease)
+
+    def opened(self, session_id: str, upstream: Payload) -> None:
+        held = self._held.get(session_id)
+        if held is not None:
+            self._held[session_id] = replace(held, upstream=upstream)
+            self._bus.send(HUB, "opened", {"session": session_id, "upstream": upstream})
 
     def left(self, session_id: str) -> None:
         if self._held.pop(session_id, None) is not None:

@@ -17,15 +17,18 @@ class Headcount:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        return {"reserve": self._reserve, "give-back": self._give_back, "declare": self._declare}
+        return {"reserve": self._reserve, "opened": self._opened, "give-back": self._give_back, "declare": self._declare}
 
     @property
     def sessions(self) -> int:
         return self._reservations.total
 
-    def gone(self, worker: str) -> None:
-        """Its process has ended, and its connections with it."""
-        self._reservations.forget(worker)
+    def gone(self, worker: str) -> list[Payload]:
+        """Its process has ended, and its connections with it. Answers whose queries may still run upstream, for `orphans`.
+
+        A server that computes does not look whether its client is still there.
+        """
+        return [held.as_payload() for held in self._reservations.forget(worker) if held.upstream is not None]
 
     def _reserve(self, message: Message) -> Payload | None:
         wanted = Reservation.from_payload(message.payload)
@@ -38,6 +41,11 @@ class Headcount:
         if full is None:
             return {"full": None}
         return {"full": full.value, "ceiling": _ceiling_of(full, ceilings)}
+
+    def _opened(self, message: Message) -> None:
+        upstream = message.payload.get("upstream")
+        if isinstance(upstream, dict):
+            self._reservations.opened(message.sender, str(message.payload.get("session")), upstream)
 
     def _give_back(self, message: Message) -> None:
         self._reservations.give_back(message.sender, str(message.payload.get("session")))

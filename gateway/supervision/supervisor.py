@@ -72,6 +72,7 @@ class Supervisor:
         self._headcount = Headcount(current, self._is_alive)
         self._hub = BusHub(current.now.bus_socket, {**self._headcount.handlers, "rolling-restart": self._roll_asked})
         self._posts = self._make_posts()
+        self._orphans: list[Payload] = []
         self._announced = False
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -137,11 +138,21 @@ class Supervisor:
         """What it held for the whole gateway is free again."""
         self._numbers.give_back(child.name)
         if self._workers is not None:
-            self._headcount.gone(child.name)
+            self._orphans += self._headcount.gone(child.name)
             self._hub.send(ALL, "worker-gone", {"worker": child.name})
+            self._give_orphans()
+
+    def _give_orphans(self) -> None:
+        """To the first worker that can: what runs upstream for sessions of a dead one has to be cancelled."""
+        able = [post.current.name for post in self._posts if post.ready and post.current is not None]
+        workers = [name for name in able if name.startswith("worker:")]
+        if self._orphans and workers:
+            self._hub.send(workers[0], "orphans", {"orphans": [*self._orphans]})
+            self._orphans.clear()
 
     def _changed(self) -> None:
         """A process got ready, or ended."""
+        self._give_orphans()
         if self._announced:
             count = sum(post.ready for post in self._posts)
             self._manager.status(f"{count} of {len(self._posts)} processes ready")
