@@ -1,25 +1,28 @@
 """`pgbastion serve`: reads the settings, prepares what is shared, opens the ports, and hands over to the supervisor."""
 
 import asyncio
-import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
 from gateway.bus.lines import BusError
+from gateway.proxy.audit_copies import open_copies
+from gateway.proxy.audit_shipping import AdminEventShipper
+from gateway.proxy.counters import Counters
 from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.sockets import Doors, PortError, open_doors
 from gateway.proxy.tls import TlsError
 from gateway.secret import Secret
 from gateway.settings import CurrentSettings, Settings, SettingsError, find_config, load
+from gateway.store import open_store
 from gateway.store.errors import StoreError
-from gateway.supervision.parts import Part, StartError
+from gateway.supervision.parts import ApiPart, Part, StartError, WorkerPart
 from gateway.supervision.preparation import Prepared, only_one, prepare
 from gateway.supervision.service_manager import ServiceManager
-from gateway.supervision.supervisor import ApiPart, Supervisor, WorkerPart
+from gateway.supervision.supervisor import Supervisor
 
 __all__ = ["Part", "StartError", "run"]
 
@@ -47,8 +50,6 @@ def _parts(settings: Settings, only: Part | None) -> frozenset[Part]:
         raise StartError("admin_api.enabled is false: there is nothing to serve")
     if only is not None:
         return frozenset({only})
-    if importlib.util.find_spec("admin_api.__main__") is None:
-        return frozenset({Part.GATEWAY})
     return frozenset(Part) if settings.admin_api.enabled else frozenset({Part.GATEWAY})
 
 
@@ -59,7 +60,27 @@ async def _serve(settings: Settings, reread: Callable[[], Settings], config: Pat
         workers = WorkerPart(gateway, partial(_worker_command, config), prepared.ca_file) if gateway is not None else None
         admin = ApiPart(api, partial(_api_command, config), _url(settings, api.port)) if api is not None else None
         _show_first_token(prepared, admin)
-        return await Supervisor(CurrentSettings(settings), reread, workers, admin, manager).run()
+        supervisor = Supervisor(CurrentSettings(settings), reread, workers, admin, manager)
+        async with _shipping(settings, parts):
+            return await supervisor.run()
+
+
+@asynccontextmanager
+async def _shipping(settings: Settings, parts: frozenset[Part]) -> AsyncIterator[None]:
+    """Meanwhile operators' changes go from the store into the audit trail; one process of a gateway does it."""
+    if Part.GATEWAY not in parts:
+        yield
+        return
+    copies = open_copies(settings.audit_dir, settings.audit, Counters())
+    events_after = open_store(settings).events_after
+    shipper = AdminEventShipper(settings.audit_dir, settings.audit.rotate_bytes, events_after, copies)
+    task = asyncio.create_task(shipper.run(), name="ship admin events")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        copies.close()
 
 
 @contextmanager
@@ -79,12 +100,10 @@ def _ports(settings: Settings, parts: frozenset[Part]) -> Iterator[tuple[Doors |
                 doors.close()
 
 
-def _worker_command(config: Path, number: int, place: int, fds: Sequence[int]) -> Sequence[str]:
+def _worker_command(config: Path, shares: Sequence[Sequence[int]]) -> Sequence[str]:
+    doors = ":".join(",".join(map(str, fds)) for fds in shares)
     # -P: a module of the same name in the current directory must not be run instead.
-    return (
-        *(sys.executable, "-P", "-m", "gateway.app", "--config", str(config)),
-        *("--worker", str(number), "--place", str(place), "--fds", ",".join(map(str, fds))),
-    )
+    return (sys.executable, "-P", "-m", "gateway.app", "--config", str(config), "--doors", doors)
 
 
 def _api_command(config: Path, fds: Sequence[int]) -> Sequence[str]:

@@ -42,11 +42,19 @@ class _Position:
 class AdminEventShipper:
     """One per gateway. `run` until cancelled; `wake` when the store may have changed."""
 
-    def __init__(self, directory: Path, rotate_bytes: int, events_after: EventsAfter, copies: Copies | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        rotate_bytes: int,
+        events_after: EventsAfter,
+        copies: Copies | None = None,
+        look_seconds: float = _LOOK_SECONDS,
+    ) -> None:
         self._directory = directory
         self._rotate_bytes = rotate_bytes
         self._events_after = events_after
         self._copies = copies or Copies()
+        self._look_seconds = look_seconds
         self._wake = asyncio.Event()
         self._position: _Position | None = None  # None: ask the trail
         self._known: frozenset[str] | None = None  # ids in the trail, while a store that was exchanged is gone through
@@ -73,7 +81,7 @@ class AdminEventShipper:
                     await asyncio.sleep(_RETRY_SECONDS)
                     continue
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+                    await asyncio.wait_for(self._wake.wait(), self._look_seconds)
         finally:
             if file is not None:
                 file.close()

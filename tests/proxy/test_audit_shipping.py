@@ -111,11 +111,11 @@ async def test_it_runs_until_cancelled_and_outlives_the_stores_absence(tmp_path:
         return 0
 
     copies = Copies((CopyQueue("list", deliver, Counters()),))
-    shipper = AdminEventShipper(tmp_path, 1 << 20, store.events_after, copies)
+    shipper = AdminEventShipper(tmp_path, 1 << 20, store.events_after, copies, look_seconds=60)
     task = asyncio.create_task(shipper.run())
 
     async def until(count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(shipped(tmp_path)) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -127,10 +127,8 @@ async def test_it_runs_until_cancelled_and_outlives_the_stores_absence(tmp_path:
         store.recorded, store.fails = events(1, 5), False
         await until(5)
         store.recorded = events(1, 6)
-        begun = time.monotonic()
         shipper.wake()
         await until(6)
-        assert time.monotonic() - begun < 0.9  # sooner than it looks by itself
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
