@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,8 +17,10 @@ from gateway.access.model import ApiToken, Snapshot, TokenScope
 from gateway.access.networks import AddressList, NetworkError, canonical_address, parse_network
 from gateway.secret import Secret
 from gateway.services.tokens import find_token
-from gateway.settings import Settings
+from gateway.settings import CurrentSettings, Settings
 from gateway.store.errors import StoreError
+
+Address: TypeAlias = IPv4Address | IPv6Address
 
 ACTOR_KEY: Final = "pgbastion.actor"
 """Of the ASGI scope: who acts, set by the command that runs the application in process. No request can set it."""
@@ -40,17 +42,32 @@ class Caller:
     scope: TokenScope
     token: ApiToken | None = None
     presented: Secret | None = None
-    address: IPv4Address | IPv6Address | None = None
+    address: Address | None = None
 
     @property
     def valid_until(self) -> datetime | None:
         return None if self.token is None else self.token.valid_until
 
 
+class Allowed:
+    """The API's own allowlist, as the settings have it now. Asked for each connection and for each request."""
+
+    def __init__(self, settings: CurrentSettings) -> None:
+        self._take(settings.now)
+        settings.subscribe(self._take)
+
+    def __call__(self, address: Address, now: datetime) -> bool:
+        return self._list.admission(address, now) is not None
+
+    def _take(self, settings: Settings) -> None:
+        self._list = listed(settings.admin_api.allow)
+
+
 class Admission:
     def __init__(self, app: ASGIApp, context: AdminContext) -> None:
         self._app = app
         self._context = context
+        self._allowed = Allowed(context.settings)
         self._throttle = TokenThrottle()
         self._take(context.settings.now)
         context.settings.subscribe(self._take)
@@ -64,7 +81,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         address = peer(scope)
-        if address is None or self._allowed.admission(address, self._context.clock()) is None:
+        if address is None or not self._allowed(address, self._context.clock()):
             answer = problem(403, "address-not-admitted", "this address may not use the admin API", "See admin_api.allow.")
             await answer(scope, receive, send)
             return
@@ -80,10 +97,9 @@ class Admission:
         await self._app(scope, receive, send)
 
     def _take(self, settings: Settings) -> None:
-        self._allowed = listed(settings.admin_api.allow)
         self._throttle.bound(settings.throttle.free_failures, settings.throttle.window_seconds)
 
-    async def _identify(self, scope: Scope, address: IPv4Address | IPv6Address) -> ASGIApp | None:
+    async def _identify(self, scope: Scope, address: Address) -> ASGIApp | None:
         """Puts the Caller into the scope; what it returns is the refusal."""
         now = time.monotonic()
         presented = bearer(scope)
@@ -94,7 +110,7 @@ class Admission:
             return problem(503, "store-unavailable", "the store does not answer", "", headers={"Retry-After": "1"})
         token = None if presented is None else find_token(snapshot, presented, self._context.clock())
         wait = self._throttle.refused_for_seconds(address, None if token is None else token.id, now)
-        if wait > 0:
+        if presented is not None and wait > 0:
             text = "too many wrong tokens came from this address"
             return problem(429, "too-many-failures", text, headers={"Retry-After": str(int(wait) + 1)})
         if token is None:
@@ -119,13 +135,15 @@ def listed(networks: Sequence[str]) -> AddressList:
         raise NetworkError(f"admin_api.allow: {error}") from error
 
 
-def peer(scope: Scope) -> IPv4Address | IPv6Address | None:
+def peer(scope: Scope) -> Address | None:
     """The other end of the connection itself: what headers say about it is not asked."""
-    client = scope.get("client")
-    if not client:
-        return None
+    return canonical_peer(scope.get("client"))
+
+
+def canonical_peer(client: Sequence[object] | None) -> Address | None:
+    """ASGI's (host, port), as lists know addresses."""
     try:
-        return canonical_address(client[0])
+        return canonical_address(str(client[0])) if client else None
     except NetworkError:
         return None
 

@@ -1,8 +1,10 @@
 """The composition root of the application: `create_app`, served by `admin_api.__main__` or asked in process by a command."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final, cast
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,26 +13,69 @@ from admin_api.admission import ACTOR_KEY, Admission
 from admin_api.answers import Answers
 from admin_api.bodies import Bodies
 from admin_api.context import AdminContext
-from admin_api.metrics import ApiCounts
+from admin_api.counts import ApiCounts
 from admin_api.once import InFlight
-from admin_api.openapi import describe
 from admin_api.parameters import only_known
-from admin_api.routes import allowlist, grants, groups, health, manifest, sessions, targets, tokens, users
-from admin_api.session_watch import SessionWatch
 from admin_api.streams import Streams
 from gateway import __version__
 
 PREFIX: Final = "/v1"
-_RESOURCES: Final = (users, groups, targets, grants, allowlist, sessions, tokens, manifest)
+
+#: First segment of a path (behind /v1 where there is that) -> module of `admin_api.routes`.
+_RESOURCES: Final[Mapping[str, str]] = {
+    "users": "users",
+    "groups": "groups",
+    "targets": "targets",
+    "grants": "grants",
+    "allowlist": "allowlist",
+    "sessions": "sessions",
+    "policy": "policy",
+    "manifest": "manifest",
+    "tokens": "tokens",
+    "whoami": "tokens",
+    "lockdown": "tokens",
+}
+_MACHINES: Final[Mapping[str, str]] = {"healthz": "health", "readyz": "health", "metrics": "health"}
 
 
 class AdminApi(FastAPI):
-    """Its OpenAPI document is made when somebody first asks for it."""
+    """Routes are loaded when somebody first asks for them: a command asks for one resource, and should not wait for all.
+
+    `load_all` loads them at once, for a server; so does the OpenAPI document, which is made when it is first asked for.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            _, first, *rest = [*str(scope["path"]).split("/"), "", ""]
+            self._load(_RESOURCES.get(rest[0]) if f"/{first}" == PREFIX else _MACHINES.get(first))
+        await super().__call__(scope, receive, send)
+
+    def load_all(self) -> None:
+        for module in dict.fromkeys((*_MACHINES.values(), *_RESOURCES.values())):
+            self._load(module)
+
+    async def close(self) -> None:
+        """End what routes have started."""
+        judging = getattr(self.state, "judging", None)
+        if judging is not None:
+            await judging.close()
 
     def openapi(self) -> dict[str, Any]:  # FastAPI's own type
+        from admin_api.openapi import describe
+
         if self.openapi_schema is None:
+            self.load_all()
             self.openapi_schema = describe(self.title, self.version, self.routes)
         return self.openapi_schema
+
+    def _load(self, name: str | None) -> None:
+        loaded: set[str] = self.state.loaded
+        if name is None or name in loaded:
+            return
+        loaded.add(name)
+        router = cast(APIRouter, import_module(f"admin_api.routes.{name}").router)
+        prefix = "" if name in _MACHINES.values() else PREFIX
+        self.include_router(router, prefix=prefix, dependencies=[Depends(only_known)])
 
 
 def create_app(context: AdminContext) -> AdminApi:
@@ -52,15 +97,12 @@ def create_app(context: AdminContext) -> AdminApi:
             Middleware(Bodies, max_bytes=lambda: context.settings.now.admin_api.max_body_bytes),
         ],
     )
+    app.state.loaded = set[str]()
     app.state.context = context
     app.state.counts = counts
     app.state.in_flight = InFlight()
     app.state.streams = Streams()
-    app.state.session_watch = SessionWatch(context.gateway)
     problems.install(app)
-    app.include_router(health.router, dependencies=[Depends(only_known)])
-    for resource in _RESOURCES:
-        app.include_router(resource.router, prefix=PREFIX, dependencies=[Depends(only_known)])
     return app
 
 

@@ -13,25 +13,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from admin_api.counts import ApiCounts
 from gateway.ports import SessionFacts
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NAME: Final = re.compile(r"([a-z][a-z0-9_]*?)(?:\{(.*)\})?")
 _LABEL: Final = re.compile(r'([a-z_]+)="([^"\\]*)"')
 _TOTAL: Final = "_total"
 _HELP: Final = "From the gateway's workers."
-
-
-class ApiCounts:
-    """Answers of this process, by method and status."""
-
-    def __init__(self) -> None:
-        self.answers: Counter[tuple[str, int]] = Counter()
-
-    def answered(self, method: str, status: int) -> None:
-        self.answers[method if method in _METHODS else "other", status] += 1
 
 
 @dataclass(frozen=True, slots=True)

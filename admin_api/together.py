@@ -22,6 +22,7 @@ class Together:
     def __init__(self, work: UnitOfWork) -> None:
         self._work = work
         self._snapshot = work.snapshot
+        self._rows: dict[str, User | Target] = {}  # by id: what the last verb made of it
         self._events: list[AdminEvent] = []
 
     @asynccontextmanager
@@ -33,6 +34,8 @@ class Together:
 
     async def commit(self) -> None:
         """Nothing to do is nothing done."""
+        for row in self._rows.values():
+            self._work.put(row)
         if self._events:
             event, *more = self._events
             await self._work.commit(event, *more)
@@ -46,6 +49,7 @@ class Together:
                 self._snapshot = replace(self._snapshot, targets=_with(self._snapshot.targets, replace(row, version=version)))
             case _:
                 raise TypeError("only users and targets are changed by several verbs at once")
+        self._rows[row.id] = row
 
     def noted(self, events: tuple[AdminEvent, ...]) -> int:
         self._events += events
@@ -73,7 +77,6 @@ class _Part:
 
     def put(self, row: ChangeableRow) -> None:
         self._whole.staged(row)
-        self._work.put(row)
 
     def remove(self, row: ChangeableRow) -> None:
         raise TypeError("nothing is removed by several verbs at once")

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from admin_api.calls import context_of, told
-from admin_api.metrics import CONTENT_TYPE, ApiCounts, Seen, render
+from admin_api.counts import ApiCounts
+from admin_api.metrics import CONTENT_TYPE, Seen, render
 from admin_api.models.health import Alive, Ready
 from gateway.access.model import Snapshot
 from gateway.ports import GatewayUnavailable, SessionFacts

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from admin_api.calls import Doing, Looking, Making, told
+from admin_api.calls import Doing, Look, Looking, Making, told
 from admin_api.models.sessions import Cancelled, SessionPage, SessionRecord, Terminated, TerminatedMany, Whom, session_record
 from admin_api.paging import Paged
 from admin_api.session_watch import SessionWatch
@@ -62,7 +62,7 @@ async def stream_sessions(
     target: Annotated[str | None, Query(description="Only on this target.")] = None,
 ) -> Response:
     """Server-sent events "added", "changed" and "removed", each with a session; first of all those that there are."""
-    watch: SessionWatch = call.request.app.state.session_watch
+    watch = _watch(call)
     await watch.look()  # said before the stream begins
     return EventStream(call, watch.events(lambda each: user in (None, each.user) and target in (None, each.target)))
 
@@ -106,6 +106,15 @@ async def terminate(call: Making, session_id: str) -> Response:
         return told(Terminated(session=event.object_id, reason=event.reason, live=False))
 
     return await call.run(end, answer, again)
+
+
+def _watch(call: Look) -> SessionWatch:
+    """One of a process, for all streams."""
+    state = call.request.app.state
+    if not hasattr(state, "session_watch"):
+        state.session_watch = SessionWatch(call.gateway)
+    watch: SessionWatch = state.session_watch
+    return watch
 
 
 def _unknown(session_id: str) -> ServiceError:

@@ -153,7 +153,9 @@ def _describe_upstream(narrator: Narrator, upstream: PostgresServer, sample: Sam
 
 def _write_config(config: Path, port: int) -> None:
     """`port` 0: whichever is free."""
-    config.write_text(f'state_dir = "state"\n\n[listen]\nhost = "{HOST}"\nport = {port}\ndrain_seconds = 2\n')
+    config.write_text(
+        f'state_dir = "state"\n\n[listen]\nhost = "{HOST}"\nport = {port}\ndrain_seconds = 2\n\n[admin_api]\nport = 0\n'
+    )
 
 
 def _configure(admin: Admin, directory: Path, upstream: PostgresServer, sample: SampleDatabase) -> str:

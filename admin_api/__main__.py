@@ -1,0 +1,140 @@
+"""The composition root of the admin API's process: `python -P -m admin_api --config FILE [--fds N,...]`.
+
+The supervisor starts it with its listening sockets, its settings and a lifeline, and ends it with SIGTERM: then no new request is
+taken, those at work are finished, and streams end. By hand it listens on `admin_api.host` and `port` itself.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from admin_api.admission import Allowed
+from admin_api.app import create_app
+from admin_api.connections import guarded
+from admin_api.context import AdminContext
+from admin_api.reading import OwnWrites
+from admin_api.server import AdminServer, Certificate, ServerError, is_plain, listen, log_through_structlog
+from gateway.bus.gateway import BusGateway
+from gateway.bus.lifeline import Lifeline, LifelineError
+from gateway.log_setup import set_up_logging
+from gateway.settings import CurrentSettings, Settings, SettingsError, load
+from gateway.store import open_directory, open_store
+from gateway.store.errors import StoreError
+from gateway.store.vault import SealedVault
+
+_log: Final = structlog.stdlib.get_logger("admin_api")
+
+
+async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lifeline: Lifeline | None) -> None:
+    """Until told to stop. Raises StoreError, ServerError when it cannot start."""
+    current = CurrentSettings(settings)
+    vault = SealedVault.load(settings.key_file)
+    directory = open_directory(settings, vault.key_id)
+    gateway = BusGateway(settings.bus_socket)
+    reading = OwnWrites(directory)
+
+    def committed(revision: int) -> None:
+        reading.committed(revision)
+        gateway.wake()
+
+    context = AdminContext(
+        settings=current,
+        store=open_store(settings, on_commit=committed),
+        sealer=vault,
+        read=reading.read,
+        gateway=gateway,
+        fresh=lambda: directory.fresh,
+    )
+    certificate = None if is_plain(settings) else Certificate(settings)
+    app = create_app(context)
+    app.load_all()
+    await directory.start()
+    try:
+        listening = listen(settings) if sockets is None else list(sockets)
+
+        def ready() -> None:
+            if lifeline is not None:
+                lifeline.ready()
+            else:
+                print(f"pgbastion's admin API is ready on port {listening[0].getsockname()[1]}", flush=True)
+
+        tls = None if certificate is None else certificate.context
+        server = AdminServer(app, guarded(Allowed(current)), tls, ready)
+
+        def stop() -> None:
+            context.stopping.set()
+            server.should_exit = True
+
+        _heed(stop, lifeline, current)
+        watching = None if certificate is None else asyncio.create_task(certificate.watch())
+        await server.serve(listening)
+        if watching is not None:
+            watching.cancel()
+    finally:
+        await app.close()
+        await directory.close()
+
+
+def _heed(stop: Callable[[], None], lifeline: Lifeline | None, current: CurrentSettings) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    if lifeline is None:
+        return
+
+    def gone() -> None:
+        _log.warning("the supervisor is gone: stopping")
+        stop()
+
+    def changed(settings: Settings) -> None:
+        current.replace(settings)
+
+    lifeline.follow(on_settings=changed, on_retire=stop, on_end=gone)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit status. What the operator can mend is one line on stderr."""
+    parser = argparse.ArgumentParser(prog="admin_api")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--fds", type=lambda text: [int(fd) for fd in text.split(",")])
+    arguments = parser.parse_args(argv)
+    os.umask(0o077)
+    set_up_logging("api")
+    log_through_structlog()
+    try:
+        lifeline = Lifeline.inherited()
+        settings = lifeline.first_settings() if lifeline is not None else load(arguments.config)
+        sockets = None if arguments.fds is None else [_inherited(fd) for fd in arguments.fds]
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(settings, sockets, lifeline))
+    except (SettingsError, LifelineError, StoreError, ServerError, OSError) as error:
+        print(f"pgbastion: admin API: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _inherited(fd: int) -> socket.socket:
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    return sock
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+if __name__ == "__main__":
+    sys.exit(main())

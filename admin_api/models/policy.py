@@ -1,0 +1,53 @@
+"""Statements and what the policy says about them."""
+
+from pydantic import Field
+
+from admin_api.models.fields import Mode, Record, Request
+from gateway.access_mode import AccessMode
+from gateway.services.policy import HIGHEST_MAJOR, LOWEST_MAJOR, Explanation
+
+
+class Question(Request):
+    """Under the policy of a target, or of one that would list just what is given here."""
+
+    sql: str = Field(description="A statement, or several.", examples=["DELETE FROM orders"])
+    mode: Mode = AccessMode.READ_ONLY
+    target: str | None = Field(None, description="Under this target's policy.", examples=[None])
+    allowed_functions: list[str] = Field([], max_length=1000)
+    allowed_schemas: list[str] = Field(["public"], max_length=1000)
+    allowed_settings: list[str] = Field([], max_length=1000)
+    server_major: int = Field(HIGHEST_MAJOR, ge=LOWEST_MAJOR, le=HIGHEST_MAJOR)
+
+
+class ExplanationRecord(Record):
+    allowed: bool
+    mode: AccessMode
+    rule: str = Field(examples=["write-statement"])
+    sqlstate: str
+    message: str
+    hint: str
+    position: int = Field(description="The character that it is about, from 1; 0: none.")
+    kind: str
+    tables: list[str]
+    functions: list[str]
+    edited: bool
+    sent_as: str | None = Field(description="The text that would reach the server, where it is not the very same.")
+    notice: str
+
+
+def explanation_record(found: Explanation) -> ExplanationRecord:
+    return ExplanationRecord(
+        allowed=found.allowed,
+        mode=found.mode,
+        rule=found.rule,
+        sqlstate=found.sqlstate,
+        message=found.message,
+        hint=found.hint,
+        position=found.position,
+        kind=found.kind,
+        tables=list(found.tables),
+        functions=list(found.functions),
+        edited=found.sent_as is not None,
+        sent_as=found.sent_as,
+        notice=found.notice,
+    )

@@ -1,0 +1,40 @@
+"""/v1/policy: what would happen to a statement. Nothing is run."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from admin_api.calls import Doing, told
+from admin_api.models.policy import ExplanationRecord, Question, explanation_record
+from gateway.services.lookup import find_target
+from gateway.services.policy import Judging, default_policy, explain, target_policy
+
+router = APIRouter(prefix="/policy", tags=["policy"])
+
+
+@router.post("/explain", response_model=ExplanationRecord)
+async def explain_statement(call: Doing, body: Question) -> Response:
+    """Say whether SQL may run, by which rule, and what to do."""
+    limit = call.context.settings.now.limits.max_statement_bytes
+    judging = _judging(call.request, limit)
+    if body.target is not None:
+        target = find_target(await call.after(), body.target)
+        policy = target_policy(target, body.mode, server_major=body.server_major, max_statement_bytes=limit)
+    else:
+        policy = default_policy(
+            body.mode,
+            functions=frozenset(body.allowed_functions),
+            schemas=frozenset(body.allowed_schemas),
+            custom_settings=frozenset(body.allowed_settings),
+            server_major=body.server_major,
+            max_statement_bytes=limit,
+        )
+    return told(explanation_record(await explain(judging, sql=body.sql, policy=policy)))
+
+
+def _judging(request: Request, limit: int) -> Judging:
+    """One of a process: for texts that are large or deep it has a child, which `AdminApi.close` ends."""
+    state = request.app.state
+    if not hasattr(state, "judging"):
+        state.judging = Judging(max_statement_bytes=limit)
+    judging: Judging = state.judging
+    return judging
