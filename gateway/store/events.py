@@ -63,14 +63,18 @@ def filtered(
     return query
 
 
-def forwards(query: Select[tuple[object, ...]], after: int, limit: int | None) -> Select[tuple[object, ...]]:
-    return query.where(_EVENTS.c.sequence > after).order_by(_EVENTS.c.sequence).limit(limit)
+def forwards(
+    query: Select[tuple[object, ...]], after: int, before: int | None, limit: int | None
+) -> Select[tuple[object, ...]]:
+    return _older(query, before).where(_EVENTS.c.sequence > after).order_by(_EVENTS.c.sequence).limit(limit)
 
 
 def backwards(query: Select[tuple[object, ...]], before: int | None, limit: int | None) -> Select[tuple[object, ...]]:
-    if before is not None:
-        query = query.where(_EVENTS.c.sequence < before)
-    return query.order_by(_EVENTS.c.sequence.desc()).limit(limit)
+    return _older(query, before).order_by(_EVENTS.c.sequence.desc()).limit(limit)
+
+
+def _older(query: Select[tuple[object, ...]], before: int | None) -> Select[tuple[object, ...]]:
+    return query if before is None else query.where(_EVENTS.c.sequence < before)
 
 
 def select_claim(key_hash: str) -> Select[tuple[object, ...]]:

@@ -87,7 +87,7 @@ class SqlStore:
         """
         wanted = events.filtered(since, until, actor, action, object_name, text)
         if after is not None:
-            return await self._fetch(events.forwards(wanted, after, limit))
+            return await self._fetch(events.forwards(wanted, after, before, limit))
         return (await self._fetch(events.backwards(wanted, before, limit)))[::-1]
 
     async def events_after(self, sequence: int, limit: int) -> list[RecordedAdminEvent]:

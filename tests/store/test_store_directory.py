@@ -1,31 +1,13 @@
 """The directory: prompt when all is well, honest when it is not, and never in the way of the loop (L11, F10)."""
 
 import asyncio
-import contextlib
 import time
 
 import pytest
 
 from gateway.store.directory import StoreDirectory
 from gateway.store.errors import VaultError
-
-
-@contextlib.asynccontextmanager
-async def running(place, poll_seconds=0.1, stale_after_seconds=0.6):
-    directory = StoreDirectory(
-        place.where, poll_seconds=poll_seconds, stale_after_seconds=stale_after_seconds, key_id=place.vault.key_id
-    )
-    await directory.start()
-    try:
-        yield directory
-    finally:
-        await directory.close()
-
-
-async def until(condition, timeout_seconds=5.0):
-    async with asyncio.timeout(timeout_seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is another process's doing
-            await asyncio.sleep(0.005)
+from tests.store.directories import running, until
 
 
 async def test_a_change_by_another_process_arrives_within_a_poll(place):
