@@ -1,9 +1,9 @@
 """The reader's machine, as the documents suppose it: a configuration file, the database's CA, a password file."""
 
 import json
-import socket
 from pathlib import Path
 
+from tests.support.free_port import free_port
 from tests.support.upstream import Database, Upstream
 
 
@@ -40,10 +40,3 @@ def places(folder: Path, upstream: Upstream, database: Database, api_port: int) 
         "127.0.0.1:6480": f"127.0.0.1:{api_port}",
     }
     return here if upstream.has_tls else {**here, "--ca-file db-ca.pem": "--tls disable"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
