@@ -106,12 +106,3 @@ class SqlUnitOfWork:
     async def _run(self, steps: Iterable[Step]) -> None:
         for step in steps:
             await self._connection.execute(step.statement, step.parameters)
-
-
-def __getattr__(name: str) -> object:
-    """SqlStore's former place; goes when the last import of it is gone."""
-    if name == "SqlStore":
-        from gateway.store.sql_store import SqlStore
-
-        return SqlStore
-    raise AttributeError(name)

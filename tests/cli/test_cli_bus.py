@@ -11,7 +11,7 @@ import pytest
 from gateway.bus.hub import BusHub
 from gateway.bus.peer import BusPeer
 from gateway.store.migrate import upgrade
-from gateway.store.unit_of_work import SqlStore
+from gateway.store.sql_store import SqlStore
 
 PROGRAM = Path(sys.executable).with_name("pgbastion")
 SESSION = {
