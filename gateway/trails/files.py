@@ -1,5 +1,6 @@
-"""The files of a trail: `audit-<source>.jsonl` grows, `audit-<source>-<time>-<last seq>.jsonl` were rotated away."""
+"""The files of a trail: `audit-<worker>.jsonl` and `admin.jsonl` grow; those with `-<time>-<last seq>` were rotated away."""
 
+import contextlib
 import os
 import re
 from collections.abc import Generator
@@ -13,7 +14,10 @@ from gateway.trails.records import read_head
 BLOCK_BYTES: Final = 1024 * 1024
 CLOCK_MARGIN: Final = timedelta(hours=25)  # a clock may be set back by a day
 
-_NAME: Final = re.compile(r"audit-([0-9]+|[a-z]+)(?:-(\d{8}T\d{6}Z)-(\d+))?\.jsonl")
+ADMIN: Final = "admin"
+"""The source of operators' changes. Its records are numbered by the store, and anew once that was restored from a backup."""
+
+_NAME: Final = re.compile(r"(audit-[0-9]+|admin)(?:-(\d{8}T\d{6}Z)-(\d+))?\.jsonl")
 _PROBE_BYTES: Final = 64 * 1024
 
 
@@ -28,14 +32,18 @@ class Rotated:
 
 def find_sources(directory: Path) -> list[str]:
     """All that ever wrote here: workers by number, then others. Raises OSError for a directory that cannot be read."""
-    found = {match[1] for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))}
+    found = {match[1].removeprefix("audit-") for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))}
     return sorted(found, key=lambda source: (not source.isdecimal(), int(source) if source.isdecimal() else 0, source))
+
+
+def stem_of(source: str) -> str:
+    return source if source == ADMIN else f"audit-{source}"
 
 
 def open_current(directory: Path, source: str) -> BinaryIO | None:
     """The file that grows; None: there is none at the moment."""
     try:
-        return (directory / f"audit-{source}.jsonl").open("rb")
+        return (directory / f"{stem_of(source)}.jsonl").open("rb")
     except FileNotFoundError:
         return None
 
@@ -46,19 +54,23 @@ def find_rotated(directory: Path, source: str, held: BinaryIO | None) -> list[Ro
     found = []
     for path in directory.iterdir():
         match = _NAME.fullmatch(path.name)
-        if match is None or match[2] is None or match[1] != source:
+        if match is None or match[2] is None or match[1] != stem_of(source):
             continue
         if same is None or not os.path.samestat(same, path.stat()):
             found.append(Rotated(path, datetime.strptime(f"{match[2]}+0000", "%Y%m%dT%H%M%SZ%z"), int(match[3])))
-    return sorted(found, key=lambda rotated: rotated.seq)
+    return sorted(found, key=lambda rotated: (rotated.at, rotated.seq) if source == ADMIN else rotated.seq)
 
 
-def is_replaced(directory: Path, source: str, current: BinaryIO) -> bool:
-    """Whether another file grows now."""
-    try:
-        return not os.path.samestat(os.fstat(current.fileno()), (directory / f"audit-{source}.jsonl").stat())
-    except FileNotFoundError:
-        return False  # between the two steps of a rotation
+def look(directory: Path) -> frozenset[tuple[str, int, int]]:
+    """Another value whenever something was written: each growing file with its number and size. Raises OSError."""
+    found = set()
+    for path in directory.iterdir():
+        match = _NAME.fullmatch(path.name)
+        if match is not None and match[2] is None:
+            with contextlib.suppress(FileNotFoundError):  # rotated away just now
+                status = path.stat()
+                found.add((path.name, status.st_ino, status.st_size))
+    return frozenset(found)
 
 
 def blocks_forward(file: BinaryIO, start: int) -> Generator[bytes, None, bytes]:

@@ -8,7 +8,15 @@ from typing import Final
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
-_HEAD: Final = re.compile(rb'\{"at":"([^"\\]{1,40})","mono":[0-9.]{1,30},"worker":[^,]{1,40},"seq":([0-9]{1,18}),')
+_HEAD: Final = re.compile(rb'\{"at":"([^"\\]{1,40})",(?:"mono":[0-9.]{1,30},"worker":[0-9]{1,9},)?"seq":([0-9]{1,18}),')
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a source goes on: with the record of this number, which was written at this time or (oldest first) later."""
+
+    at: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)

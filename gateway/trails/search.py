@@ -1,7 +1,6 @@
 """A search over all sources of a trail, in the order of time, in pages; whoever has a page's cursor goes on where it ended."""
 
 import base64
-import binascii
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.trails.files import find_sources
+from gateway.trails.files import ADMIN, find_sources
 from gateway.trails.filters import Filter
-from gateway.trails.records import Faults, Record
+from gateway.trails.records import Faults, Place, Record
 from gateway.trails.stream import Order, Stream
 
 
@@ -21,34 +20,43 @@ class CursorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`positions`: by source, the number of the record to go on with; -1: nothing of it is left."""
+    """`positions`: by source, where to go on; None: nothing of it is left."""
 
     order: Order
-    positions: Mapping[str, int]
+    positions: Mapping[str, Place | None]
 
     def encode(self) -> str:
-        text = json.dumps([self.order.value, dict(self.positions)], separators=(",", ":"))
+        places = {source: place and [place.at, place.seq] for source, place in self.positions.items()}
+        text = json.dumps([self.order.value, places], separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str, order: Order) -> "Cursor":
         """Raises CursorError."""
         try:
-            found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            name, positions = found
-            whole = isinstance(positions, dict) and all(type(each) is int for each in positions.values())
-        except (ValueError, TypeError, binascii.Error, RecursionError):
-            whole, name, positions = False, "", {}
-        if not whole or name != order.value:
-            raise CursorError("this is no cursor of such a search")
+            name, places = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+            positions = {str(source): _place_in(each) for source, each in places.items()}
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise CursorError("this is no cursor of ours") from None
+        if name != order.value:
+            raise CursorError("this is a cursor of a search in the other order")
         return cls(order, positions)
+
+
+def _place_in(each: object) -> Place | None:
+    match each:
+        case None:
+            return None
+        case [str(at), int(seq)]:
+            return Place(at, seq)
+    raise ValueError("not a place")
 
 
 class Source(Protocol):
     """What a search merges: a Stream, or what stands elsewhere. See there."""
 
     source: str
-    position: int
+    position: Place
     head: Record | None
     ended: bool
 
@@ -79,8 +87,8 @@ def open_streams(directory: Path, wanted: Filter, order: Order, faults: Faults, 
         return [Stream(directory, source, wanted, order, faults) for source in sources]
     known = cursor.positions
     if order is Order.NEWEST_FIRST:  # a source that is not in the cursor began after the first page
-        return [Stream(directory, s, wanted, order, faults, known[s]) for s in sources if known.get(s, -1) >= 0]
-    return [Stream(directory, source, wanted, order, faults, max(known.get(source, 0), 0)) for source in sources]
+        return [Stream(directory, s, wanted, order, faults, known[s]) for s in sources if known.get(s) is not None]
+    return [Stream(directory, source, wanted, order, faults, known.get(source)) for source in sources]
 
 
 def merge(streams: Sequence[Source], order: Order, limit: int, seconds: float, cursor: Cursor | None, faults: Faults) -> Page:
@@ -97,7 +105,7 @@ def merge(streams: Sequence[Source], order: Order, limit: int, seconds: float, c
         positions = dict(cursor.positions) if cursor is not None else {}
         for stream in streams:
             finished = stream.ended and stream.head is None and order is Order.NEWEST_FIRST
-            positions[stream.source] = -1 if finished else stream.position
+            positions[stream.source] = None if finished else stream.position
         end = Cursor(order, positions)
         more = any(stream.head is not None or not stream.ended for stream in streams)
     finally:
@@ -120,8 +128,8 @@ def _place(source: Source) -> tuple[str, bool, str, int]:
     record = source.head
     if record is None:
         raise ValueError("a stream without a head has no place")
-    # What stands in the store sorts first of what happened at once: a change comes before what it caused.
-    return record.key, record.source != "store", record.source, record.seq
+    # Operators' changes sort first of what happened at once: a change comes before what it caused.
+    return record.key, record.source != ADMIN, record.source, record.seq
 
 
 def search_trail(
@@ -137,3 +145,15 @@ def search_trail(
     faults = Faults()
     streams = open_streams(directory, wanted, order, faults, cursor)
     return merge(streams, order, limit, seconds, cursor, faults)
+
+
+def find_end(directory: Path) -> Cursor:
+    """Behind the last record of each source, for an oldest-first search of what is still to come. Blocks. Raises OSError."""
+    positions: dict[str, Place | None] = {}
+    for stream in open_streams(directory, Filter(), Order.NEWEST_FIRST, Faults(), None):
+        while stream.head is None and not stream.ended:
+            stream.advance()
+        if stream.head is not None:
+            positions[stream.source] = Place(str(stream.head.fields["at"]), stream.head.seq + 1)
+        stream.close()
+    return Cursor(Order.OLDEST_FIRST, positions)

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from gateway.trails.files import (
+    ADMIN,
     CLOCK_MARGIN,
     blocks_backward,
     blocks_forward,
     find_rotated,
     find_seq,
     open_current,
+    stem_of,
 )
 from gateway.trails.filters import Check, Filter, stamp
 from gateway.trails.journal import left_in_journal
-from gateway.trails.records import Faults, Record, read_fields, read_head
+from gateway.trails.records import Faults, Place, Record, read_fields, read_head
 
-_LAST: Final = 1 << 62
+_START: Final = Place("", 0)
+_END: Final = Place("~", 1 << 62)
 
 Steps = Generator[Record | None, None, None]
 """Records that fit; None in between: this far so far, nothing more found."""
@@ -37,12 +40,13 @@ class Stream:
     """
 
     def __init__(
-        self, directory: Path, source: str, wanted: Filter, order: Order, faults: Faults, position: int | None = None
+        self, directory: Path, source: str, wanted: Filter, order: Order, faults: Faults, position: Place | None = None
     ) -> None:
         self.source = source
         self.newest_first = order is Order.NEWEST_FIRST
-        self._begin = position if position is not None else (_LAST if self.newest_first else 0)
+        self._begin = position or (_END if self.newest_first else _START)
         self.position = self._begin
+        self._numbered = source != ADMIN  # else numbers may come again, and only time tells
         self.head: Record | None = None
         self.ended = False
         self._directory = directory
@@ -52,7 +56,7 @@ class Stream:
         self._fits: Check = wanted.compile()
         self._may_fit: Callable[[bytes], bool] = wanted.screen()
         self._faults = faults
-        self._last_seq = _LAST if self.newest_first else 0
+        self._last_seq = _END.seq if self.newest_first else _START.seq
         self._last_at = b"~" if self.newest_first else b""
         self._steps = self._backward() if self.newest_first else self._forward()
 
@@ -70,7 +74,7 @@ class Stream:
         record = self.head
         if record is None:
             raise ValueError("there is no head to take")
-        self.position = record.seq + (-1 if self.newest_first else 1)
+        self.position = Place(str(record.fields["at"]), record.seq + (-1 if self.newest_first else 1))
         self.head = None
         return record
 
@@ -82,12 +86,12 @@ class Stream:
         journal = left_in_journal(self._directory, self.source, current)
         try:
             for rotated in find_rotated(self._directory, self.source, current):
-                if rotated.seq < self._begin or not self._reaches(rotated.at):
+                if (self._numbered and rotated.seq < self._begin.seq) or not self._reaches(rotated.at):
                     continue
                 with rotated.path.open("rb") as file:
                     yield from self._read_forward(file, rotated.path.name)
             if current is not None:
-                yield from self._read_forward(current, f"audit-{self.source}.jsonl", growing=True)
+                yield from self._read_forward(current, f"{stem_of(self.source)}.jsonl", growing=True)
             if journal:
                 yield from self._sift(journal, f"audit-{self.source}.journal")
         finally:
@@ -102,7 +106,7 @@ class Stream:
                 yield from self._sift(journal, f"audit-{self.source}.journal")
             files = find_rotated(self._directory, self.source, current)
             if current is not None:
-                yield from self._read_backward(current, f"audit-{self.source}.jsonl")
+                yield from self._read_backward(current, f"{stem_of(self.source)}.jsonl")
             for number, rotated in reversed(list(enumerate(files))):
                 before = files[number - 1] if number else None
                 if not self._reaches(rotated.at):
@@ -123,7 +127,7 @@ class Stream:
 
     def _read_forward(self, file: BinaryIO, name: str, *, growing: bool = False) -> Steps:
         size = file.seek(0, 2)
-        start = find_seq(file, size, self._begin)[0] if self._begin > 1 else 0
+        start = find_seq(file, size, self._begin.seq)[0] if self._numbered and self._begin.seq > 1 else 0
         with closing(blocks_forward(file, start)) as blocks:
             while True:
                 try:
@@ -136,7 +140,7 @@ class Stream:
 
     def _read_backward(self, file: BinaryIO, name: str) -> Steps:
         size = file.seek(0, 2)
-        end = size if self._begin == _LAST else find_seq(file, size, self._begin + 1)[1]
+        end = find_seq(file, size, self._begin.seq + 1)[1] if self._numbered and self._begin != _END else size
         with closing(blocks_backward(file, end)) as blocks:
             for block in blocks:
                 yield from self._sift(block, name)
@@ -169,12 +173,15 @@ class Stream:
             if seq >= self._last_seq and at >= self._last_at:
                 return False
             self._last_seq, self._last_at = seq, min(at, self._last_at)
-            seen = seq > self._begin
         else:
             if seq <= self._last_seq and at <= self._last_at:
                 return False
             self._last_seq, self._last_at = seq, max(at, self._last_at)
-            seen = seq < self._begin
+        place = Place(at.decode("ascii", "replace"), seq)
+        if self._numbered:
+            seen = seq > self._begin.seq if self.newest_first else seq < self._begin.seq
+        else:
+            seen = place > self._begin if self.newest_first else place < self._begin
         if not seen:
-            self.position = seq
+            self.position = place
         return not seen
