@@ -1,11 +1,13 @@
-"""The composition root of one gateway worker: `python -m gateway.app --config FILE --worker N (--fds 3,4 | --port P)`.
+"""The composition root of one gateway worker: `python -m gateway.app --config FILE (--doors 3,4:5,6 | --port P)`.
 
-The supervisor starts it, with its sockets, its settings and a lifeline, and tells it to retire or (SIGTERM) to stop. By hand it
-opens a port of its own and reads the file; without a supervisor there is no bus, so that it admits nobody.
+The supervisor starts it with the sockets of all places and a lifeline, by which it hears its settings and which worker it is: at
+once, or later, when it is to follow one that died. By hand it opens a port of its own and reads the file; without a supervisor
+there is no bus, so that it admits nobody.
 """
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -13,7 +15,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from socket import gethostname
 from typing import Final
@@ -22,7 +24,7 @@ import structlog
 
 from gateway.affinity import pin, unpin
 from gateway.audit import events
-from gateway.bus.lifeline import Lifeline
+from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
 from gateway.judging.judge import Judge
 from gateway.proxy import leaving
@@ -35,7 +37,7 @@ from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.reconciler import Reconciler
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
-from gateway.proxy.sockets import inherited, open_doors
+from gateway.proxy.sockets import chosen, open_doors
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.proxy.upstream import UpstreamDialer
@@ -45,23 +47,17 @@ from gateway.store import open_directory
 from gateway.store.vault import SealedVault
 
 _THROTTLE_SECONDS: Final = 0.2  # how long the other workers may take to say what they know
+#: What is imported only when it is used: a spare has it all before it is needed.
+_LOADED_EARLY: Final = ("aiosqlite", "sqlalchemy.ext.asyncio", "gateway.store.directory", "gateway.store.sqlite_feed", "uvloop")
 _log: Final = structlog.stdlib.get_logger("gateway.worker")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which worker this is. `number` is its own while it lives, `seat` its place among the workers (and on the CPUs)."""
-
-    number: int
-    seat: int
 
 
 class Gateway:
     """One worker's parts, put together."""
 
-    def __init__(self, settings: Settings, place: Place, lifeline: Lifeline | None) -> None:
+    def __init__(self, settings: Settings, duty: Duty, lifeline: Lifeline | None) -> None:
         self._current = current = CurrentSettings(settings)
-        self._place = place
+        self._duty = duty
         self._lifeline = lifeline
         self._stopping = asyncio.Event()
         self._retiring = asyncio.Event()
@@ -70,18 +66,18 @@ class Gateway:
         self._directory = open_directory(settings, vault.key_id)
         counters = Counters()
         loop = asyncio.get_running_loop()
-        self._trail = open_trail(settings.audit_dir, place.number, settings.audit, loop, counters)
+        self._trail = open_trail(settings.audit_dir, duty.number, settings.audit, loop, counters)
         errands = Errands()
-        self._bus = BusPeer(settings.bus_socket, f"worker:{place.number}", errands.handlers)
+        self._bus = BusPeer(settings.bus_socket, f"worker:{duty.number}", errands.handlers)
         throttle = settings.throttle
         self._worker = Worker(
-            number=place.number,
+            number=duty.number,
             current=current,
             directory=self._directory,
             vault=vault,
             trail=self._trail,
             judge=Judge(settings.limits.max_statement_bytes, settings.policy.judge_timeout_seconds),
-            registry=Registry(place.number),
+            registry=Registry(duty.number),
             logins=LoginThrottle(throttle.free_failures, throttle.window_seconds, throttle.user_delay_seconds),
             cancels=CancelThrottle(throttle.cancels_per_second),
             knocking=Knocking(current, self._bus),
@@ -104,10 +100,9 @@ class Gateway:
         worker, settings = self._worker, self._current.now
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="worker", initializer=unpin))
-        pin(self._place.seat, settings.listen.workers, settings.listen.pin_workers, f"{gethostname()}:{settings.state_dir}")
+        pin(self._duty.place, settings.listen.workers, settings.listen.pin_workers, f"{gethostname()}:{settings.state_dir}")
         self._listen_for_orders()
-        await self._directory.start()
-        await worker.judge.start()
+        await asyncio.gather(self._directory.start(), worker.judge.start())
         self._reconciler.start(self._stopping.set)
         beside = [asyncio.create_task(worker.counters.watch_loop_lag()), asyncio.create_task(self._watch_certificate())]
         await self._bus.start()
@@ -202,23 +197,28 @@ def _server_tls(settings: Settings) -> ServerTls | None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gateway.app")
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--worker", type=int, required=True)
-    parser.add_argument("--place", type=int)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--fds", type=lambda text: [int(fd) for fd in text.split(",")])
+    where.add_argument("--doors", type=lambda text: [[int(fd) for fd in share.split(",")] for share in text.split(":")])
     where.add_argument("--port", type=int)
     arguments = parser.parse_args(argv)
     os.umask(0o077)
-    set_up_logging(f"worker:{arguments.worker}")
-    place = Place(arguments.worker, arguments.worker if arguments.place is None else arguments.place)
+    for name in _LOADED_EARLY:
+        with contextlib.suppress(ImportError):  # uvloop is not everywhere
+            import_module(name)
     lifeline = Lifeline.inherited()
-    settings = lifeline.first_settings() if lifeline is not None else load(arguments.config)
-    listen = settings.listen
+    try:
+        settings, duty = lifeline.first_duty() if lifeline is not None else (load(arguments.config), None)
+    except LifelineError:
+        return 0  # a spare that was not needed
+    duty = duty or Duty(0, 0)
+    set_up_logging(f"worker:{duty.number}")
 
     async def run() -> None:
-        gateway = Gateway(settings, place, lifeline)
-        fds = arguments.fds
-        await gateway.run(inherited(fds) if fds else open_doors(listen.host, arguments.port, listen.backlog, 1).shares[0])
+        listen = settings.listen
+        doors = arguments.doors
+        await Gateway(settings, duty, lifeline).run(
+            chosen(doors, duty.place) if doors else open_doors(listen.host, arguments.port, listen.backlog, 1).shares[0]
+        )
 
     # What is loaded by now stays; what a statement makes is freed by its reference counts, so that cycles are looked for rarely.
     gc.freeze()

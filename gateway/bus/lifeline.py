@@ -1,7 +1,8 @@
 """What ties a child to its supervisor: a socket in the place of the child's stdin, JSON objects one a line.
 
-Down come the settings (first of all, and again after each reload) and "retire"; up goes "ready". When it ends, the supervisor is
-gone, and the child has to go too. A child that is run by hand has no lifeline: its stdin is no socket.
+Down come the settings (first of all, with what this child is to be; and again after each reload) and "retire"; up goes "ready". A
+child that waits for the first of them is a spare. When the lifeline ends, the supervisor is gone, and the child has to go too. A
+child that is run by hand has no lifeline: its stdin is no socket.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.settings import Settings
@@ -21,8 +23,19 @@ RETIRE: Final = b'{"kind":"retire"}\n'
 _CHUNK: Final = 65536
 
 
-def settings_line(settings: Settings) -> bytes:
-    return json.dumps({"kind": "settings", "settings": settings.model_dump(mode="json")}).encode() + b"\n"
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Which worker a child is to be. `number` is its own while it lives, `place` its place among the workers."""
+
+    number: int
+    place: int
+
+
+def settings_line(settings: Settings, duty: Duty | None = None) -> bytes:
+    fields: dict[str, object] = {"kind": "settings", "settings": settings.model_dump(mode="json")}
+    if duty is not None:
+        fields |= {"number": duty.number, "place": duty.place}
+    return json.dumps(fields).encode() + b"\n"
 
 
 class LifelineError(Exception):
@@ -48,6 +61,10 @@ class Lifeline:
 
     def first_settings(self) -> Settings:
         """Blocks until they are there: the supervisor sends them when it starts a child. Raises LifelineError, OSError."""
+        return self.first_duty()[0]
+
+    def first_duty(self) -> tuple[Settings, Duty | None]:
+        """The same, with which worker this is to be (None for a child that is no worker)."""
         while b"\n" not in self._rest:
             data = self._sock.recv(_CHUNK)
             if not data:
@@ -57,7 +74,11 @@ class Lifeline:
         settings = _settings_in(line)
         if settings is None:
             raise LifelineError("the supervisor sent no settings")
-        return settings
+        match json.loads(line):
+            case {"number": int(number), "place": int(place)}:
+                return settings, Duty(number, place)
+            case _:
+                return settings, None
 
     def follow(
         self, *, on_settings: Callable[[Settings], None], on_retire: Callable[[], None], on_end: Callable[[], None]

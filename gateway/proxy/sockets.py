@@ -6,6 +6,7 @@ queue.
 
 import contextlib
 import errno
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -65,9 +66,13 @@ def open_doors(host: str, port: int, backlog: int, shares: int, *, setting: str 
     return Doors(port, tuple(tuple(share) for share in made))
 
 
-def inherited(fds: Sequence[int]) -> list[socket.socket]:
-    """The supervisor's sockets, in the child that got them. Raises OSError when one is none."""
-    found = [socket.socket(fileno=fd) for fd in fds]
+def chosen(shares: Sequence[Sequence[int]], place: int) -> list[socket.socket]:
+    """In a child that inherited all of them: the share of its place; the others are closed. Raises OSError."""
+    for number, fds in enumerate(shares):
+        if number != place:
+            for fd in fds:
+                os.close(fd)
+    found = [socket.socket(fileno=fd) for fd in shares[place]]
     for sock in found:
         sock.set_inheritable(False)
         sock.setblocking(False)

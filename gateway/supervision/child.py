@@ -6,12 +6,12 @@ import signal
 import socket
 from collections.abc import Sequence
 
-from gateway.bus.lifeline import READY, RETIRE, settings_line
+from gateway.bus.lifeline import READY, RETIRE, Duty, settings_line
 from gateway.settings import Settings
 
 
 class Child:
-    """`name` is how it calls itself on the bus ("worker:3", "api")."""
+    """`name` is how it calls itself on the bus ("worker:3", "api"); a spare has none yet."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> None:
         self.name = name
@@ -22,8 +22,8 @@ class Child:
         self._listening: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, name: str, command: Sequence[str], settings: Settings, fds: Sequence[int]) -> "Child":
-        """A process group of its own: Ctrl-C on a terminal is for the supervisor alone. Raises OSError."""
+    async def start(cls, name: str, command: Sequence[str], fds: Sequence[int]) -> "Child":
+        """It loads its program and waits for `tell`. A process group of its own: Ctrl-C is for the supervisor. Raises OSError."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -34,7 +34,6 @@ class Child:
             raise
         child = cls(name, process, writer)
         child._listening = asyncio.create_task(child._listen(reader), name=f"{name} speaks")
-        child.tell(settings)
         return child
 
     @property
@@ -45,7 +44,13 @@ class Child:
     def alive(self) -> bool:
         return self._process.returncode is None
 
+    def become(self, name: str, settings: Settings, duty: Duty | None = None) -> None:
+        """To work, as this."""
+        self.name = name
+        self._write(settings_line(settings, duty))
+
     def tell(self, settings: Settings) -> None:
+        """Those in force now."""
         self._write(settings_line(settings))
 
     def retire(self) -> None:

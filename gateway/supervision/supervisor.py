@@ -7,49 +7,30 @@ settings, SIGUSR2 replaces every process by a new one without a gap.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
 
 from gateway.bus.hub import BusHub
-from gateway.bus.lines import ALL, Message, Payload
-from gateway.proxy.sockets import Doors
+from gateway.bus.lifeline import Duty
+from gateway.bus.lines import ALL, Handler, Message, Payload
 from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.settings import CurrentSettings, Settings, SettingsError
 from gateway.supervision.child import Child
 from gateway.supervision.headcount import Headcount
 from gateway.supervision.numbers import Numbers
-from gateway.supervision.parts import StartError
+from gateway.supervision.parts import ApiPart, StartError, WorkerPart
 from gateway.supervision.post import Post, Start
 from gateway.supervision.preparation import ensure_own_certificate
 from gateway.supervision.service_manager import ServiceManager
+from gateway.supervision.spares import Spares
 
 _ATTEMPTS_BEFORE_READY: Final = 6
 _RENEWAL_CHECK_SECONDS: Final = 12 * 3600.0
 _KILL_AFTER_SECONDS: Final = 0.7  # beyond the drain
 _API_END_SECONDS: Final = 3.0
 _log: Final = structlog.stdlib.get_logger("gateway.serve")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPart:
-    """The gateway's own part. `command`: (number, place among the workers, sockets) -> argv."""
-
-    doors: Doors
-    command: Callable[[int, int, Sequence[int]], Sequence[str]]
-    ca_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ApiPart:
-    """The admin API's. `command`: sockets -> argv."""
-
-    doors: Doors
-    command: Callable[[Sequence[int]], Sequence[str]]
-    url: str
 
 
 class Supervisor:
@@ -69,8 +50,9 @@ class Supervisor:
         self._api = api
         self._manager = manager or ServiceManager()
         self._numbers = Numbers()
+        self._spares = Spares()
         self._headcount = Headcount(current, self._is_alive)
-        self._hub = BusHub(current.now.bus_socket, {**self._headcount.handlers, "rolling-restart": self._roll_asked})
+        self._hub = BusHub(current.now.bus_socket, {**self._headcount.handlers, **self._questions()})
         self._posts = self._make_posts()
         self._orphans: list[Payload] = []
         self._announced = False
@@ -86,6 +68,8 @@ class Supervisor:
         with self._signals():
             keeping = [asyncio.create_task(post.keep(), name=f"keep {post.name}") for post in self._posts]
             beside = [asyncio.create_task(self._renew()), asyncio.create_task(self._roll())]
+            if self._workers is not None:
+                beside.append(asyncio.create_task(self._spares.keep(self._workers)))
             for task in [*keeping, *beside]:
                 task.add_done_callback(lambda _: self._stopping.set())  # none of them ends by itself but by a fault
             await self._stopping.wait()
@@ -111,15 +95,17 @@ class Supervisor:
         return posts
 
     def _worker_starter(self, part: WorkerPart, place: int) -> Start:
-        fds = [sock.fileno() for sock in part.doors.shares[place]]
-
         async def start(former: Child | None) -> Child:
             number = await self._numbers.take(former.name if former is not None else None)
             try:
-                return await Child.start(f"worker:{number}", part.command(number, place, fds), self._current.now, fds)
+                # Who is to follow a dead one is loaded already. A successor that was asked for has to be new: the program may be.
+                child = self._spares.take() if former is not None else None
+                child = child or await self._spares.start(part)
             except BaseException:
                 self._numbers.give_back(f"worker:{number}")
                 raise
+            child.become(f"worker:{number}", self._current.now, Duty(number, place))
+            return child
 
         return start
 
@@ -127,12 +113,14 @@ class Supervisor:
         fds = [sock.fileno() for share in part.doors.shares for sock in share]
 
         async def start(_former: Child | None) -> Child:
-            return await Child.start("api", part.command(fds), self._current.now, fds)
+            child = await Child.start("api", part.command(fds), fds)
+            child.become("api", self._current.now)
+            return child
 
         return start
 
     def _is_alive(self, name: str) -> bool:
-        return any(child.name == name for post in self._posts for child in post.children)
+        return any(child.name == name for child in self._children())
 
     def _gone(self, child: Child) -> None:
         """What it held for the whole gateway is free again."""
@@ -158,6 +146,7 @@ class Supervisor:
             self._manager.status(f"{count} of {len(self._posts)} processes ready")
         elif all(post.ready for post in self._posts):
             self._announced = True
+            self._spares.wanted.set()
             self._announce()
         else:
             for post in self._posts:
@@ -218,9 +207,8 @@ class Supervisor:
         else:
             changes = self._current.replace(wanted)
             _log.info("settings reloaded", changed=list(changes.live), need_restart=list(changes.waiting))
-            for post in self._posts:
-                for child in post.children:
-                    child.tell(self._current.now)
+            for child in self._children():
+                child.tell(self._current.now)
         self._manager.ready()
 
     async def _renew(self) -> None:
@@ -231,6 +219,15 @@ class Supervisor:
             except (TlsError, OSError) as error:
                 _log.error("certificate not renewed", reason=str(error))
 
+    def _questions(self) -> Mapping[str, Handler]:
+        return {"rolling-restart": self._roll_asked, "processes": self._processes}
+
+    def _processes(self, _message: Message) -> list[Payload]:
+        return [{"name": child.name, "pid": child.pid, "ready": child.ready.is_set()} for child in self._children()]
+
+    def _children(self) -> list[Child]:
+        return [child for post in self._posts for child in post.children]
+
     def _roll_asked(self, _message: Message) -> Payload:
         self._rolling.set()
         return {"workers": len(self._workers.doors.shares) if self._workers is not None else 0}
@@ -240,6 +237,7 @@ class Supervisor:
             await self._rolling.wait()
             self._rolling.clear()
             _log.info("rolling restart begins")
+            self._spares.renew()
             for post in self._posts:
                 if not await post.replace(self._current.now.listen.drain_seconds + _KILL_AFTER_SECONDS):
                     _log.error("rolling restart stopped", at=post.name)
@@ -252,6 +250,7 @@ class Supervisor:
     async def _stop(self, keeping: list[asyncio.Task[None]]) -> None:
         """Workers end their sessions when told; who does not manage within the drain is killed."""
         self._manager.stopping()
+        self._spares.stop()
         for part in (self._workers, self._api):
             if part is not None:
                 part.doors.close()  # workers hold theirs until they have answered who waits there
@@ -277,13 +276,11 @@ class Supervisor:
             await post.ended()
 
     def _signal(self, number: signal.Signals) -> None:
-        for post in self._posts:
-            for child in post.children:
-                child.signal(number)
+        for child in self._children():
+            child.signal(number)
 
     def _kill_api(self) -> None:
         """It has streams without end: whoever reads them does not hold up the end."""
-        for post in self._posts:
-            for child in post.children:
-                if child.name == "api":
-                    child.signal(signal.SIGKILL)
+        for child in self._children():
+            if child.name == "api":
+                child.signal(signal.SIGKILL)

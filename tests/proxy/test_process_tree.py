@@ -62,6 +62,11 @@ def refusal(gateway: RunningGateway, person: Person, target: str) -> psycopg.Ope
     return raised.value
 
 
+def run_into_an_error(client: "psycopg.Connection[Any]") -> None:
+    with pytest.raises(psycopg.OperationalError):
+        client.execute(SLOW)
+
+
 # --- crashes
 
 
@@ -69,9 +74,10 @@ def test_a_killed_worker_is_replaced_and_its_upstream_sessions_go(database: Data
     """F17."""
     with gateway_with(workers=1) as gateway:
         person, target = gateway.analyst(database)
+        time.sleep(4)  # there is a spare by now
         idle = gateway.client(person, target)
         active = gateway.client(person, target)
-        running = threading.Thread(target=lambda: pytest.raises(psycopg.OperationalError, active.execute, SLOW))
+        running = threading.Thread(target=run_into_an_error, args=(active,))
         running.start()
         eventually(lambda: any(facts.state == "active" for facts in sessions_of(gateway)), 5)
         assert upstream_sessions(database) == 2
@@ -84,7 +90,7 @@ def test_a_killed_worker_is_replaced_and_its_upstream_sessions_go(database: Data
         gone = eventually(lambda: upstream_sessions(database) == 0, 10)
         running.join(5)
         print(f"replaced, with a login through it: {replaced:.2f} s; upstream sessions gone after {replaced + gone:.2f} s")
-        assert replaced < 4  # 1 s on a calm machine: most of it is Python's start
+        assert replaced < 3  # 1 s on a calm machine
         assert replaced + gone < 5
         with pytest.raises(psycopg.OperationalError):
             idle.execute("SELECT 1")
@@ -390,7 +396,8 @@ def _admitted(gateway: RunningGateway, person: Person, target: str, attempts: in
         try:
             gateway.client(person, target)
         except psycopg.OperationalError as error:
-            assert "too many sessions" in str(error)
+            if "too many sessions" not in str(error):
+                raise
             return False
         return True
 

@@ -20,6 +20,7 @@ import psycopg
 
 from gateway.access.model import ListMode, TlsMode
 from gateway.access_mode import AccessMode
+from gateway.bus.peer import ask
 from gateway.cli.local import Operator, operator
 from gateway.secret import Secret
 from gateway.services import allowlist, grants, targets, users
@@ -161,15 +162,18 @@ class RunningGateway:
 
     def worker_pids(self) -> list[int]:
         """Of the workers alone, those too that are leaving."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split() if b"gateway.app" in _command_line(pid)]
+        return [pid for name, pid in processes(self.state_dir) if name.startswith("worker:")]
 
 
-def _command_line(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+def processes(state_dir: Path) -> list[tuple[str, int]]:
+    """Name on the bus and process id of each child of the supervisor."""
+    found = []
+    for answer in ask(state_dir / "bus.sock", "processes", {}, 10.0, to="hub"):
+        name, pid = answer["name"], answer["pid"]
+        assert isinstance(name, str)
+        assert isinstance(pid, int)
+        found.append((name, pid))
+    return found
 
 
 def write_config(directory: Path, **sections: dict[str, Any]) -> Path:

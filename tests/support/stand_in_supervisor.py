@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gateway.proxy.sockets import open_doors
 from gateway.settings import CurrentSettings, Listen, Settings
-from gateway.supervision.parts import StartError
-from gateway.supervision.supervisor import Supervisor, WorkerPart
+from gateway.supervision.parts import StartError, WorkerPart
+from gateway.supervision.supervisor import Supervisor
 
 WORKER = Path(__file__).with_name("stand_in_worker.py")
 
@@ -17,8 +17,8 @@ async def main(state_dir: Path, workers: int, behaviour: str, drain_seconds: flo
     settings = Settings(state_dir=state_dir, listen=Listen(port=0, workers=workers, drain_seconds=drain_seconds))
     doors = open_doors("127.0.0.1", 0, 10, workers)
 
-    def command(number: int, place: int, fds: Sequence[int]) -> list[str]:
-        return [sys.executable, str(WORKER), str(state_dir), str(number), str(place), str(fds[0]), behaviour]
+    def command(shares: Sequence[Sequence[int]]) -> list[str]:
+        return [sys.executable, str(WORKER), str(state_dir), behaviour, *(str(fds[0]) for fds in shares)]
 
     return await Supervisor(CurrentSettings(settings), lambda: settings, WorkerPart(doors, command)).run()
 

@@ -1,6 +1,6 @@
 """A worker process that only reports for duty: what the supervisor needs of one.
 
-argv: state directory, number, place, file descriptor of its socket, behaviour.
+argv: state directory, behaviour, the file descriptor of each place's socket.
 """
 
 import asyncio
@@ -10,25 +10,29 @@ import socket
 import sys
 from pathlib import Path
 
-from gateway.bus.lifeline import Lifeline
+from gateway.bus.lifeline import Lifeline, LifelineError
 from gateway.settings import Settings
 
 
-async def main(state_dir: Path, number: str, place: str, fd: str, behaviour: str) -> int:
+async def main(state_dir: Path, behaviour: str, *fds: str) -> int:
     starts = state_dir / "stand-in.log"
     if behaviour == "dies" or (behaviour == "dies-later" and starts.exists() and "start" in starts.read_text()):
         return 3
     lifeline = Lifeline.inherited()
     assert lifeline is not None
-    settings = lifeline.first_settings()
+    try:
+        settings, duty = lifeline.first_duty()
+    except LifelineError:
+        return 0
     assert settings.state_dir == state_dir
-    port = socket.socket(fileno=int(fd)).getsockname()[1]
+    assert duty is not None
+    port = socket.socket(fileno=int(fds[duty.place])).getsockname()[1]
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
     def log(text: str) -> None:
         with starts.open("a") as file:
-            file.write(f"{text} {number} {os.getpid()} {port} {place}\n")
+            file.write(f"{text} {duty.number} {os.getpid()} {port} {duty.place}\n")
 
     def reload(_: Settings) -> None:
         log("reload")
