@@ -4,7 +4,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -14,6 +13,7 @@ from gateway.access.authorize import admits_globally
 from gateway.access.networks import canonical_address
 from gateway.audit import events
 from gateway.bus.lines import Payload
+from gateway.proxy import rights_clock
 from gateway.proxy.greeter import Greeter
 from gateway.proxy.registry import Registry
 from gateway.proxy.sockets import keep_alive
@@ -81,7 +81,7 @@ class Listener:
         except ValueError:
             sock.close()
             return
-        if not admits_globally(worker.directory.snapshot, address, datetime.now(UTC)):
+        if not admits_globally(worker.directory.snapshot, address, rights_clock.now()):
             self._refuse(sock, address, "address-not-admitted")
             return
         if reason := worker.knocking.enter(address):

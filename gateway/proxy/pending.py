@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol, cast
 
@@ -18,6 +17,7 @@ import structlog
 from gateway.access.authorize import authorize, parse_database_name
 from gateway.access.model import Denial, Lease, User
 from gateway.audit import events
+from gateway.proxy import rights_clock
 from gateway.proxy.candidate import Candidate, candidate_of
 from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened, open_session
@@ -219,7 +219,7 @@ class PendingSession(asyncio.Protocol):
             target_name=target_name,
             mode=mode,
             address=self._arrival.address,
-            now=datetime.now(UTC),
+            now=rights_clock.now(),
             session_id=self.session_id,
         )
 

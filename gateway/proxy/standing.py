@@ -2,12 +2,12 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from gateway.access.authorize import renew
 from gateway.access.model import Denial, Lease, Snapshot
+from gateway.proxy import rights_clock
 from gateway.wire.sqlstate import ADMIN_SHUTDOWN
 
 _EXPIRED: Final = Denial("grant-expired", ADMIN_SHUTDOWN, "your access to this target has expired", "")
@@ -36,7 +36,7 @@ class Standing:
     def renew(self, snapshot: Snapshot) -> Denial | None:
         """Ask again, as of this snapshot and now. None: it may stay, under the lease that is now `lease`."""
         who = self._who
-        renewed = renew(snapshot, self.lease, address=who.address, now=datetime.now(UTC), session_id=who.session_id)
+        renewed = renew(snapshot, self.lease, address=who.address, now=rights_clock.now(), session_id=who.session_id)
         if isinstance(renewed, Denial):
             return renewed
         if renewed.valid_until != self.lease.valid_until:
@@ -48,4 +48,4 @@ class Standing:
 def _deadline(lease: Lease) -> float | None:
     if lease.valid_until is None:
         return None
-    return time.monotonic() + (lease.valid_until - datetime.now(UTC)).total_seconds()
+    return time.monotonic() + (lease.valid_until - rights_clock.now()).total_seconds()

@@ -69,6 +69,7 @@ def test_f18_sigkill_of_everything_at_full_rate(database: Database, durability: 
         admin.change(entry)
         began = time.monotonic()
         process, log = start_serve(config)
+        started = [process]
         try:
             gateway = RunningGateway(Path(made), config, "127.0.0.1", admin, process, wait_until_ready(process, log), log)
             first_start = time.monotonic() - began
@@ -95,6 +96,7 @@ def test_f18_sigkill_of_everything_at_full_rate(database: Database, durability: 
                 told += admin_at_work.told
                 began = time.monotonic()
                 gateway.process, gateway.log = start_serve(config)
+                started.append(gateway.process)
                 gateway.port = wait_until_ready(gateway.process, gateway.log)
                 measured(f"{durability}: started again, ready after", time.monotonic() - began)
                 gateway.client(person, target).execute("SELECT 1")
@@ -103,7 +105,7 @@ def test_f18_sigkill_of_everything_at_full_rate(database: Database, durability: 
             gateway.process.terminate()
             assert gateway.process.wait(10) == 0
         finally:
-            kill(family(process.pid) + family(gateway.process.pid))
+            kill([each for root in started for each in family(root.pid)])
 
         measured(f"{durability}: up again and a statement answered after, at most", max(up))
         measured(f"{durability}: statements answered in {LIVES} lives", len(answered), "")
@@ -118,9 +120,9 @@ def test_f18_sigkill_of_everything_at_full_rate(database: Database, durability: 
         assert set(asked.values()) == {1}
         measured(f"{durability}: statements in the audit", len(asked), "")
         # Sessions: each that began has ended, once; those that the crash took say so.
-        started = {r["session"] for r in records if r["event"] == "session_start"}
+        began_sessions = {r["session"] for r in records if r["event"] == "session_start"}
         ended = Counter(r["session"] for r in records if r["event"] == "session_end")
-        assert set(ended) == started
+        assert set(ended) == began_sessions
         assert set(ended.values()) == {1}
         crashed = [r for r in records if r["event"] == "session_end" and r["reason"] == "crash"]
         assert len(crashed) >= 4 * LIVES
