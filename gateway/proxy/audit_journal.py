@@ -66,7 +66,6 @@ def _make(fd: int) -> None:
     os.ftruncate(fd, 0)
     os.posix_fallocate(fd, 0, _SIZE)
     os.pwrite(fd, bytes(_SIZE), 0)
-    os.fsync(fd)
     os.pwrite(fd, _MAGIC, 0)
 
 

@@ -75,6 +75,8 @@ class AuditTrail:
         self._first_seq = self._settle_journal(journal_path)
         self._stamp = Stamp(worker, self._first_seq)
         self._journal = _journal(journal_path) if journal else None
+        if self._journal is None:
+            journal_path.unlink(missing_ok=True)
         self._at_once = self._journal  # None while records must take the other way
         if self._file.torn_bytes:
             self.append(event("trail_repaired", {"torn_bytes": self._file.torn_bytes}))
@@ -89,7 +91,6 @@ class AuditTrail:
                 self._file.mend(left)
                 self._file.write(left)
                 last_seq = json.loads(left.splitlines()[-1])["seq"]
-            path.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             self._file.close()
             raise AuditFileError(f"what the journal {path} holds cannot be added to the audit trail: {error}") from error
@@ -320,7 +321,7 @@ def _journal(path: Path) -> Journal | None:
     except OSError as error:
         _log.info("the audit trail works without a journal", reason=str(error))
         return None
-    journal.clear()
+    journal.clear()  # what it held is in the file
     return journal
 
 
