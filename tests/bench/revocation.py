@@ -1,0 +1,264 @@
+"""How long a right outlives its end: from the commit of a change to the last byte that a client of it still gets.
+
+    python -m tests.bench.revocation --trials 1000
+
+Each round ends the right of five sessions at once, in as many states: idle, running a query, in a transaction, in a COPY that
+streams, and pending (its proof of the password is sent in the moment of the commit). The ways in which it ends take turns. A trial
+is one session; its farewell (FATAL 57P01) counts as a byte.
+"""
+
+import argparse
+import asyncio
+import math
+import selectors
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from scramp import ScramClient
+
+from gateway.bus.gateway import BusGateway
+from gateway.services import allowlist, grants, groups, lockdown, targets, users
+from gateway.store import open_store
+from gateway.store.sql_store import SqlStore
+from tests.support.gateway import WHY, Person, RunningGateway, running_gateway
+from tests.support.upstream import Database, fresh_database, make_logins, running_upstream
+from tests.support.wire import Place, RawClient, Refused, packet, query, read_or_refused, sasl_initial, startup
+
+NETWORK: Final = "127.0.0.0/8"
+ENDLESS: Final = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b"
+STREAM: Final = (
+    "COPY (SELECT g, (SELECT count(*) FROM generate_series(1, 3000)) FROM generate_series(1, 100000000) g) TO STDOUT"
+)
+LIVE_STATES: Final = ("idle", "active", "in transaction", "copy")
+STATES: Final = (*LIVE_STATES, "pending")
+PATIENCE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    change: str
+    state: str
+    seconds: float
+
+
+@dataclass
+class Stage:
+    """A gateway, a person who has a right in two ways, and verbs that end each of them and give it back."""
+
+    gateway: RunningGateway
+    store: SqlStore
+    person: Person
+    target: str
+    group: str
+    committed_at: float = 0.0
+    trials: list[Trial] = field(default_factory=list)
+
+    @property
+    def place(self) -> Place:
+        return Place(self.gateway.host, self.gateway.port)
+
+    def changes(self) -> dict[str, tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]]:
+        """Name -> (ends the right, gives it back)."""
+        store, name, target, group = self.store, self.person.name, self.target, self.group
+        holder = grants.GroupHolder(group)
+        grant = {"holder": holder, "target_name": target, **WHY}
+        everywhere = {"level": allowlist.Everybody(), "network": NETWORK, **WHY}
+        return {
+            "grant revoked": (
+                lambda: grants.revoke_grants(store, **grant),
+                lambda: grants.create_grant(store, mode=grants.AccessMode.READ_ONLY, **grant),
+            ),
+            "out of the group": (
+                lambda: groups.remove_member(store, group_name=group, user_name=name, **WHY),
+                lambda: groups.add_member(store, group_name=group, user_name=name, **WHY),
+            ),
+            "user disabled": (
+                lambda: users.disable_user(store, name=name, **WHY),
+                lambda: users.enable_user(store, name=name, **WHY),
+            ),
+            "network unlisted": (
+                lambda: allowlist.delete_network(store, **everywhere),
+                lambda: allowlist.create_entry(store, **everywhere),
+            ),
+            "target disabled": (
+                lambda: targets.disable_target(store, name=target, **WHY),
+                lambda: targets.enable_target(store, name=target, **WHY),
+            ),
+            "lockdown": (lambda: lockdown.lock_down(store, **WHY), lambda: lockdown.lift_lockdown(store, **WHY)),
+        }
+
+
+@contextmanager
+def stage(database: Database) -> Iterator[Stage]:
+    with running_gateway(
+        listen={"host": "127.0.0.1", "port": 0, "workers": 2, "drain_seconds": 1.0},
+        tls={"mode": "allow"},
+        throttle={"free_failures": 1_000_000, "user_delay_seconds": 0.0},
+        networks=(NETWORK,),
+        admin_api={"enabled": False},
+    ) as gateway:
+        person, target, group = gateway.person(), gateway.target(database), "analysts"
+        bus = BusGateway(gateway.state_dir / "bus.sock")
+
+        def committed(_revision: int) -> None:
+            made.committed_at = time.monotonic()
+            bus.wake()
+
+        made = Stage(gateway, open_store(gateway.admin.settings, on_commit=committed), person, target, group)
+        asyncio.run(_give(made))
+        yield made
+
+
+async def _give(made: Stage) -> None:
+    await groups.create_group(made.store, name=made.group, members=[made.person.name], **WHY)
+    await made.changes()["grant revoked"][1]()
+
+
+def run_round(made: Stage, change: str) -> None:
+    """One change, and a session in each state that it ends."""
+    end, give_back = made.changes()[change]
+    sessions = {state: _session(made, state) for state in LIVE_STATES}
+    pending, proof = _almost_logged_in(made)
+    time.sleep(0.02)  # their queries run
+    watch = Watch({**sessions, "pending": pending})
+
+    async def commit() -> None:
+        changing = asyncio.ensure_future(end())
+        await asyncio.sleep(0)
+        pending.send(proof)
+        await changing
+
+    watching = asyncio.run(_with_watch(watch, commit))
+    for state, last_at in watching.items():
+        made.trials.append(Trial(change, state, max(last_at - made.committed_at, 0.0)))
+    for client in (*sessions.values(), pending):
+        client.close()
+    asyncio.run(_awaited(give_back))
+
+
+async def _with_watch(watch: "Watch", commit: Callable[[], Awaitable[None]]) -> dict[str, float]:
+    watching = asyncio.create_task(asyncio.to_thread(watch.until_all_ended))
+    await commit()
+    return await watching
+
+
+async def _awaited(verb: Callable[[], Awaitable[object]]) -> None:
+    await verb()
+
+
+class Watch:
+    """When the last byte came on each connection, before it was closed."""
+
+    def __init__(self, clients: dict[str, RawClient]) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._last = dict.fromkeys(clients, 0.0)
+        for state, client in clients.items():
+            client.sock.setblocking(False)
+            self._selector.register(client.sock, selectors.EVENT_READ, state)
+
+    def until_all_ended(self) -> dict[str, float]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._selector.get_map():
+            if time.monotonic() > deadline:
+                left = [key.data for key in self._selector.get_map().values()]
+                raise AssertionError(f"still there {PATIENCE_SECONDS} s after the right ended: {left}")
+            for key, _ in self._selector.select(0.5):
+                try:
+                    data = key.fileobj.recv(1 << 20)  # type: ignore[union-attr]
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                if data:
+                    self._last[key.data] = time.monotonic()
+                else:
+                    self._selector.unregister(key.fileobj)
+        self._selector.close()
+        return self._last
+
+
+def _session(made: Stage, state: str) -> RawClient:
+    client = _logged_in(made)
+    match state:
+        case "active":
+            client.send(query(ENDLESS))
+        case "in transaction":
+            client.ask(query("BEGIN"))
+            client.ask(query("SELECT 1"))
+        case "copy":
+            client.send(query(STREAM))
+    return client
+
+
+def _logged_in(made: Stage) -> RawClient:
+    """Right after a right was given back, a worker may not know of it yet."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return made.place.log_in(made.person.name, made.person.password, made.target)
+        except (Refused, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _almost_logged_in(made: Stage) -> tuple[RawClient, bytes]:
+    """Everything but the proof, and the proof."""
+    client = made.place.open()
+    client.send(startup(made.person.name, made.target))
+    scram = ScramClient(["SCRAM-SHA-256"], "ignored", made.person.password)
+    read_or_refused(client, "R")
+    client.send(sasl_initial("SCRAM-SHA-256", scram.get_client_first().encode()))
+    scram.set_server_first(read_or_refused(client, "R").body[4:].decode())
+    return client, packet("p", scram.get_client_final().encode())
+
+
+# --- what came out
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """Milliseconds: p50, p95, p99 and the longest, by change and by state."""
+    groups_of: dict[str, list[float]] = defaultdict(list)
+    for trial in trials:
+        for name in (trial.change, trial.state, "all"):
+            groups_of[name].append(trial.seconds * 1000)
+    rows = [f"{'ms':<18}{'trials':>8}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"]
+    for name in (*dict.fromkeys(trial.change for trial in trials), *STATES, "all"):
+        values = groups_of[name]
+        figures = "".join(f"{percentile(values, share):>9.1f}" for share in (0.5, 0.95, 0.99, 1.0))
+        rows.append(f"{name:<18}{len(values):>8}{figures}")
+    return "\n".join(rows)
+
+
+def measure(made: Stage, trials: int) -> list[Trial]:
+    changes = list(made.changes())
+    for number in range(math.ceil(trials / len(STATES))):
+        run_round(made, changes[number % len(changes)])
+    return made.trials
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tests.bench.revocation", description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=1000)
+    trials = parser.parse_args(arguments).trials
+    with tempfile.TemporaryDirectory() as made, running_upstream(Path(made)) as upstream:
+        logins = make_logins(upstream)
+        with fresh_database(upstream, logins) as database, stage(database) as ready:
+            print(table(measure(ready, trials)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
