@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from scramp import ScramClient
 
@@ -197,27 +197,38 @@ def _session(made: Stage, state: str) -> RawClient:
     return client
 
 
-def _logged_in(made: Stage) -> RawClient:
+T = TypeVar("T")
+
+
+def _let_in(attempt: Callable[[], T]) -> T:
     """Right after a right was given back, a worker may not know of it yet."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return made.place.log_in(made.person.name, made.person.password, made.target)
+            return attempt()
         except (Refused, OSError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
 
+def _logged_in(made: Stage) -> RawClient:
+    return _let_in(lambda: made.place.log_in(made.person.name, made.person.password, made.target))
+
+
 def _almost_logged_in(made: Stage) -> tuple[RawClient, bytes]:
     """Everything but the proof, and the proof."""
-    client = made.place.open()
-    client.send(startup(made.person.name, made.target))
-    scram = ScramClient(["SCRAM-SHA-256"], "ignored", made.person.password)
-    read_or_refused(client, "R")
-    client.send(sasl_initial("SCRAM-SHA-256", scram.get_client_first().encode()))
-    scram.set_server_first(read_or_refused(client, "R").body[4:].decode())
-    return client, packet("p", scram.get_client_final().encode())
+
+    def attempt() -> tuple[RawClient, bytes]:
+        client = made.place.open()
+        client.send(startup(made.person.name, made.target))
+        scram = ScramClient(["SCRAM-SHA-256"], "ignored", made.person.password)
+        read_or_refused(client, "R")
+        client.send(sasl_initial("SCRAM-SHA-256", scram.get_client_first().encode()))
+        scram.set_server_first(read_or_refused(client, "R").body[4:].decode())
+        return client, packet("p", scram.get_client_final().encode())
+
+    return _let_in(attempt)
 
 
 # --- what came out
