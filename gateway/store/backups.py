@@ -19,8 +19,7 @@ from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.files import sync_folder
 from gateway.store.migrate import check_key, upgrade
-from gateway.store.places import Place, PostgresPlace, SqlitePlace, locate
-from gateway.store.postgres import CHANNEL
+from gateway.store.places import CHANNEL, Place, PostgresPlace, SqlitePlace, locate
 from gateway.store.queries import read_key_id
 from gateway.store.sqlite import create_file
 from gateway.store.vault import SealedVault

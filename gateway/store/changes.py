@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from sqlalchemy import Column, Executable, Table, bindparam, delete, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Target, User
 from gateway.ports import ChangeableRow, IdempotencyClaim, Lockdown, SessionTermination
@@ -108,7 +108,9 @@ class _Upsert:
 
     def _statement(self, table: Table, key: str) -> Executable:
         others = [column.name for column in table.columns if column.name != key]
-        if self._dialect == postgresql.dialect.name:
+        if self._dialect == "postgresql":
+            from sqlalchemy.dialects import postgresql  # takes a while, and nobody needs it who has a file
+
             for_postgres = postgresql.insert(table)
             return for_postgres.on_conflict_do_update(
                 index_elements=[key], set_={name: for_postgres.excluded[name] for name in others}

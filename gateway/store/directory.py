@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 _PROBE_SECONDS: Final = 0.4
+_RETRY_SECONDS: Final = 0.3
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -44,8 +45,9 @@ class StoreDirectory:
         self._wake = asyncio.Event()
         self._feed = _open_feed(locate(where), key_id, self.wake)
         self._snapshot: Snapshot | None = None
-        self._answers = _Answers("the store does not answer; still deciding by the last snapshot", "the store answers again")
-        self._takes_changes = _Answers("the store takes no changes", "the store takes changes again")
+        self._answers = _Answers("the store does not answer; still deciding by the last snapshot", "the store answers again", 0)
+        # Whoever is changing the store keeps it from others for a moment: nothing to speak of.
+        self._takes_changes = _Answers("the store takes no changes", "the store takes changes again", stale_after_seconds)
         self._subscribers: list[Callable[[Snapshot], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -97,7 +99,8 @@ class StoreDirectory:
     async def _watch(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+                pause = max(self._poll_seconds, _RETRY_SECONDS) if self._answers.failing else self._poll_seconds
+                await asyncio.wait_for(self._wake.wait(), pause)
             self._wake.clear()
             try:
                 changed = await self._look()
@@ -113,6 +116,8 @@ class StoreDirectory:
         self._answers.good(asked_at)
         if found is None or found == self._snapshot:
             return False
+        if self._snapshot is not None and found.revision > self._snapshot.revision:
+            self._takes_changes.good(asked_at)  # busy writers may leave the probe no turn, and are proof enough
         self._snapshot = found
         return True
 
@@ -139,24 +144,26 @@ class StoreDirectory:
 class _Answers:
     """When something last went well, and one log line for each turn to the worse or the better."""
 
-    def __init__(self, worse: str, better: str) -> None:
+    def __init__(self, worse: str, better: str, patience_seconds: float) -> None:
+        """Failures for less than `patience_seconds` are passed over."""
         self.at = time.monotonic()
+        self.failing = False
         self._worse = worse
         self._better = better
-        self._failing = False
+        self._patience_seconds = patience_seconds
 
     def good(self, asked_at: float) -> bool:
         """Whether this ends a time of failures."""
         self.at = asked_at
-        ended, self._failing = self._failing, False
+        ended, self.failing = self.failing, False
         if ended:
             _log.warning(self._better)
         return ended
 
     def bad(self, error: Exception) -> None:
-        if not self._failing:
+        if not self.failing and time.monotonic() - self.at >= self._patience_seconds:
+            self.failing = True
             _log.error(self._worse, error=str(error) if isinstance(error, StoreError) else type(error).__name__)
-        self._failing = True
 
 
 def _open_feed(place: Place, key_id: str | None, wake: Callable[[], None]) -> Feed:

@@ -1,5 +1,9 @@
 """Everything that this package raises."""
 
+from typing import Final
+
+CONFLICT: Final = "somebody else made a change that does not go with this one; try again"
+
 
 class StoreError(Exception):
     """The store cannot do what was asked. The text is written for an operator and holds no secret."""

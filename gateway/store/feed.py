@@ -1,15 +1,12 @@
 """What the directory needs of each kind of store."""
 
-import asyncio
 import contextlib
 import gc
 from collections.abc import Iterator
 from typing import Protocol
 
 from gateway.access.model import Snapshot
-from gateway.store.errors import StoreUnavailableError
 from gateway.store.migrate import check_key
-from gateway.store.rows import RawStore, to_snapshot
 
 
 class Feed(Protocol):
@@ -28,14 +25,6 @@ class Feed(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-async def read_rows(raw: RawStore, name: str) -> Snapshot:
-    """In a thread: the event loop has better things to do. `name`: the store, for errors."""
-    try:
-        return await asyncio.to_thread(to_snapshot, raw)
-    except (ValueError, LookupError, TypeError) as error:
-        raise StoreUnavailableError(f"the store {name} holds rows that cannot be read") from error
 
 
 def check_new_link(stored_key_id: str | None, key_id: str | None) -> None:

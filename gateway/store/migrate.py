@@ -36,6 +36,10 @@ async def upgrade(where: "Settings | str | Place") -> None:
         create_file(place.path)
         with store_errors(place):
             await use_wal(place.path)
+    async with connected(open_engine(place, Access.READ), place) as connection:
+        with store_errors(place):
+            if await connection.run_sync(known_version) == HEAD:
+                return  # without a lock: looking at a store must not wait for who changes it
     async with connected(open_engine(place, Access.WRITE, _patience(place)), place) as connection:
         with store_errors(place):
             await migrate(connection)
@@ -52,13 +56,16 @@ async def migrate(connection: AsyncConnection, to: str = HEAD) -> None:
 async def bind_key(where: "Settings | str | Place", key_id: str) -> None:
     """Note the master key's id in a new store; in an old one, hold it against the noted id. Raises VaultError."""
     place = locate(where)
-    async with connected(open_engine(place, Access.WRITE), place) as connection:
+    async with connected(open_engine(place, Access.READ), place) as connection:
         with store_errors(place):
             known = await read_key_id(connection)
-            if known is None:
-                await connection.execute(update(tables.meta).values(key_id=key_id))
+    if known is None:
+        async with connected(open_engine(place, Access.WRITE), place) as connection:
+            with store_errors(place):
+                await connection.execute(update(tables.meta).where(tables.meta.c.key_id.is_(None)).values(key_id=key_id))
+                known = await read_key_id(connection)  # somebody else may have been first
                 await connection.commit()
-        check_key(known, key_id)
+    check_key(known, key_id)
 
 
 def check_key(expected: str | None, given: str) -> None:

@@ -20,6 +20,9 @@ _SQLITE: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
 _POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+asyncpg"})
 _PORT: Final = 5432
 
+CHANNEL: Final = "pgbastion_store"
+"""With every commit on PostgreSQL, NOTIFY goes here: look again."""
+
 
 @dataclass(frozen=True, slots=True)
 class SqlitePlace:

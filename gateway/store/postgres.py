@@ -8,6 +8,7 @@ import os
 import ssl
 import stat
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,9 +20,6 @@ from gateway.access.model import TlsMode
 from gateway.store.access import Access
 from gateway.store.errors import StoreError
 from gateway.store.places import PostgresPlace
-
-CHANNEL: Final = "pgbastion_store"
-"""NOTIFY goes here with every commit: look again."""
 
 _CONNECT_SECONDS: Final = 1.5
 _IDLE_IN_TRANSACTION_MS: Final = 30_000
@@ -107,6 +105,16 @@ def _password(path: Path | None) -> str:
 def _tls(place: PostgresPlace) -> ssl.SSLContext | bool:
     if place.tls is TlsMode.DISABLE:
         return False
+    try:
+        changed_at = place.root_cert.stat().st_mtime_ns if place.root_cert is not None else 0
+    except OSError:
+        changed_at = 0  # reading it will say what is wrong
+    return _context(place, changed_at)
+
+
+@lru_cache(maxsize=4)
+def _context(place: PostgresPlace, _changed_at: int) -> ssl.SSLContext:
+    """Made once: reading all of the system's authorities takes longer than the event loop may stand still."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = place.tls is TlsMode.VERIFY_FULL
     if place.tls is TlsMode.REQUIRE:

@@ -13,10 +13,10 @@ import asyncpg
 from gateway.access.model import Snapshot
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.feed import check_new_link, no_collection, read_rows
-from gateway.store.places import PostgresPlace
-from gateway.store.postgres import CHANNEL, Driver, connect
-from gateway.store.queries import SELECT_META, SELECTS, not_set_up, raw_store
+from gateway.store.feed import check_new_link, no_collection
+from gateway.store.places import CHANNEL, PostgresPlace
+from gateway.store.postgres import Driver, connect
+from gateway.store.queries import SELECT_META, SELECTS, not_set_up, raw_store, read_rows
 from gateway.store.rows import RawStore, Rows
 
 _PATIENCE_SECONDS: Final = 0.5

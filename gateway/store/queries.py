@@ -1,5 +1,6 @@
 """Reading the whole: through SQLAlchemy for a unit of work; as plain texts for the directory, which talks to the driver itself."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -7,10 +8,11 @@ from typing import Final
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.access.model import Snapshot
 from gateway.store import tables
 from gateway.store.access import Access
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.rows import RawStore, Rows
+from gateway.store.rows import RawStore, Rows, to_snapshot
 
 _TABLES: Final = (
     tables.users,
@@ -56,6 +58,14 @@ async def read_key_id(connection: AsyncConnection) -> str | None:
     """The id of the master key that this store's secrets are sealed with; None before the first use."""
     key_id: str | None = await connection.scalar(select(tables.meta.c.key_id))
     return key_id
+
+
+async def read_rows(raw: RawStore, name: str) -> Snapshot:
+    """In a thread: the event loop has better things to do. `name`: the store, for errors."""
+    try:
+        return await asyncio.to_thread(to_snapshot, raw)
+    except (ValueError, LookupError, TypeError) as error:
+        raise StoreUnavailableError(f"the store {name} holds rows that cannot be read") from error
 
 
 def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> RawStore:

@@ -15,8 +15,8 @@ from gateway.store.access import Access
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.places import Place, locate
-from gateway.store.queries import read_all
-from gateway.store.rows import to_event, to_snapshot
+from gateway.store.queries import read_all, read_rows
+from gateway.store.rows import to_event
 from gateway.store.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
@@ -102,4 +102,4 @@ class SqlStore:
 
     async def _snapshot(self, connection: AsyncConnection, access: Access) -> Snapshot:
         with store_errors(self._place):
-            return to_snapshot(await read_all(connection, access))
+            return await read_rows(await read_all(connection, access), str(self._place))

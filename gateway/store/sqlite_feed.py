@@ -18,9 +18,9 @@ import aiosqlite
 from gateway.access.model import Snapshot
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.feed import check_new_link, no_collection, read_rows
+from gateway.store.feed import check_new_link, no_collection
 from gateway.store.places import SqlitePlace
-from gateway.store.queries import SELECT_META, SELECTS, Meta, not_set_up, raw_store
+from gateway.store.queries import SELECT_META, SELECTS, Meta, not_set_up, raw_store, read_rows
 from gateway.store.rows import RawStore
 from gateway.store.sqlite import sqlite_uri
 

@@ -15,10 +15,9 @@ from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 from gateway.ports import ChangeableRow, IdempotencyClaim
 from gateway.store import rows, tables
 from gateway.store.changes import Step, Writing, claim_steps, put_steps, removal_steps
-from gateway.store.engine import lost_connection, store_errors
+from gateway.store.engine import store_errors
 from gateway.store.errors import StoreConflictError, StoreUnavailableError
-from gateway.store.places import Place, PostgresPlace
-from gateway.store.postgres import CHANNEL
+from gateway.store.places import CHANNEL, Place, PostgresPlace
 
 
 class SqlUnitOfWork:
@@ -83,7 +82,7 @@ class SqlUnitOfWork:
         try:
             await self._connection.commit()
         except (exc.DBAPIError, OSError) as error:
-            if not isinstance(self._place, PostgresPlace) or not lost_connection(error):
+            if not isinstance(self._place, PostgresPlace) or not _lost_connection(error):
                 raise
             raise StoreUnavailableError(
                 f"the store {self._place} broke off while it was committing: the change may or may not be made; look first"
@@ -106,3 +105,9 @@ class SqlUnitOfWork:
     async def _run(self, steps: Iterable[Step]) -> None:
         for step in steps:
             await self._connection.execute(step.statement, step.parameters)
+
+
+def _lost_connection(error: exc.DBAPIError | OSError) -> bool:
+    from gateway.store.postgres_errors import lost_connection  # and asyncpg, which nobody needs who has a file
+
+    return lost_connection(error)

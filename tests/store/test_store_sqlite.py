@@ -260,3 +260,25 @@ async def test_something_else_in_its_place_is_said(tmp_path):
     (tmp_path / "store.sqlite3").write_bytes(b"this is not a database" * 100)
     with pytest.raises(StoreError, match="not a database"):
         await asyncio.wait_for(upgrade(f"sqlite+aiosqlite:///{tmp_path}/store.sqlite3"), 10)
+
+
+async def test_busy_writers_make_nobody_wait_outside(sqlite_place):
+    """Each change holds the lock for half of a second, one after the other: the store takes changes all the time."""
+    place = sqlite_place
+    stale = []
+    async with running(place, stale_after_seconds=1.5) as directory:
+        asked = asyncio.create_task(note_staleness(directory, stale))
+        for number in range(10):
+            async with place.store.begin() as work:
+                work.put(user(f"user{number}"))
+                await asyncio.sleep(0.4)
+                await work.commit(EVENT)
+        asked.cancel()
+    assert not stale
+
+
+async def note_staleness(directory, stale):
+    while True:
+        if not directory.fresh:
+            stale.append(directory.stale_for_seconds)
+        await asyncio.sleep(0.01)
