@@ -20,7 +20,7 @@ ADMIN_EVENT: Final = "admin"
 class Filter:
     """All that is given must hold. An operator's change is about a user or target when it names it.
 
-    `event` may hold `*` for anything; of operators' changes it is the action ("grant.*"). `text` stands anywhere, in any case.
+    `event` may hold `*` for anything; of operators' changes it is the action ("grant.*"), "admin" is all of them. `text` stands anywhere, in any case.
     `denied`: only what was turned away. `since` <= at < `until`.
     """
 
@@ -49,7 +49,7 @@ class Filter:
         if (session := self.session) is not None:
             checks.append(lambda fields: session in (fields.get("session"), fields.get("object_id")))
         if (event := self.event) is not None:
-            checks.append(lambda fields: fnmatchcase(event_of(fields), event))
+            checks.append(lambda fields: fields.get("event") == event or fnmatchcase(event_of(fields), event))
         if (verdict := self.verdict) is not None:
             checks.append(lambda fields: fields.get("verdict") == verdict)
         if self.denied:

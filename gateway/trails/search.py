@@ -56,9 +56,11 @@ class Source(Protocol):
     """What a search merges: a Stream, or what stands elsewhere. See there."""
 
     source: str
-    position: Place
     head: Record | None
     ended: bool
+
+    @property
+    def position(self) -> Place: ...
 
     def advance(self) -> None: ...
     def take(self) -> Record: ...

@@ -34,7 +34,7 @@ class Order(StrEnum):
 
 
 class Stream:
-    """Reads as it is asked. `position`: the number of the record where it goes on: those beyond it were seen.
+    """Reads as it is asked. `position`: where to go on later; all records beyond it were seen.
 
     The current file is opened before the others are looked for, so that a rotation hides nothing.
     """
@@ -45,7 +45,7 @@ class Stream:
         self.source = source
         self.newest_first = order is Order.NEWEST_FIRST
         self._begin = position or (_END if self.newest_first else _START)
-        self.position = self._begin
+        self._at, self._seq = self._begin.at.encode(), self._begin.seq
         self._numbered = source != ADMIN  # else numbers may come again, and only time tells
         self.head: Record | None = None
         self.ended = False
@@ -74,9 +74,13 @@ class Stream:
         record = self.head
         if record is None:
             raise ValueError("there is no head to take")
-        self.position = Place(str(record.fields["at"]), record.seq + (-1 if self.newest_first else 1))
+        self._at, self._seq = str(record.fields["at"]).encode(), record.seq + (-1 if self.newest_first else 1)
         self.head = None
         return record
+
+    @property
+    def position(self) -> Place:
+        return Place(self._at.decode("ascii", "replace"), self._seq)
 
     def close(self) -> None:
         self._steps.close()
@@ -146,10 +150,11 @@ class Stream:
                 yield from self._sift(block, name)
 
     def _sift(self, block: bytes, name: str) -> Steps:
-        if not self._may_fit(block):
-            edge = block[: block.find(b"\n")] if self.newest_first else block[block.rfind(b"\n", 0, -1) + 1 : -1]
-            if (head := read_head(edge)) is not None:
-                self._see(*head)
+        first = read_head(block[: block.find(b"\n")])
+        last = read_head(block[block.rfind(b"\n", 0, -1) + 1 : -1])
+        if self._is_outside(first, last) or not self._may_fit(block):
+            if (edge := first if self.newest_first else last) is not None:
+                self._see(*edge)
             yield None
             return
         lines = block.split(b"\n")[:-1]
@@ -167,21 +172,28 @@ class Stream:
                     yield Record(self.source, head[1], self._last_at.decode(), line.decode(), fields)
         yield None
 
+    def _is_outside(self, first: tuple[bytes, int] | None, last: tuple[bytes, int] | None) -> bool:
+        """Whether a block with these edges is all before or all after the time that is asked for.
+
+        A clock that went ahead and came back within one block would deceive it.
+        """
+        if first is None or last is None:
+            return False
+        return max(first[0], last[0]) < self._first_at or min(first[0], last[0]) >= self._end_at
+
     def _see(self, at: bytes, seq: int) -> bool:
         """Whether it is the next one: not written a second time after a sync that failed, and not seen before."""
+        begin = self._begin
         if self.newest_first:
             if seq >= self._last_seq and at >= self._last_at:
                 return False
             self._last_seq, self._last_at = seq, min(at, self._last_at)
+            seen = seq > begin.seq if self._numbered else (at, seq) > (begin.at.encode(), begin.seq)
         else:
             if seq <= self._last_seq and at <= self._last_at:
                 return False
             self._last_seq, self._last_at = seq, max(at, self._last_at)
-        place = Place(at.decode("ascii", "replace"), seq)
-        if self._numbered:
-            seen = seq > self._begin.seq if self.newest_first else seq < self._begin.seq
-        else:
-            seen = place > self._begin if self.newest_first else place < self._begin
+            seen = seq < begin.seq if self._numbered else (at, seq) < (begin.at.encode(), begin.seq)
         if not seen:
-            self.position = place
+            self._at, self._seq = at, seq
         return not seen

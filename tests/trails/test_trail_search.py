@@ -289,6 +289,7 @@ RECORDS = [
         (Filter(event="statement*"), [0, 1, 2, 5]),
         (Filter(event="grant.*"), [6]),
         (Filter(event="grant.revoked"), [6]),
+        (Filter(event="admin"), [6]),
         (Filter(verdict="allowed"), [0, 2]),
         (Filter(verdict="denied"), [1]),
         (Filter(denied=True), [1, 3, 4]),
