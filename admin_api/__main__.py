@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +26,13 @@ from admin_api.server import AdminServer, Certificate, ServerError, is_plain, li
 from gateway.bus.gateway import BusGateway
 from gateway.bus.lifeline import Lifeline, LifelineError
 from gateway.log_setup import set_up_logging
+from gateway.services.audit import AuditLog
 from gateway.settings import CurrentSettings, Settings, SettingsError, load
 from gateway.store import open_directory, open_store
 from gateway.store.errors import StoreError
 from gateway.store.vault import SealedVault
 
+_THREADS: Final = 32
 _log: Final = structlog.stdlib.get_logger("admin_api")
 
 
@@ -45,13 +48,19 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
         reading.committed(revision)
         gateway.wake()
 
+    store = open_store(settings, on_commit=committed)
+
+    async def revision() -> int:
+        return (await reading.read()).revision
+
     context = AdminContext(
         settings=current,
-        store=open_store(settings, on_commit=committed),
+        store=store,
         sealer=vault,
         read=reading.read,
         gateway=gateway,
         fresh=lambda: directory.fresh,
+        audit=AuditLog(settings.audit_dir, store, revision),
     )
     certificate = None if is_plain(settings) else Certificate(settings)
     app = create_app(context)
@@ -85,6 +94,8 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
 
 def _heed(stop: Callable[[], None], lifeline: Lifeline | None, current: CurrentSettings) -> None:
     loop = asyncio.get_running_loop()
+    # Searches of the audit take threads for seconds; watching the store must never wait for one.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="api"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     if lifeline is None:

@@ -1,5 +1,6 @@
 """The composition root of the application: `create_app`, served by `admin_api.__main__` or asked in process by a command."""
 
+import asyncio
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final, cast
@@ -20,6 +21,7 @@ from admin_api.streams import Streams
 from gateway import __version__
 
 PREFIX: Final = "/v1"
+_SEARCHES: Final = 4  # of the audit, at once: each keeps a thread busy
 
 #: First segment of a path (behind /v1 where there is that) -> module of `admin_api.routes`.
 _RESOURCES: Final[Mapping[str, str]] = {
@@ -29,6 +31,7 @@ _RESOURCES: Final[Mapping[str, str]] = {
     "grants": "grants",
     "allowlist": "allowlist",
     "sessions": "sessions",
+    "audit": "audit",
     "policy": "policy",
     "manifest": "manifest",
     "tokens": "tokens",
@@ -102,6 +105,7 @@ def create_app(context: AdminContext) -> AdminApi:
     app.state.counts = counts
     app.state.in_flight = InFlight()
     app.state.streams = Streams()
+    app.state.searching = asyncio.Semaphore(_SEARCHES)
     problems.install(app)
     return app
 

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.model import Snapshot
 from gateway.ports import LiveGateway, Sealer, Store, Vault
 from gateway.settings import CurrentSettings
 from gateway.store.events import FoundClaim
+
+if TYPE_CHECKING:
+    from gateway.services.audit import AuditLog
 
 
 class Keyring(Sealer, Vault, Protocol):
@@ -33,7 +36,7 @@ class AdminContext:
     `read` gives a snapshot that holds at least every change committed through `store` by this process.
 
     `read` raises StoreUnavailableError when the newest one it has is too old to act on. `fresh`: whether it would not.
-    `stopping` is set when the process ends: streams end then.
+    `audit`: None where a command reads the files itself. `stopping` is set when the process ends: streams end then.
     """
 
     settings: CurrentSettings
@@ -43,4 +46,5 @@ class AdminContext:
     gateway: LiveGateway
     fresh: Callable[[], bool] = lambda: True
     clock: Callable[[], datetime] = utc_now
+    audit: "AuditLog | None" = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -18,6 +18,7 @@ from gateway.store.errors import StoreConflictError, StoreError, StoreUnavailabl
 PROBLEM_TYPE: Final = "application/problem+json"
 _RETRY: Final = {"Retry-After": "1"}
 _CONFLICTS: Final = frozenset({"changed-meanwhile"})
+_UNAVAILABLE: Final = frozenset({"audit-unreadable"})
 _RULES: Final[Mapping[int, str]] = {
     400: "request-unreadable",
     404: "no-such-page",
@@ -103,6 +104,8 @@ def status_of(rule: str) -> int:
     """Of a verb's refusal."""
     if rule in _CONFLICTS or rule.endswith("-exists"):
         return 409
+    if rule in _UNAVAILABLE:
+        return 503
     return 404 if rule.endswith("-unknown") else 422
 
 

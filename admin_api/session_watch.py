@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 from admin_api.models.sessions import SessionRecord, session_record
-from admin_api.streams import LOOK_SECONDS, Ended, Event
+from admin_api.streams import LOOK_SECONDS, Event, said
 from gateway.ports import GatewayUnavailable, LiveGateway, SessionFacts
 
 _STILL_NEW_SECONDS: Final = 0.9 * LOOK_SECONDS
@@ -39,12 +39,12 @@ class SessionWatch:
             except GatewayUnavailable as error:
                 if not away:
                     away = True
-                    yield Event("unavailable", Ended(reason=str(error)))
+                    yield said("unavailable", str(error))
             else:
                 away = False
                 for kind, record in _differences(known, found):
                     number += 1
-                    yield Event(kind, record, str(number))
+                    yield Event(kind, record.model_dump_json(), str(number))
                 known = found
             await asyncio.sleep(LOOK_SECONDS)
 

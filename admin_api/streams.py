@@ -5,17 +5,19 @@ Nothing is queued for a slow reader: what is not taken within some seconds ends 
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from admin_api.admission import still_valid
 from admin_api.calls import Look
 from admin_api.problems import ApiError
+from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreError
 
 MAX_STREAMS: Final = 64
@@ -24,25 +26,25 @@ _HEARTBEAT_SECONDS: Final = 15.0
 _SEND_SECONDS: Final = 10.0
 _NOBODY: Final = ""  # there is no one left to be told why
 
+_log: Final = structlog.stdlib.get_logger("admin_api")
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`id` comes back as `Last-Event-ID` when a reader returns; "" for none."""
+    """`data`: JSON on one line. `id` comes back as `Last-Event-ID` when a reader returns; "" for none."""
 
     kind: str
-    data: BaseModel
+    data: str
     id: str = ""
 
     def encode(self) -> bytes:
         head = f"id: {self.id}\n" if self.id else ""
-        # JSON on one line: nothing in it can end the event.
-        return f"{head}event: {self.kind}\ndata: {self.data.model_dump_json()}\n\n".encode()
+        return f"{head}event: {self.kind}\ndata: {self.data}\n\n".encode()
 
 
-class Ended(BaseModel):
-    """Of the last event of a stream, which is called "end"."""
-
-    reason: str
+def said(kind: str, reason: str) -> Event:
+    """Not about an object, but about the stream. The last one is called "end"."""
+    return Event(kind, json.dumps({"reason": reason}))
 
 
 class Streams:
@@ -78,7 +80,7 @@ class EventStream(Response):
         with streams.one_more():
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             reason = await self._run(receive, send)
-            last = Event("end", Ended(reason=reason)).encode() if reason else b""
+            last = said("end", reason).encode() if reason else b""
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SEND_SECONDS):
                     await send({"type": "http.response.body", "body": last, "more_body": False})
@@ -106,8 +108,12 @@ class EventStream(Response):
                 return "nothing more will come"
             except TimeoutError:
                 return _NOBODY
+            except (ServiceError, StoreError) as error:
+                _log.warning("a stream ends", error=str(error))
+                return "what it shows cannot be read at the moment"
             finally:
                 coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)  # else the generator still runs when it is closed
 
     async def _watch(self) -> str:
         """Asks each second whether who opened it may still be answered; a store that is silent cannot say so."""

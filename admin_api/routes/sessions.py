@@ -55,7 +55,7 @@ async def terminate_many(call: Making, body: Whom) -> Response:
     return await call.run(end, answer, again)
 
 
-@router.get("/stream", responses={200: {"content": {"text/event-stream": {}}}}, response_class=EventStream)
+@router.get("/stream", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
 async def stream_sessions(
     call: Looking,
     user: Annotated[str | None, Query(description="Only this user's.")] = None,

@@ -16,6 +16,7 @@ from gateway.bus.gateway import BusGateway
 from gateway.bus.hub import BusHub
 from gateway.bus.lines import Message, Payload
 from gateway.bus.peer import BusPeer
+from gateway.services.audit import AuditLog
 from gateway.services.tokens import create_token
 from gateway.settings import CurrentSettings, Settings
 from gateway.store import bind_key, open_store, upgrade
@@ -90,7 +91,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     settings = make_settings(tmp_path)
     store, vault = await make_store(settings)
     current = CurrentSettings(settings)
-    context = AdminContext(current, store, vault, store.read, BusGateway(settings.bus_socket))
+
+    async def revision() -> int:
+        return (await store.read()).revision
+
+    audit = AuditLog(settings.audit_dir, store, revision)
+    context = AdminContext(current, store, vault, store.read, BusGateway(settings.bus_socket), audit=audit)
     app = create_app(context)
     soon = datetime.now(UTC) + timedelta(hours=1)
     admin = await create_token(store, name="boss", scope=TokenScope.ADMIN, valid_until=soon, **WHY)
