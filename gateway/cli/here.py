@@ -92,6 +92,6 @@ def keep_quiet() -> None:
 
 
 def _only_bugs(_logger: object, _method: str, record: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    if not record.get("exc_info"):
+    if not (record.get("exc_info") or record.get("traceback")):
         raise structlog.DropEvent
     return record
