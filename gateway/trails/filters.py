@@ -20,8 +20,8 @@ ADMIN_EVENT: Final = "admin"
 class Filter:
     """All that is given must hold. An operator's change is about a user or target when it names it.
 
-    `event` may hold `*` for anything; of operators' changes it is the action ("grant.*"), "admin" is all of them. `text` stands anywhere, in any case.
-    `denied`: only what was turned away. `since` <= at < `until`.
+    `event` may hold `*` for anything; of operators' changes it is the action ("grant.*"), and "admin" is all of them. `text`
+    stands anywhere, in any case. `denied`: only what was turned away. `since` <= at < `until`.
     """
 
     user: str | None = None
