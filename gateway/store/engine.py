@@ -5,13 +5,11 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.store import places
 from gateway.store.access import Access
 from gateway.store.errors import CONFLICT, StoreConflictError, StoreError, StoreUnavailableError
 from gateway.store.places import Place, PostgresPlace, SqlitePlace
@@ -94,8 +92,3 @@ def _of_postgres(place: Place, error: BaseException | None) -> StoreError | None
     from gateway.store.postgres_errors import of_postgres
 
     return of_postgres(place, error)
-
-
-def store_path(url: str) -> Path:
-    """Former place of places.store_path."""
-    return places.store_path(url)

@@ -1,19 +1,14 @@
-"""Queries for the admin events and the claims of requests. `SqlStore` runs them; `read_events` is for who has only settings."""
+"""Queries for the admin events and the claims of requests; `SqlStore` runs them."""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, func, literal, or_, select
 
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.store import tables
 from gateway.store.rows import to_text
-
-if TYPE_CHECKING:
-    from gateway.settings import Settings
-    from gateway.store.places import Place
 
 _EVENTS = tables.audit_events
 
@@ -28,15 +23,6 @@ class FoundClaim:
     @property
     def revision(self) -> int:
         return self.event.revision
-
-
-async def read_events(
-    where: "Settings | str | Place", since: datetime | None = None, until: datetime | None = None, limit: int | None = None
-) -> list[RecordedAdminEvent]:
-    """As SqlStore.read_events."""
-    from gateway.store.sql_store import SqlStore
-
-    return await SqlStore(where).read_events(since=since, until=until, limit=limit)
 
 
 def filtered(

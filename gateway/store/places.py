@@ -58,14 +58,6 @@ class PostgresPlace:
         return f"{host}:{self.port}/{self.database}"
 
 
-def store_path(url: str) -> Path:
-    """The file behind an SQLite URL. Raises StoreError for any other."""
-    place = locate(url)
-    if not isinstance(place, SqlitePlace):
-        raise StoreError("the store is not a file")
-    return place.path
-
-
 Place = SqlitePlace | PostgresPlace
 
 
