@@ -1,30 +1,20 @@
 """pgbastion audit ..."""
 
-import asyncio
-import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
-from gateway.cli.audit_files import Entry, Faults, WorkerTrail, find_workers, merge
-from gateway.cli.audit_filter import Filter, stamp
-from gateway.cli.errors import CommandError
-from gateway.cli.local import load_settings
-from gateway.cli.options import Config, parse_expiry
-from gateway.cli.output import JsonValue, note
-
-if TYPE_CHECKING:
-    from gateway.audit.admin_event import RecordedAdminEvent
-    from gateway.settings import Settings
+from gateway.cli import names
+from gateway.cli.audit_sources import Entry, Question, open_source
+from gateway.cli.client import Api
+from gateway.cli.options import parse_expiry
+from gateway.cli.output import note
+from gateway.cli.reach import admin
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What was run, denied and changed.")
-
-_LOOK_SECONDS: Final = 0.2
-_STORE: Final = -1  # sorts before the workers: a change comes before what it caused
 
 AsJsonLines = Annotated[
     bool, typer.Option("--json", help="Print one JSON object a line, as it was written.", rich_help_panel="Everywhere")
@@ -46,24 +36,43 @@ def parse_instant(text: str, now: datetime) -> datetime:
 
 
 When = Annotated[str | None, typer.Option(metavar="WHEN", parser=_instant, help="An instant, or how long ago: 30m, 2h, 1d.")]
+OfUser = Annotated[
+    str | None, typer.Option("--user", help="Of this person, and changes about them.", autocompletion=names.users)
+]
+OnTarget = Annotated[
+    str | None, typer.Option("--target", help="On this target, and changes about it.", autocompletion=names.targets)
+]
+OfSession = Annotated[str | None, typer.Option("--session", help="Of this session.")]
+OfEvent = Annotated[
+    str | None, typer.Option("--event", help="Of this kind; * stands for anything. Of changes, the action: 'grant.*'.")
+]
+WithText = Annotated[str | None, typer.Option("--text", help="That hold this text anywhere, in any case.")]
+OnlyDenied = Annotated[bool, typer.Option("--denied", help="Only what was turned away.")]
 
 
-@app.command()
+@admin(
+    app,
+    examples=[
+        "pgbastion audit search --since 1h --denied",
+        "pgbastion audit search --user ana --since 2030-01-31 --json",
+        "pgbastion audit search --event 'grant.*' --text shop",
+    ],
+)
 def search(
-    user: Annotated[str | None, typer.Option("--user", help="Of this person, and changes about them.")] = None,
-    target: Annotated[str | None, typer.Option("--target", help="On this target, and changes about it.")] = None,
-    session: Annotated[str | None, typer.Option("--session", help="Of this session.")] = None,
-    event: Annotated[str | None, typer.Option("--event", help="Of this kind; * stands for anything: 'grant.*'.")] = None,
+    api: Api,
+    user: OfUser = None,
+    target: OnTarget = None,
+    session: OfSession = None,
+    event: OfEvent = None,
     since: When = None,
     until: When = None,
-    text: Annotated[str | None, typer.Option("--text", help="That hold this text anywhere, in any case.")] = None,
-    denied: Annotated[bool, typer.Option("--denied", help="Only what was turned away.")] = False,
+    text: WithText = None,
+    denied: OnlyDenied = False,
     as_json: AsJsonLines = False,
-    config: Config = None,
 ) -> None:
-    """Find records: statements, sessions, refusals and operators' changes, oldest first."""
+    """Find records: statements, sessions, refusals and admins' changes, oldest first."""
     now = datetime.now(UTC)
-    wanted = Filter(
+    asked = Question(
         user=user,
         target=target,
         session=session,
@@ -73,108 +82,39 @@ def search(
         text=text,
         denied=denied,
     )
-    settings, faults = load_settings(config), Faults()
-    fits, show = wanted.compile(), _printer(as_json=as_json)
-    streams: list[Iterator[Entry]] = [
-        WorkerTrail(settings.audit_dir, number, faults).read(wanted.since) for number in _workers(settings)
-    ]
-    for entry in merge([_changes(settings, wanted.since), *streams]):
-        if fits(entry):
-            show(entry)
-    _report(faults)
+    source, show = open_source(api), _printer(as_json=as_json)
+    for entry in source.search(asked):
+        show(entry)
+    _report(source.notes)
 
 
-@app.command()
+@admin(app, examples=["pgbastion audit tail -n 50", "pgbastion audit tail -f --user ana"])
 def tail(
+    api: Api,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the newest records to begin with.")] = 20,
+    user: OfUser = None,
+    target: OnTarget = None,
+    session: OfSession = None,
+    event: OfEvent = None,
+    denied: OnlyDenied = False,
     as_json: AsJsonLines = False,
-    config: Config = None,
 ) -> None:
     """Show the newest records."""
-    settings, faults, show = load_settings(config), Faults(), _printer(as_json=as_json)
-    trails = [WorkerTrail(settings.audit_dir, number, faults) for number in _workers(settings)]
-    changes = list(_changes(settings, None, limit=max(lines, 1)))
-    revision = changes[-1].key[2] if changes else 0
-    newest = sorted([*changes, *(entry for trail in trails for entry in trail.read_last(lines))], key=lambda entry: entry.key)
-    for entry in newest[-lines:] if lines else []:
+    asked = Question(user=user, target=target, session=session, event=event, denied=denied)
+    source, show = open_source(api), _printer(as_json=as_json)
+    begin = source.end() if follow else None  # before what is there is read, so that nothing falls between
+    newest = source.newest(asked, lines) if lines else []
+    for entry in newest:
         show(entry)
-    _report(faults)
-    if follow:
-        _follow(settings, trails, revision, show)
-
-
-def _follow(settings: "Settings", trails: list[WorkerTrail], revision: int, show: Callable[[Entry], None]) -> None:
-    faults, started_at, seen = Faults(), datetime.now(UTC) - timedelta(minutes=1), _store_stamp(settings)
-    while True:
+    _report(source.notes)
+    if begin is not None:
         sys.stdout.flush()
-        time.sleep(_LOOK_SECONDS)
-        fresh: list[Entry] = []
-        if (stamp_now := _store_stamp(settings)) != seen:
-            seen = stamp_now
-            fresh += [change for change in _changes(settings, started_at) if change.key[2] > revision]
-            revision = fresh[-1].key[2] if fresh else revision
-        known = {trail.worker for trail in trails}
-        trails += [WorkerTrail(settings.audit_dir, number, faults) for number in _workers(settings) if number not in known]
-        for trail in trails:
-            fresh += trail.follow()
-        for entry in sorted(fresh, key=lambda entry: entry.key):
-            show(entry)
-
-
-def _workers(settings: "Settings") -> list[int]:
-    try:
-        return sorted(find_workers(settings.audit_dir))
-    except FileNotFoundError:
-        return []  # never started yet
-    except OSError as error:
-        raise CommandError(f"the audit in {settings.audit_dir} cannot be read: {error.strerror}") from error
-
-
-def _changes(settings: "Settings", since: datetime | None, limit: int | None = None) -> Iterator[Entry]:
-    """What operators did, from the store. Without a readable store the rest is still shown, and that is said."""
-    from gateway.store.engine import store_path
-    from gateway.store.errors import StoreError
-    from gateway.store.events import read_events
-
-    try:
-        if not store_path(settings.store_url).exists():
-            return iter(())  # nothing was ever changed
-        found = asyncio.run(read_events(settings.store_url, since, None, limit))
-    except StoreError as error:
-        note(f"Note: without operators' changes: {error}")
-        return iter(())
-    return map(_entry, found)
-
-
-def _entry(recorded: "RecordedAdminEvent") -> Entry:
-    event, at = recorded.event, stamp(recorded.at)
-    fields: dict[str, JsonValue] = {
-        "at": at,
-        "event": event.action,
-        "actor": event.actor,
-        "object": event.object_name,
-        "object_id": event.object_id,
-        "reason": event.reason,
-        "detail": dict(event.detail),
-        "revision": recorded.revision,
-    }
-    return Entry((at, _STORE, recorded.revision), json.dumps(fields, separators=(",", ":")), fields)
-
-
-def _store_stamp(settings: "Settings") -> tuple[int, ...]:
-    """Changes whenever the store does: opening it five times a second for nothing would cost more than all the rest."""
-    from gateway.store.engine import store_path
-
-    path = store_path(settings.store_url)
-    found = []
-    for each in (path, path.with_name(f"{path.name}-wal")):
-        try:
-            status = each.stat()
-            found += [status.st_mtime_ns, status.st_size]
-        except OSError:
-            found += [0, 0]
-    return tuple(found)
+        shown = {entry.identity for entry in newest}
+        for entry in source.follow(asked, begin):
+            if entry.identity not in shown:
+                show(entry)
+                sys.stdout.flush()
 
 
 def _printer(*, as_json: bool) -> Callable[[Entry], None]:
@@ -185,6 +125,6 @@ def _printer(*, as_json: bool) -> Callable[[Entry], None]:
     return Lines().show
 
 
-def _report(faults: Faults) -> None:
-    for text in faults.texts():
+def _report(notes: list[str]) -> None:
+    for text in notes:
         note(f"Note: {text}.")

@@ -7,9 +7,9 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from gateway.cli.audit_files import Entry
-from gateway.cli.audit_filter import is_denied
+from gateway.cli.audit_sources import Entry
 from gateway.cli.output import JsonValue, visible
+from gateway.trails.filters import event_of, is_denied
 
 _HEADINGS: Final = ("time (UTC)", "user", "address", "target", "what")
 _WIDTHS: Final = (23, 14, 15, 14)
@@ -40,7 +40,7 @@ class Lines:
                 _what(fields),
             )
         )
-        if is_denied(entry):
+        if is_denied(fields):
             line.stylize("red")
         self._print(line)
 
@@ -66,7 +66,7 @@ def _what(fields: Mapping[str, JsonValue]) -> str:
         return f"#{_one_line(fields.get('statement'))} {_one_line(fields.get('outcome'))}{state}{rows}, {_duration(fields)}"
     if "actor" in fields:
         reason = f" ({_one_line(fields['reason'])})" if fields.get("reason") else ""
-        return f"{_one_line(event)} {_one_line(fields.get('object'))}{reason}"
+        return f"{_one_line(event_of(fields))} {_one_line(fields.get('object'))}{reason}"
     facts = " ".join(f"{_one_line(name)}={_one_line(value)}" for name, value in fields.items() if name not in _SHOWN_ELSEWHERE)
     return f"{_one_line(event)} {facts}".rstrip()
 

@@ -6,9 +6,10 @@ Every command is written against `Api`. How a request travels is a `Transport`: 
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -77,11 +78,22 @@ class Api:
     Raises CommandError for everything that is not an answer to the question; its `rule` is the API's.
     """
 
-    def __init__(self, connect: Callable[[], Coroutine[None, None, Transport]], where: str) -> None:
+    def __init__(self, connect: Callable[[], Coroutine[None, None, Transport]], url: str | None, config: Path | None) -> None:
+        """`url`: None on the gateway's own machine; `config` is for that one."""
         self._connect = connect
-        self.where = where  # for people: "this machine", or the URL
+        self._url = url
+        self.config = config
         self._runner = asyncio.Runner()
         self._transport: Transport | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        return self._url is not None
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return self._url or "this machine"
 
     def __enter__(self) -> "Api":
         return self
@@ -148,18 +160,32 @@ class Api:
         return _record(self._send(Request(method, where, _query({**query, "reason": reason or None}), headers, content)))
 
     def follow(self, where: str, **query: Query) -> Iterator[Record]:
-        """Server-sent events, as they come, until the other side ends."""
+        """Server-sent events, as they come. Raises CommandError when the other side ends."""
         lines = self._lines(Request("GET", where, _query(query), {"accept": "text/event-stream"}))
+        kind = ""
         try:
             while True:
                 try:
-                    line = self._runner.run(_next(lines))
+                    line = self.wait(_next(lines))
                 except StopAsyncIteration:
-                    return
-                if line.startswith("data:"):
-                    yield record(_parse(line.removeprefix("data:").encode()))
+                    raise CommandError("the stream ended") from None
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data" and kind == "end":
+                    raise CommandError(f"the stream ended: {record(_parse(value.encode())).get('reason')}")
+                elif name == "data":
+                    yield record(_parse(value.encode()))
         finally:
-            self._runner.run(lines.aclose())
+            self.wait(lines.aclose())
+
+    def wait(self, work: Awaitable[T]) -> T:
+        """For what is done on this machine, in the same event loop."""
+
+        async def waiting() -> T:
+            return await work
+
+        return self._runner.run(waiting())
 
     def run(self, work: Callable[[Transport], Coroutine[None, None, T]]) -> T:
         async def connected() -> T:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,34 +40,41 @@ def _names(ctx: typer.Context, incomplete: str, kind: str) -> list[str]:
     with contextlib.suppress(Exception), open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         from gateway.cli.reach import Place
 
+        threading.excepthook = lambda _: None  # a driver's thread that was not waited for
         options = _options(ctx)
         files = {name: Path(text) for name in ("config", "token_file", "ca_file") if (text := options.get(name))}
         place = Place.given(url=options.get("url"), **files)
-        found = asyncio.run(asyncio.wait_for(_found(place, kind), _SECONDS))
+        found = asyncio.run(_far(place, place.url, kind) if place.url else _near(place.config, kind))
         return [name for name in sorted(found) if name.startswith(incomplete)]
     return []
 
 
-async def _found(place: "Place", kind: str) -> list[str]:
-    if place.url is None:
-        return await _in_store(place.config, kind)
+async def _far(place: "Place", url: str, kind: str) -> list[str]:
     from gateway.cli.client import Request, path, read_items
     from gateway.cli.remote import Remote, given_token
 
-    remote = Remote(place.url, given_token(place.token_file), place.ca_file)
+    remote = Remote(url, given_token(place.token_file), place.ca_file)
     try:
-        answer = await remote.send(Request("GET", path(kind), (("limit", str(_MOST)),)))
+        async with asyncio.timeout(_SECONDS):  # what is imported does not count
+            answer = await remote.send(Request("GET", path(kind), (("limit", str(_MOST)),)))
         return [str(item["name"]) for item in read_items(answer)]
     finally:
         await remote.close()
 
 
-async def _in_store(config: Path | None, kind: str) -> list[str]:
+async def _near(config: Path | None, kind: str) -> list[str]:
     """Straight from the store, as it is: no migration, no key, no application."""
     from gateway.cli.local import load_settings
     from gateway.store import open_store
+    from gateway.store.places import SqlitePlace, locate
 
-    snapshot = await open_store(load_settings(config)).read()
+    settings = load_settings(config)
+    place = locate(settings)
+    if isinstance(place, SqlitePlace) and not place.path.exists():
+        return []
+    store = open_store(settings)
+    async with asyncio.timeout(_SECONDS):
+        snapshot = await store.read()
     found = {"users": snapshot.users, "groups": snapshot.groups, "targets": snapshot.targets, "tokens": snapshot.tokens}
     return list(found[kind])
 

@@ -3,21 +3,23 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.access_mode import AccessMode
-from gateway.cli.options import parse_mode
-from gateway.cli.output import JsonValue, print_json, say, visible
+from gateway.cli import names
+from gateway.cli.client import Api, path
+from gateway.cli.options import AsJson, parse_mode
+from gateway.cli.output import JsonValue, Record, print_json, say, visible
+from gateway.cli.reach import admin, example_text
 from gateway.services.policy import Explanation, Judging, default_policy
 from gateway.services.policy import explain as explained
 from gateway.services.policy_check import check_lines
 from gateway.statements.policy import Policy
 
-app = typer.Typer(no_args_is_help=True, help="What the policy says about a statement, and why.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="What the policy says about a statement, and why.")
 
 _WINDOW = 60
 
@@ -50,28 +52,53 @@ def _policy(
     )
 
 
-@app.command()
+@admin(
+    app,
+    examples=[
+        'pgbastion policy explain "SELECT * FROM orders FOR UPDATE"',
+        'pgbastion policy explain --target shop "SELECT public.revenue_of(7)"',
+        "pgbastion policy explain - < report.sql",
+    ],
+)
 def explain(
+    api: Api,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="The statement, or several; - reads them from standard input.")],
     mode: Mode = AccessMode.READ_ONLY,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="Under this target's policy.", autocompletion=names.targets, show_default="the defaults"),
+    ] = None,
     allow_function: Functions = None,
     allow_schema: Schemas = None,
     allow_setting: CustomSettings = None,
     server_major: Major = 18,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say whether SQL may run, by which rule, and what to do. Exit status 0: allowed, 1: refused."""
+    """Say whether SQL may run, by which rule, and what to do. Nothing is run. Exit status 0: allowed, 1: refused."""
+    if target is not None and (allow_function or allow_schema or allow_setting):
+        raise typer.BadParameter("give either --target or lists of your own")
     text = sys.stdin.buffer.read() if sql == "-" else os.fsencode(sql)
-    policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major)
-    found = asyncio.run(_explained(text, policy))
+    if target is None and not api.is_remote:
+        found = _record(asyncio.run(_explained(text, _policy(mode, allow_function, allow_schema, allow_setting, server_major))))
+    else:
+        question: Record = {
+            "sql": text.decode("utf-8", "replace"),
+            "mode": mode.value,
+            "target": target,
+            "allowed_functions": allow_function or [],
+            "allowed_schemas": allow_schema or ["public"],
+            "allowed_settings": allow_setting or [],
+            "server_major": server_major,
+        }
+        found = api.post(path("policy", "explain"), question)
     if as_json:
-        print_json(_record(found))
+        print_json(found)
     else:
         _explain(text, found)
-    raise typer.Exit(0 if found.allowed else 1)
+    raise typer.Exit(0 if found.get("allowed") else 1)
 
 
-@app.command()
+@app.command(epilog=example_text(["pgbastion policy check statements.jsonl > verdicts.jsonl"]))
 def check(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Lines of JSON; - for standard input.")],
     mode: Mode = AccessMode.READ_ONLY,
@@ -88,10 +115,10 @@ def check(
     if file == "-":
         asyncio.run(check_lines(sys.stdin.fileno(), sys.stdout.buffer, policy))
         return
-    path = Path(file)
-    if not path.is_file():
+    source_file = Path(file)
+    if not source_file.is_file():
         raise typer.BadParameter(f"{file}: no such file", param_hint="FILE")
-    with path.open("rb", buffering=0) as source:
+    with source_file.open("rb", buffering=0) as source:
         asyncio.run(check_lines(source.fileno(), sys.stdout.buffer, policy))
 
 
@@ -103,7 +130,7 @@ async def _explained(text: bytes, policy: Policy) -> Explanation:
         await judging.close()
 
 
-def _record(found: Explanation) -> dict[str, JsonValue]:
+def _record(found: Explanation) -> Record:
     return {
         "allowed": found.allowed,
         "mode": found.mode.value,
@@ -116,34 +143,38 @@ def _record(found: Explanation) -> dict[str, JsonValue]:
         "tables": found.tables,
         "functions": found.functions,
         "edited": found.sent_as is not None,
+        "sent_as": found.sent_as,
         "notice": found.notice,
     }
 
 
-def _explain(sql: bytes, found: Explanation) -> None:
-    if found.allowed:
-        say(f"allowed in {found.mode} mode")
+def _explain(sql: bytes, found: Record) -> None:
+    mode, position = found.get("mode"), found.get("position")
+    if found.get("allowed"):
+        say(f"allowed in {mode} mode")
     else:
-        say(f"refused in {found.mode} mode by rule {found.rule} (SQLSTATE {found.sqlstate})")
+        say(f"refused in {mode} mode by rule {found.get('rule')} (SQLSTATE {found.get('sqlstate')})")
         say("")
-        say(f"  {found.message}")
-        _caret(sql.decode("utf-8", "replace"), found.position)
-        if found.hint:
+        say(f"  {found.get('message')}")
+        _caret(sql.decode("utf-8", "replace"), position if isinstance(position, int) else 0)
+        if found.get("hint"):
             say("")
-            say(f"  hint: {found.hint}")
+            say(f"  hint: {found.get('hint')}")
     say("")
-    _line("statements", [found.kind] if found.kind else [])
-    _line("relations", found.tables)
-    _line("functions", found.functions)
-    if found.sent_as is not None:
-        _line("sent as", [found.sent_as])
-    if found.notice:
-        _line("notice", [found.notice])
+    for heading, name in (
+        ("statements", "kind"),
+        ("relations", "tables"),
+        ("functions", "functions"),
+        ("sent as", "sent_as"),
+        ("notice", "notice"),
+    ):
+        _line(heading, found.get(name))
 
 
-def _line(heading: str, values: Sequence[str]) -> None:
+def _line(heading: str, value: JsonValue) -> None:
+    values = list(value) if isinstance(value, list | tuple) else [value] if value else []
     if values:
-        say(f"  {heading:<11}{', '.join(values)}")
+        say(f"  {heading:<11}{', '.join(str(each) for each in values)}")
 
 
 def _caret(text: str, position: int) -> None:

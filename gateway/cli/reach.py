@@ -44,8 +44,8 @@ class Place:
 
     def open(self) -> Api:
         if self.url is None:
-            return Api(self._local, "this machine")
-        return Api(partial(self._remote, self.url), self.url)
+            return Api(self._local, None, self.config)
+        return Api(partial(self._remote, self.url), self.url, None)
 
     async def _local(self) -> Transport:
         from gateway.cli.local import open_here

@@ -37,6 +37,7 @@ def restore(
 
     settings = load_settings(config)
     with nothing_runs_here(settings):
+        asyncio.run(_check_key(file, settings))
         in_the_way = asyncio.run(_in_the_way(settings))
         if in_the_way and not yes:
             confirm(f"Replace {in_the_way} by this backup?")
@@ -46,6 +47,16 @@ def restore(
         print_json({"file": str(file), **facts(copied)})
     else:
         say(f"Restored from {file}: {facts_text(copied)}. Next: pgbastion doctor")
+
+
+async def _check_key(file: Path, settings: "Settings") -> None:
+    """Before anybody is asked. Raises VaultError, StoreError."""
+    from gateway.store.info import read_info
+    from gateway.store.migrate import check_key
+    from gateway.store.places import SqlitePlace
+    from gateway.store.vault import SealedVault
+
+    check_key((await read_info(SqlitePlace(file))).key_id, SealedVault.load(settings.key_file).key_id)
 
 
 async def _in_the_way(settings: "Settings") -> str:

@@ -24,8 +24,8 @@ def test_users(world: World) -> None:
     assert world.run("users", "delete", "ben", "--reason", "left").stdout == 'User "ben" deleted.\n'
     assert [user["name"] for user in world.json("users", "list")] == ["ana"]
     events = world.here().json_lines("audit", "search")
-    mine = [event for event in events if event["actor"] == world.actor and event["event"].startswith("user.")]
-    assert [event["event"] for event in mine] == [
+    mine = [event for event in events if event["actor"] == world.actor and event["action"].startswith("user.")]
+    assert [event["action"] for event in mine] == [
         "user.created", "user.created", "user.expiry_changed", "user.expiry_changed", "user.disabled", "user.enabled",
         "user.password_changed", "user.deleted",
     ]  # fmt: skip

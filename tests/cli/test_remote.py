@@ -1,0 +1,140 @@
+"""Commands over the network: who is believed, what is said when nobody answers, and what never leaves in clear text."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.cli.world import World, served
+
+
+def test_the_actor_is_the_token(remote: World) -> None:
+    remote.run("users", "create", "ana", "--reason", "from far")
+    (event,) = [each for each in remote.here().json_lines("audit", "search") if each.get("action") == "user.created"]
+    assert (event["actor"], event["reason"]) == ("token:far", "from far")
+
+
+def test_options_may_stand_before_the_command_or_in_the_environment(
+    remote: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    remote.run("users", "create", "ana")
+    _, url, _, file = remote.options
+    nowhere = World(tmp_path / "nowhere")
+    with monkeypatch.context() as patch:
+        assert [
+            each["name"] for each in World(nowhere.folder, ()).json("--url", url, "--token-file", file, "users", "list")
+        ] == ["ana"]
+        patch.undo()
+    monkeypatch.setenv("PGBASTION_URL", url)
+    monkeypatch.setenv("PGBASTION_TOKEN", Path(file).read_text().strip())
+    monkeypatch.delenv("PGBASTION_TOKEN_FILE", raising=False)
+    assert [each["name"] for each in nowhere.json("users", "list")] == ["ana"]
+    # A configuration that is named wins over the URL in the environment.
+    other = tmp_path / "other.toml"
+    other.write_text('state_dir = "other"\n')
+    assert nowhere.json("users", "list", "--config", str(other)) == []
+    assert nowhere.run("users", "list", "--config", str(other), "--url", url, status=2)
+
+
+def test_a_token_that_is_none(remote: World, tmp_path: Path) -> None:
+    url = remote.options[1]
+    bad = tmp_path / "bad"
+    for content, text in (("pgb_wrong", "needs a valid token"), ("", "is empty"), ("two words", "does not hold an API token")):
+        bad.write_text(content)
+        assert text in World(remote.folder).error("users", "list", "--url", url, "--token-file", str(bad))
+    assert "there is no API token" in World(remote.folder).error("users", "list", "--url", url)
+
+
+def test_a_token_that_may_only_look(remote: World, tmp_path: Path) -> None:
+    token = remote.json("tokens", "create", "eyes", "--scope", "read")["token"]
+    file = tmp_path / "eyes"
+    file.write_text(token)
+    reader = World(remote.folder, ("--url", remote.options[1], "--token-file", str(file)))
+    assert reader.json("users", "list") == []
+    assert "may only look" in reader.error("users", "create", "ana")
+    remote.run("tokens", "revoke", "eyes")
+    assert "needs a valid token" in reader.error("users", "list")
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("http://127.0.0.1:1", "cannot be reached"),
+        ("http://gateway.example.com:6480", "in clear text"),
+        ("https://no-such-host.invalid", "cannot be reached"),
+        ("ftp://127.0.0.1", "is not one"),
+        ("nonsense", "is not one"),
+        ("http://user:password@127.0.0.1:1", "is not one"),
+    ],
+)
+def test_an_api_that_is_not_there(local: World, tmp_path: Path, url: str, text: str) -> None:
+    file = tmp_path / "token"
+    file.write_text("pgb_something")
+    error = local.error("users", "list", "--url", url, "--token-file", str(file))
+    assert text in error
+    assert "password" not in error
+
+
+def test_tls_is_verified(local: World, tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ca.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    file = tmp_path / "token"
+    file.write_text("pgb_something")
+    server = (
+        "import http.server, ssl, sys\n"
+        "class Handler(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200); self.send_header('content-type', 'application/json'); self.end_headers()\n"
+        '        self.wfile.write(b\'{"items": [], "next": null}\')\n'
+        "    def log_message(self, *_): pass\n"
+        "server = http.server.HTTPServer(('127.0.0.1', 0), Handler)\n"
+        "context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); context.load_cert_chain(sys.argv[1])\n"
+        "server.socket = context.wrap_socket(server.socket, server_side=True)\n"
+        "print(server.server_port, flush=True); server.serve_forever()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", server, str(tmp_path / "server.pem")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = f"https://127.0.0.1:{int(process.stdout.readline())}"
+            asked = ["users", "list", "--json", "--url", url, "--token-file", str(file)]
+            error = local.error(*asked)
+            assert "is not trusted" in error
+            assert "--ca-file" in error
+            assert local.run(*asked, "--ca-file", str(tmp_path / "ca.pem")).stdout == "[]\n"
+            assert local.run("--ca-file", str(tmp_path / "ca.pem"), *asked).stdout == "[]\n"
+        finally:
+            process.kill()
+
+
+def test_an_answer_that_is_no_admin_api(local: World, tmp_path: Path) -> None:
+    server = (
+        "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler)\n"
+        "print(s.server_port, flush=True); s.serve_forever()"
+    )
+    file = tmp_path / "token"
+    file.write_text("pgb_something")
+    with subprocess.Popen(
+        [sys.executable, "-c", server], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            error = local.error("users", "list", "--url", url, "--token-file", str(file))
+            assert error.startswith("error: ")
+        finally:
+            process.kill()
+
+
+def test_policy_under_a_targets_lists(local: World) -> None:
+    local.run("targets", "create", "shop", "--host", "h", "--dbname", "d")
+    local.run("targets", "allow-function", "shop", "app.f")
+    with served(local) as remote:
+        for world in (local, remote):
+            assert "allowed in read_only mode" in world.run("policy", "explain", "--target", "shop", "SELECT app.f()").stdout
+            assert world.json("policy", "explain", "SELECT app.f()", status=1)["rule"] == "function-not-listed"
+            assert 'there is no target "none"' in world.error("policy", "explain", "--target", "none", "SELECT 1")
