@@ -9,14 +9,14 @@ _SECOND: Final = 1_000_000  # microseconds
 class Stamp:
     """`seq` is the number of the last record. `at` is the wall clock's, to the microsecond; `mono` never goes back."""
 
-    __slots__ = ("_middle", "_second", "_second_began", "_second_text", "seq")
+    __slots__ = ("_head", "_line", "_second", "_second_began", "_worker", "seq")
 
     def __init__(self, worker: int, seq: int) -> None:
         self.seq = seq
-        self._middle = b'"worker":%d,"seq":' % worker
+        self._worker = worker
         self._second_began = -_SECOND  # on the monotonic clock, in microseconds
         self._second = 0
-        self._second_text = b""
+        self._head = self._line = b""  # formats that hold the second's text
 
     def lines(self, bodies: list[bytes]) -> bytes:
         """One line each. The clocks are read once for all of them."""
@@ -27,9 +27,8 @@ class Stamp:
         seq = self.seq
         if len(bodies) == 1:
             self.seq = seq = seq + 1
-            parts = self._second_text, since, now // _SECOND, now % _SECOND, self._middle, seq, bodies[0]
-            return b'%b%06dZ","mono":%d.%06d,%b%d,%b}\n' % parts
-        head = b'%b%06dZ","mono":%d.%06d,%b' % (self._second_text, since, now // _SECOND, now % _SECOND, self._middle)
+            return self._line % (since, now // _SECOND, now % _SECOND, seq, bodies[0])
+        head = self._head % (since, now // _SECOND, now % _SECOND)
         self.seq = seq + len(bodies)
         return b"".join([b"%b%d,%b}\n" % (head, number, body) for number, body in enumerate(bodies, seq + 1)])
 
@@ -48,5 +47,7 @@ class Stamp:
         """
         second, since = divmod(time.time_ns() // 1000, _SECOND)
         self._second, self._second_began = second, now - since
-        self._second_text = time.strftime('{"at":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second)).encode()
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        self._head = f'{{"at":"{text}.%06dZ","mono":%d.%06d,"worker":{self._worker},"seq":'.encode()
+        self._line = self._head + b"%d,%b}\n"
         return since

@@ -149,7 +149,7 @@ class Messages:
 
     def _bind(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
-        portal, statement, parameters = read_bind(body)
+        portal, statement, parameters, _, _ = read_bind(body)
         judged = self._judged(shared.prepared.lookup(statement))
         refusal = self._refusals.of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
         if refusal is None and portal and len(shared.portals) >= shared.facts.max_prepared_statements:

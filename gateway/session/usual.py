@@ -13,7 +13,7 @@ from gateway.session.verdicts import Judged
 from gateway.wire.backend import rows_of_tag
 from gateway.wire.errors import BadMessage
 from gateway.wire.framing import HEADER_SIZE, LARGE_LIMIT, skip_rows, unpack_header
-from gateway.wire.frontend import SYNC, message, read_bind
+from gateway.wire.frontend import SYNC, check_bind_values, message, read_bind_head
 
 _QUERY: Final = ord("Q")
 _BIND: Final = ord("B")
@@ -30,12 +30,15 @@ _READY_SIZE: Final = 6
 class UsualRequest:
     """One Query whose verdict is known; or a Bind of the unnamed portal to a known statement, with its Execute and Sync."""
 
-    __slots__ = ("_last_bound", "_lengths", "_shared")
+    __slots__ = ("_last_beginning", "_last_bound", "_last_head", "_lengths", "_shared")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._lengths = range(5, min(LARGE_LIMIT, shared.facts.max_message_bytes) + 1)
-        self._last_bound = Entry(BIND)  # nothing changes in a Bind's entry: the same one serves again
+        # Binds of one statement begin alike, up to their values; and nothing changes in their entry.
+        self._last_beginning = bytes(6)  # of one without any names, formats and values
+        self._last_head = read_bind_head(self._last_beginning)
+        self._last_bound = Entry(BIND)
 
     def take(self, data: bytes, now: float) -> bool:
         """True: it may pass as it is, and is in the ledger and in the records."""
@@ -70,12 +73,17 @@ class UsualRequest:
         if tail not in _TAILS or ledger.skipping or ledger.copy_in or shared.audit_sqlstate:
             return False
         try:
-            portal, statement, parameters = read_bind(body)
+            if not body.startswith(self._last_beginning):
+                self._last_head = head = read_bind_head(body)
+                self._last_beginning = body[: head.end]
+            head = self._last_head
+            check_bind_values(body, head)
         except BadMessage:
             return False
-        judged = shared.prepared.lookup(statement)
-        if portal or not isinstance(judged, Judged) or not judged.passes or judged.policy is not shared.in_force.policy:
+        judged = shared.prepared.lookup(head.statement)
+        if head.portal or not isinstance(judged, Judged) or not judged.passes or judged.policy is not shared.in_force.policy:
             return False
+        parameters = head.parameters
         bound = self._last_bound
         if bound.judged is not judged or bound.parameters != parameters:
             self._last_bound = bound = Entry(BIND, 0, 0.0, None, b"", judged, parameters)

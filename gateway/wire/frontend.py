@@ -44,11 +44,24 @@ def read_parse(body: bytes) -> Parse:
     return Parse(name, sql, types)
 
 
-def read_bind(body: bytes) -> tuple[bytes, bytes, int]:
-    """The portal, the statement, how many parameters.
+class BindHead(NamedTuple):
+    """A Bind up to its values, which begin at `end`."""
 
-    Checks every length inside, so that what is counted here is what upstream will read.
-    """
+    portal: bytes
+    statement: bytes
+    parameters: int  # how many
+    formats: int
+    end: int
+
+
+def read_bind(body: bytes) -> BindHead:
+    """Checks every length inside, so that what is counted here is what upstream will read."""
+    head = read_bind_head(body)
+    check_bind_values(body, head)
+    return head
+
+
+def read_bind_head(body: bytes) -> BindHead:
     portal_end = body.find(b"\0")
     end = body.find(b"\0", portal_end + 1)
     if portal_end < 0 or end < 0:
@@ -57,8 +70,18 @@ def read_bind(body: bytes) -> tuple[bytes, bytes, int]:
         (formats,) = _int16(body, end + 1)
         at = end + 3 + 2 * formats
         (parameters,) = _int16(body, at)
-        at += 2
-        for _ in range(parameters):
+    except struct.error:
+        raise BadMessage("insufficient data left in message") from None
+    if formats > 1 and formats != parameters:
+        raise BadMessage(f"bind message has {formats} parameter formats but {parameters} parameters")
+    return BindHead(body[:portal_end], body[portal_end + 1 : end], parameters, formats, at + 2)
+
+
+def check_bind_values(body: bytes, head: BindHead) -> None:
+    """What stands behind this head, which may be of another Bind that begins alike."""
+    at = head.end
+    try:
+        for _ in range(head.parameters):
             (length,) = _int32(body, at)
             at += 4
             if length > 0:
@@ -70,9 +93,6 @@ def read_bind(body: bytes) -> tuple[bytes, bytes, int]:
         raise BadMessage("insufficient data left in message") from None
     if len(body) != at + 2 + 2 * results:
         raise BadMessage("invalid message format")
-    if formats > 1 and formats != parameters:
-        raise BadMessage(f"bind message has {formats} parameter formats but {parameters} parameters")
-    return body[:portal_end], body[portal_end + 1 : end], parameters
 
 
 def read_execute(body: bytes) -> bytes:
