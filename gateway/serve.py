@@ -124,7 +124,7 @@ def _show_first_token(prepared: Prepared, admin: ApiPart | None) -> None:
     print(
         f"The admin API's first token, shown this once: {token.reveal()}\n"
         "  Keep it in a file that only you can read (chmod 600), say ~/.pgbastion-token; then, from here or elsewhere:\n"
-        f"  pgbastion --help; pgbastion users list --url {admin.url} --token-file ~/.pgbastion-token\n"
+        f"  pgbastion users list --url {admin.url} --token-file ~/.pgbastion-token\n"
         "  On this machine `pgbastion tokens create` makes another at any time.",
         flush=True,
     )

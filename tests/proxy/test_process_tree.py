@@ -293,7 +293,15 @@ def test_sighup_changes_what_can_change_and_refuses_a_bad_file(database: Databas
         refusal(gateway, person, target)
         assert len(gateway.worker_pids()) == 2
         one.execute("SELECT 1")
-        two.execute("SELECT 1")
+        two.close()
+
+        with pytest.raises(psycopg.OperationalError, match="requires TLS"):
+            gateway.client(person, target, sslmode="disable")
+        gateway.config.write_text(gateway.config.read_text() + '[tls]\nmode = "allow"\n')
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "tls.mode" in "".join(logged(gateway, "settings reloaded")), 5)
+        time.sleep(0.3)
+        gateway.client(person, target, sslmode="disable").execute("SELECT 1")
 
 
 def test_a_worker_that_is_replaced_after_a_bad_edit_has_the_settings_in_force(database: Database) -> None:

@@ -162,6 +162,36 @@ def test_sighup_reaches_every_worker(start: Start, tmp_path: Path) -> None:
     eventually(lambda: len(entries(tmp_path, "reload")) == 2, 2)
 
 
+def test_a_rolling_restart_replaces_every_worker_by_one_of_another_number(start: Start, tmp_path: Path) -> None:
+    process = start(workers=2)
+    line_of(process)
+    first = workers_of(tmp_path)
+    process.send_signal(signal.SIGUSR2)
+    eventually(lambda: len(entries(tmp_path, "start")) == 4, 10)
+    eventually(lambda: not any(alive(pid) for pid in first), 5)
+    assert len(entries(tmp_path, "retire")) == 2
+    places = [entry[4] for entry in entries(tmp_path, "start")]
+    assert sorted(places) == ["0", "0", "1", "1"]
+    numbers = [entry[1] for entry in entries(tmp_path, "start")]
+    assert not {numbers[2]} & set(numbers[:2])
+    assert process.poll() is None
+
+
+def test_a_successor_that_does_not_start_changes_nothing(start: Start, tmp_path: Path) -> None:
+    """As after an upgrade that went wrong."""
+    process = start(workers=1, behaviour="dies-later")
+    line_of(process)
+    [worker] = workers_of(tmp_path)
+    process.send_signal(signal.SIGUSR2)
+    assert process.stdout is not None  # there the stand-in's log goes
+    assert any("the former one stays" in line for line in process.stdout)
+    time.sleep(0.2)
+    assert alive(worker)
+    assert not entries(tmp_path, "retire")
+    process.terminate()
+    assert process.wait(10) == 0
+
+
 # --- mistakes of the operator
 
 
