@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -127,6 +128,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
+    threading.excepthook = _overhear
     try:
         app(args=arguments, prog_name=PROGRAM)
     except (CommandError, ServiceError) as error:
@@ -140,6 +142,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     else:
         return
     sys.exit(1)
+
+
+def _overhear(arguments: threading.ExceptHookArgs) -> None:
+    """The store's driver has threads; one that is late finds its event loop closed, which is nobody's concern any more."""
+    if not isinstance(arguments.exc_value, RuntimeError) or "loop is closed" not in str(arguments.exc_value):
+        threading.__excepthook__(arguments)
 
 
 def _load(name: str) -> TyperCommand | TyperGroup:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class Stage:
         with self.trail(worker, rotate_bytes) as trail:
             for body in bodies:
                 trail.append(body)
+
+        current = self.audit / f"audit-{worker}.jsonl"
+        if current.stat().st_size >= rotate_bytes:
+            seq = json.loads(current.read_bytes().splitlines()[-1])["seq"]
+            current.rename(current.with_name(f"audit-{worker}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{seq}.jsonl"))
 
     def command(self, *arguments: str) -> str:
         return self.run("audit", *arguments)[0]
