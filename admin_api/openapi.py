@@ -12,10 +12,13 @@ from admin_api.problems import PROBLEM_TYPE, Problem
 Node: TypeAlias = dict[str, Any]  # JSON, as FastAPI's own functions give it
 
 _METHODS: Final = ("get", "put", "post", "delete", "patch")
+_OF_BODIES: Final = ("400", "408", "413", "415")
 _REFUSALS: Final = {
+    "400": "The body cannot be read",
     "401": "No valid token",
     "403": "Not from this address, or not with this token",
     "404": "Unknown",
+    "408": "The body came too slowly",
     "409": "It exists already, or was changed meanwhile",
     "413": "The body is too large",
     "415": "The body is no JSON",
@@ -55,7 +58,7 @@ def _complete(path: str, method: str, operation: Node) -> None:
         responses.setdefault("403", _refusal(_REFUSALS["403"]))
         return
     for status, text in _REFUSALS.items():
-        if "requestBody" in operation or status not in ("413", "415"):
+        if "requestBody" in operation or status not in _OF_BODIES:
             responses[status] = _refusal(text)
     if method == "get" and "304" not in responses:
         responses["304"] = {"description": "Unchanged"}
