@@ -184,17 +184,17 @@ _OPERATOR_CLASSES: Final = (
 _RELATIONS: Final = (
     " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid"
     " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
-    f" WHERE {_of_users('c.oid')} AND {_NOT_TEMPORARY} AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2"
+    f" WHERE {_NOT_TEMPORARY} AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2"
     " AND NOT a.attisdropped AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r'::\"char\", 'p', 'v', 'm', 'f', 'c'])"
 )
 
 # OID, schema and name of the relation, column, OID of its type: columns of users' types, of composite types, too.
 _COLUMNS: Final = (
     "SELECT c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,"
-    f" a.atttypid::pg_catalog.text{_RELATIONS} AND {_of_users('a.atttypid')}"
+    f" a.atttypid::pg_catalog.text{_RELATIONS} AND {_of_users('a.atttypid')} AND {_of_users('c.oid')}"
 )
 
-# Schema, relation, column: columns with the name of a function or a type of users.
+# Schema, relation, column: columns with the name of a function or a type of users, of system relations, too.
 _NAMED_COLUMNS: Final = (
     "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text"
     f"{_RELATIONS} AND (EXISTS (SELECT 1 FROM pg_catalog.pg_proc p WHERE {_of_users('p.oid')}"

@@ -35,6 +35,9 @@ ATTRIBUTE_FUNCTIONS: Final = frozenset(line.split()[0] for line in lines("refuse
 OPERATORS: Final = frozenset(lines("operators.txt"))
 """Built-in operators, by name."""
 
+BUILT_IN_TYPES: Final = frozenset(lines("types.txt"))
+"""Built-in types, by name."""
+
 FREE_SETTINGS: Final = frozenset(lines("settings.txt"))
 """Settings that anybody may set to anything, lower case."""
 
@@ -135,10 +138,12 @@ KEYWORD_SINCE: Final[Mapping[str, tuple[int, str]]] = {
 }
 """Node classes that an older server reads as a call of a user's function: first major that knows the keyword, its name."""
 
+_FILES: Final = ("functions", "refused_functions", "operators", "types", "extensions", "settings", "nodes")
+
 REVISION: Final = sha256(
     "\0".join(
         [
-            *(_text(name) for name in ("functions.txt", "refused_functions.txt", "operators.txt", "settings.txt", "nodes.txt")),
+            *(_text(f"{name}.txt") for name in _FILES),
             repr((sorted(DENIED_RELATIONS), _COLUMNS, sorted(KEYWORD_SINCE.items()), sorted(REFUSED_ARGUMENT_COUNTS.items()))),
         ]
     ).encode()

@@ -5,14 +5,16 @@ from typing import Final
 
 from gateway.statements import refusal
 from gateway.statements.catalogue import (
+    BUILT_IN_TYPES,
     OPERATORS,
     REFUSED_ARGUMENT_COUNTS,
     REFUSED_FUNCTIONS,
     SAFE_FUNCTIONS,
 )
+from gateway.statements.openings import Openings
 from gateway.statements.refusal import Refusal
 
-_OWN_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
+SYSTEM_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
 # What the grammar itself puts into the operator field of an A_Expr.
 _OPERATOR_WORDS: Final = frozenset({"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"})
 _SAFE_OPERATORS: Final = OPERATORS | _OPERATOR_WORDS
@@ -24,10 +26,13 @@ def shown(parts: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a target lists: "schema.name" and "schema.*". `schemas`: what search_path may name."""
+    """What a target lists: "schema.name", "schema.*", "name", "extension:name". `schemas`: where unqualified names may be found,
+    besides pg_catalog. `openings`: what that makes of the database's catalog; None: the catalog is not known.
+    """
 
     entries: frozenset[str]
     schemas: frozenset[str]
+    openings: Openings | None = None
 
     def has(self, schema: str | None, name: str) -> bool:
         """True when the name is listed. Unqualified: some entry has this name, or every reachable schema is listed whole."""
@@ -36,7 +41,7 @@ class Listed:
         if schema is not None:
             # pg_temp objects are made by the session itself: never listable.
             return not schema.startswith("pg_temp") and (f"{schema}.{name}" in self.entries or f"{schema}.*" in self.entries)
-        if any(entry.partition(".")[2] == name for entry in self.entries):
+        if any(entry.rpartition(".")[2] == name for entry in self.entries):
             return True
         return bool(self.schemas) and all(f"{reachable}.*" in self.entries for reachable in self.schemas)
 
@@ -49,36 +54,103 @@ def split(parts: tuple[str, ...]) -> tuple[str | None, str]:
 def check_function(parts: tuple[str, ...], arguments: int, listed: Listed, offset: int | None) -> Refusal | None:
     """A call by name. `set_config` has rules of its own and must not come here."""
     schema, name = split(parts)
-    if schema is None or schema in _OWN_SCHEMAS:
+    if listed.openings is not None and (closed := _closed_function(schema, name, arguments, listed, listed.openings, offset)):
+        return closed
+    if schema is None or schema in SYSTEM_SCHEMAS:
         if name in SAFE_FUNCTIONS:
             if REFUSED_ARGUMENT_COUNTS.get(name) == arguments:
                 return refusal.known_function(shown(parts), "text" if name == "ts_rewrite" else "internal", offset)
             return None
         why = REFUSED_FUNCTIONS.get(name)
-        if schema is not None:
-            return refusal.known_function(shown(parts), why or "internal", offset)
-        if listed.has(None, name):
-            return None
         if why is not None:
             return refusal.known_function(shown(parts), why, offset)
+        if listed.openings is not None and _open_function(schema, name, arguments, listed, listed.openings):
+            return None
+        if schema is not None:
+            return refusal.known_function(shown(parts), "internal", offset)
+        if listed.has(None, name):
+            return None
         return refusal.unknown_name("function", name, f"<schema>.{name}", offset)
     if listed.has(schema, name):
+        return None
+    if listed.openings is not None and _open_function(schema, name, arguments, listed, listed.openings):
         return None
     return refusal.unknown_name("function", shown(parts), f"{schema}.{name}", offset)
 
 
+def _closed_function(
+    schema: str | None, name: str, arguments: int, listed: Listed, openings: Openings, offset: int | None
+) -> Refusal | None:
+    """A function of users that this call may turn out to be, or a cast written as a call."""
+    for each in openings.closed_functions.get(name, ()):
+        if each.takes(arguments) and (each.schema == schema if schema is not None else _found_in(each.schema, listed)):
+            shown_name = f"{each.schema}.{name}"
+            return refusal.unknown_name("function", shown_name if schema is not None else name, shown_name, offset)
+    if arguments == 1:
+        cast = openings.closed_cast_targets.get(name)
+        if cast is not None and schema in (None, "pg_catalog"):
+            return refusal.closed_cast(cast.source_name, cast.target_name, cast.runs.name, offset)
+        kind = openings.closed_type(schema, name, listed.schemas)
+        if kind is not None:
+            return refusal.unknown_name("type", f"{kind.schema}.{name}", f"{kind.schema}.{name}", offset)
+    return None
+
+
+def _open_function(schema: str | None, name: str, arguments: int, listed: Listed, openings: Openings) -> bool:
+    if schema is not None:
+        known = (schema, name) in openings.open_functions
+    else:
+        known = any((each, name) in openings.open_functions for each in (*listed.schemas, "pg_catalog"))
+    # What is no function may be a cast to a type. (A closed one was refused before.)
+    return known or (arguments == 1 and openings.has_type(schema, name, listed.schemas))
+
+
+def _found_in(schema: str, listed: Listed) -> bool:
+    """Whether an unqualified name may turn to an object of this schema."""
+    return schema in listed.schemas or schema == "pg_catalog"
+
+
 def check_operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal | None:
     schema, name = split(parts)
+    openings = listed.openings
+    if openings is not None:
+        if schema is not None:
+            closed = openings.closed_operators.get((schema, name))
+        else:
+            closed = openings.closed_unqualified_operators.get(name)
+            if closed is not None and not _found_in(closed.schema, listed):
+                closed = None
+        if closed is not None:
+            shown_name = f"{closed.schema}.{closed.name}"
+            return refusal.unknown_name("operator", shown(parts) if schema else closed.name, shown_name, offset)
     if (schema is None or schema == "pg_catalog") and name in _SAFE_OPERATORS:
         return None
     if listed.has(schema, name):
         return None
+    if openings is not None:
+        schemas = (schema,) if schema is not None else (*listed.schemas, "pg_catalog")
+        if any((each, name) in openings.open_operators for each in schemas):
+            return None
     return refusal.unknown_name("operator", shown(parts), f"{schema or '<schema>'}.{name}", offset)
 
 
 def check_type(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal | None:
-    """A type by name. Unqualified names pass: without the catalog, enums and domains look alike."""
+    """A type by name. Without a catalog unqualified names pass: enums and domains look alike."""
     schema, name = split(parts)
-    if schema is None or schema in _OWN_SCHEMAS or listed.has(schema, name):
+    openings = listed.openings
+    if openings is None:
+        if schema is None or schema in SYSTEM_SCHEMAS or listed.has(schema, name):
+            return None
+        return refusal.unknown_name("type", shown(parts), f"{schema}.{name}", offset)
+    closed = openings.closed_type(schema, name, listed.schemas)
+    if closed is not None:
+        return refusal.unknown_name("type", f"{closed.schema}.{name}", f"{closed.schema}.{name}", offset)
+    if schema is None or schema in SYSTEM_SCHEMAS:
+        cast = openings.closed_cast_targets.get(name)
+        if cast is not None:
+            return refusal.closed_cast(cast.source_name, cast.target_name, cast.runs.name, offset)
+        if schema is not None or name in BUILT_IN_TYPES or name.startswith(("pg_", "_")):
+            return None
+    if openings.has_type(schema, name, listed.schemas) or listed.has(schema, name):
         return None
-    return refusal.unknown_name("type", shown(parts), f"{schema}.{name}", offset)
+    return refusal.unknown_name("type", shown(parts), f"{schema or '<schema>'}.{name}", offset)

@@ -9,15 +9,19 @@ are the same rules for what reaches the server outside of a text.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
 from gateway.access_mode import AccessMode
 from gateway.statements import readonly, readwrite, settings
+from gateway.statements.catalog import FIRST_USER_OID, Catalog
 from gateway.statements.catalogue import REVISION
+from gateway.statements.definitions import judge_constants, judge_definition
 from gateway.statements.edits import relabel
 from gateway.statements.hygiene import is_small, too_tangled
 from gateway.statements.names import Listed
+from gateway.statements.openings import Openings
 from gateway.statements.options import parse_options
 from gateway.statements.parse import GRAMMAR, ParseFailure, RawStatement, parse
 from gateway.statements.readonly import Statement, new_walk
@@ -38,8 +42,7 @@ __all__ = [
     "relabel",
 ]
 
-_RULES_VERSION: Final = 1
-_FIRST_USER_OID: Final = 16384
+_RULES_VERSION: Final = 2
 _MAX_KINDS: Final = 8
 _MAX_NAMES: Final = 200
 _MAX_MESSAGE: Final = 500
@@ -50,8 +53,9 @@ _BLANK: Final = re.compile(rb"(?:[\s;]|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+
 class Policy:
     """What a session may send. The lists are a target's; `server_major` is the upstream server's.
 
-    `allowed_functions` holds "schema.name" or "schema.*" (operators and types, too), `allowed_schemas` what search_path may
-    name, `allowed_settings` custom settings ("class.name").
+    `allowed_functions` holds "schema.name", "schema.*", "name" or "extension:name" (operators, types, views and foreign tables,
+    too), `allowed_schemas` what search_path may name, `allowed_settings` custom settings ("class.name"). `catalog` is what the
+    owners of the database put into it; None: nothing is known of it, and so only what a name alone decides is judged.
     """
 
     mode: AccessMode
@@ -61,6 +65,7 @@ class Policy:
     server_major: int = 18
     max_statement_bytes: int = 1024 * 1024
     caps: Caps = field(default_factory=Caps)
+    catalog: Catalog | None = None
 
     @property
     def revision(self) -> str:
@@ -76,6 +81,7 @@ class Policy:
             self.server_major,
             self.max_statement_bytes,
             repr(self.caps),
+            self.catalog.revision if self.catalog is not None else None,
         )
         return sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -131,7 +137,7 @@ def _syntax_error(failure: ParseFailure) -> Verdict:
 
 def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: Policy) -> Verdict:
     rules = policy.setting_rules
-    listed = Listed(policy.allowed_functions, policy.allowed_schemas)
+    listed = _listed(policy)
     kinds: list[str] = []
     names: list[str] = []
     tables: set[str] = set()
@@ -159,11 +165,31 @@ def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: 
     if refused is not None:
         position = 0 if refused.offset is None else len(sql[: refused.offset].decode("utf-8", "replace")) + 1
         return Verdict(
-            False, refused.rule, facts, refused.sqlstate, _with_rule(refused.message, refused.rule), refused.hint, position
+            False,
+            refused.rule,
+            facts,
+            refused.sqlstate,
+            _with_rule(refused.message, refused.rule),
+            refused.hint,
+            position,
+            node=refused.node or raw.tag,
         )
     lowered = any(isinstance(edit, ValueEdit) and edit.text.isdecimal() for edit in edits)
     notice = "a value above this gateway's cap was lowered to it" if lowered else ""
     return Verdict(True, "allowed", facts, edits=tuple(edits), notice=notice)
+
+
+def _listed(policy: Policy) -> Listed:
+    if policy.catalog is None or policy.mode is AccessMode.READ_WRITE:
+        return Listed(policy.allowed_functions, policy.allowed_schemas)
+    return _openings(policy.catalog, policy.allowed_functions, policy.allowed_schemas)
+
+
+@lru_cache(maxsize=64)
+def _openings(catalog: Catalog, entries: frozenset[str], schemas: frozenset[str]) -> Listed:
+    # What search_path may name, and what it holds when nobody names anything.
+    reachable = schemas | catalog.path
+    return Listed(entries, reachable, Openings(catalog, entries, reachable, judge_definition, judge_constants))
 
 
 def _some(names: set[str]) -> tuple[str, ...]:
@@ -211,8 +237,12 @@ def judge_parameter_types(oids: Sequence[int], policy: Policy) -> Verdict | None
     if policy.mode is AccessMode.READ_WRITE:
         return None
     for number, oid in enumerate(oids, 1):
-        if not 0 <= oid < _FIRST_USER_OID:
-            words = f"parameter ${number} declares a user-defined type (OID {oid}), which could run code when it is bound"
-            hint = "Declare it as text (or not at all) and cast it in the statement. " + READ_WRITE_HINT
-            return _refuse("parameter-type", "42501", words, hint)
+        if 0 <= oid < FIRST_USER_OID:
+            continue
+        openings = _listed(policy).openings
+        if openings is not None and not openings.stale and openings.type_is_open(oid):
+            continue
+        words = f"parameter ${number} declares a user-defined type (OID {oid}), which could run code when it is bound"
+        hint = "Declare it as text (or not at all) and cast it in the statement. " + READ_WRITE_HINT
+        return _refuse("parameter-type", "42501", words, hint)
     return None

@@ -1,11 +1,14 @@
 """The rules of read-only sessions, statement by statement. Deny by default: a statement class that is not here is a write."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.statements import assignment, refusal
-from gateway.statements.names import Listed
+from gateway.statements.attribute_calls import attribute_use
+from gateway.statements.catalogue import SAFE_FUNCTIONS
+from gateway.statements.closed_columns import closed_use
+from gateway.statements.names import SYSTEM_SCHEMAS, Listed
 from gateway.statements.parse import Fields, Json, RawStatement, location
 from gateway.statements.refusal import Refusal
 from gateway.statements.secret_columns import secret_use
@@ -42,10 +45,40 @@ def judge_statement(statement: Statement) -> Refusal | None:
     if rule is None:
         return _refused_class(statement)
     found = rule(statement)
-    if found is None and statement.walk.secret:
-        found = secret_use([{statement.raw.tag: statement.raw.node}], frozenset(statement.walk.secret))
+    if found is None:
+        found = _second_looks(statement)
     statement.edits.extend(statement.walk.edits)
     return found
+
+
+def _second_looks(statement: Statement) -> Refusal | None:
+    """At what the walk noted: columns that are secret, or of closed types, calls that look like columns."""
+    walk = statement.walk
+    root: Json = [{statement.raw.tag: statement.raw.node}]
+    found = secret_use(root, frozenset(walk.secret)) if walk.secret else None
+    openings = walk.listed.openings
+    if openings is None or found is not None:
+        return found
+    if walk.dotted:
+        found = attribute_use(root, walk.dotted, walk.listed, openings)
+    if found is None and walk.closed and statement.raw.tag not in ("CopyStmt", "LockStmt"):
+        found = closed_use(root, walk.closed)
+    if found is None and openings.stale:
+        found = _stale_use(statement)
+    return replace(found, node="ColumnRef") if found is not None and not found.node else found
+
+
+def _stale_use(statement: Statement) -> Refusal | None:
+    """Under a catalog that is too old: whatever is not PostgreSQL's own may have become something else."""
+    walk = statement.walk
+    for name in sorted(walk.tables - walk.ctes):
+        schema, dot, _ = name.rpartition(".")
+        if schema not in SYSTEM_SCHEMAS and (dot or not name.startswith("pg_")):
+            return refusal.stale_catalog(f"relation {name}", statement.place)
+    for name in sorted(walk.functions):
+        if name.rpartition(".")[2] not in SAFE_FUNCTIONS:
+            return refusal.stale_catalog(f"function {name}", statement.place)
+    return None
 
 
 def _refused_class(statement: Statement) -> Refusal:
@@ -84,9 +117,12 @@ def _query(statement: Statement, query: Json, inner: frozenset[str]) -> Refusal 
 
 
 def _select(statement: Statement) -> Refusal | None:
-    found = statement.walk.run(statement.raw.node)
+    openings = statement.walk.listed.openings
+    found = openings.everywhere if openings is not None else None
+    if found is None:
+        found = statement.walk.run(statement.raw.node)
     if found is not None and found.offset is None:
-        return refusal.Refusal(found.rule, found.sqlstate, found.message, found.hint, statement.place)
+        return replace(found, offset=statement.place)
     return found
 
 

@@ -12,13 +12,16 @@ _LONG_NAME: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`offset` is the place in bytes of the UTF-8 text, None when there is none."""
+    """`offset` is the place in bytes of the UTF-8 text, None when there is none. `node` is the class or field of the parse tree
+    that decided, "" when it is the statement's own.
+    """
 
     rule: str
     sqlstate: str
     message: str
     hint: str
     offset: int | None = None
+    node: str = ""
 
 
 def write_statement(what: str, offset: int | None) -> Refusal:
@@ -90,6 +93,93 @@ def attribute_call(name: str, why: str, offset: int | None) -> Refusal:
         "42501",
         f'".{name}" is a call of function {name} in attribute notation, not allowed in a read-only session: {WHY[why]}',
         "If a column has this name, give it another one with AS in a view or a subquery. " + READ_WRITE_HINT,
+        offset,
+    )
+
+
+def attribute_of_users(name: str, listed_as: str, offset: int | None) -> Refusal:
+    """`listed_as`: the function or type that the notation may turn to."""
+    return Refusal(
+        "attribute-call",
+        "42501",
+        f'".{name}" may be a call in attribute notation of {listed_as}, which is not listed for this target',
+        f"If a column has this name, name it through a table's own name or alias. {LIST_HINT.format(name=listed_as)}",
+        offset,
+    )
+
+
+def closed_cast(source: str, target: str, function: str, offset: int | None) -> Refusal:
+    """A user-defined cast between built-in types, whose function is not listed."""
+    return Refusal(
+        "cast-not-listed",
+        "42501",
+        f"the cast from {source} to {target} runs the function {function}, which is not listed for this target",
+        LIST_HINT.format(name=function),
+        offset,
+    )
+
+
+def closed_comparison(kind: str, function: str, offset: int | None) -> Refusal:
+    """A user-defined default operator class of a built-in type, with a function that is not listed."""
+    return Refusal(
+        "comparison-not-listed",
+        "42501",
+        f"comparing values of type {kind} runs the function {function}, which is not listed for this target",
+        LIST_HINT.format(name=function),
+        offset,
+    )
+
+
+def closed_column(name: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "user-type",
+        "42501",
+        f"{name} is of a user-defined type that runs code which is not listed for this target: it can be shown as it is, "
+        "but not compared, sorted, cast or passed on",
+        "Leave it out of everything but the list of output columns, or ask an admin to list its extension (extension:<name>) "
+        "or its type (<schema>.<type>).",
+        offset,
+    )
+
+
+def foreign_table(name: str, foreign: str, wrapper: str) -> Refusal:
+    what = "is a foreign table" if name.endswith(f".{foreign}") else f"reads the foreign table {foreign}"
+    return Refusal(
+        "foreign-table",
+        "42501",
+        f"relation {name} {what} ({wrapper}): reading it reaches outside of this database",
+        f"If that is meant to be, an admin can list it: pgbastion targets allow-function <target> {name}",
+    )
+
+
+def closed_view(name: str, inner: str) -> Refusal:
+    return Refusal("view-not-allowed", "42501", f"view {name} may not be read here: {inner}", LIST_HINT.format(name=name))
+
+
+def closed_row_policy(name: str, policy: str, inner: str) -> Refusal:
+    return Refusal(
+        "row-policy",
+        "42501",
+        f"reading {name} runs the row-security policy {policy}: {inner}",
+        "An admin can list the function that the policy calls, or the table.",
+    )
+
+
+def closed_planned(name: str, whose: str, inner: str) -> Refusal:
+    return Refusal(
+        "planned-expression",
+        "42501",
+        f"planning a query of {name} runs a part of {whose}: {inner}",
+        "An admin can list the function that it calls, or the table.",
+    )
+
+
+def stale_catalog(what: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "catalog-stale",
+        "57P03",
+        f"the gateway does not know this database's current functions, types and views, which {what} depends on",
+        "Try again in a moment. The gateway reads them again on its own; its log says why it could not.",
         offset,
     )
 

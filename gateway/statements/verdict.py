@@ -47,7 +47,8 @@ class Verdict:
     """`rule` is a stable id in kebab-case ("write-statement"; for an allowed text "allowed").
 
     Of a refusal: `sqlstate` is PostgreSQL's own, `message` says what was refused and by which rule, `hint` what to do
-    next, `position` is the 1-based *character* index into the text (0: none), as ErrorResponse field P has it.
+    next, `position` is the 1-based *character* index into the text (0: none), as ErrorResponse field P has it. `node` is the class
+    (or field) of the parse tree that decided, "" when the text never became one.
 
     Of an allowed text: when `edits` is not empty, forward `edits.relabel(...)` in its place; `notice` is a sentence for the
     client about a value that was lowered to its cap ("" for none).
@@ -62,3 +63,4 @@ class Verdict:
     position: int = 0
     edits: tuple[LabelEdit | ValueEdit, ...] = ()
     notice: str = ""
+    node: str = ""

@@ -5,10 +5,11 @@ that is neither plain nor has a rule here is refused. Order of the walk does not
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.statements import names, refusal
+from gateway.statements.catalog import Relation
 from gateway.statements.catalogue import (
     ATTRIBUTE_FUNCTIONS,
     DENIED_RELATIONS,
@@ -17,22 +18,29 @@ from gateway.statements.catalogue import (
     SECRET_COLUMNS,
 )
 from gateway.statements.compat import next_id_instead
-from gateway.statements.names import Listed
+from gateway.statements.names import SYSTEM_SCHEMAS, Listed
 from gateway.statements.nodes import LEAF_NODES, NESTED_FIELDS, PLAIN_NODES, SCALAR_FIELDS
+from gateway.statements.openings import Openings
 from gateway.statements.parse import Fields, Json, location, string, strings
 from gateway.statements.refusal import Refusal
 from gateway.statements.verdict import LabelEdit, ValueEdit
 from gateway.statements.words import statement_words
 
-_SYSTEM_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
 _SAMPLING_METHODS: Final = frozenset({"system", "bernoulli"})
+
+_JSON_OBJECT: Final = ("pg_catalog", "json_object")
+_JSON_OBJECT_SINCE: Final = 16
 
 SetConfigRule = Callable[[Fields], Refusal | LabelEdit | None]
 
 
 @dataclass(slots=True)
 class Walk:
-    """The walk's surroundings, and what it found. `set_config` judges calls of that function (see settings.py)."""
+    """The walk's surroundings, and what it found. `set_config` judges calls of that function (see settings.py).
+
+    `dotted` are column references that may be calls, `closed` the relations named that have columns of types which are not open
+    (both need a second look). `is_definition`: the server wrote this text, and writes calls with brackets only.
+    """
 
     listed: Listed
     server_major: int
@@ -43,6 +51,9 @@ class Walk:
     ctes: set[str] = field(default_factory=set)
     secret: set[str] = field(default_factory=set)
     edits: list[LabelEdit | ValueEdit] = field(default_factory=list)
+    dotted: list[Fields] = field(default_factory=list)
+    closed: dict[str, frozenset[str]] = field(default_factory=dict)
+    is_definition: bool = False
 
     def run(self, root: Json) -> Refusal | None:
         """The first refusal found below `root` (a node, a list of nodes or a struct), or None."""
@@ -60,11 +71,11 @@ class Walk:
                 if rule is True:
                     push(value)
                 elif rule is None:
-                    return _unknown(key, value)
+                    return replace(_unknown(key, value), node=key)
                 elif rule is not False:
                     found = rule(self, value, push)
                     if found is not None:
-                        return found
+                        return found if found.node else replace(found, node=key)
         return None
 
     def relation(self, value: Fields) -> Refusal | None:
@@ -72,13 +83,30 @@ class Walk:
         name = str(value.get("relname", ""))
         schema = value.get("schemaname")
         self.tables.add(f"{schema}.{name}" if schema else name)
-        if schema is None or schema in _SYSTEM_SCHEMAS:
+        if schema is None or schema in SYSTEM_SCHEMAS:
             if name in DENIED_RELATIONS:
                 return refusal.denied_relation(name, DENIED_RELATIONS[name], location(value))
             if name in SECRET_COLUMNS:
                 self.secret.add(name)
         elif schema == "pg_toast":
             return refusal.denied_relation(f"pg_toast.{name}", "raw storage of other tables", location(value))
+        openings = self.listed.openings
+        if openings is not None and (known := openings.catalog.relations.get(name)) is not None:
+            return self._relation_of_users(known, None if schema is None else str(schema), openings, value)
+        return None
+
+    def _relation_of_users(
+        self, known: tuple[Relation, ...], schema: str | None, openings: Openings, value: Fields
+    ) -> Refusal | None:
+        for each in known:
+            if each.schema != schema and (schema is not None or each.schema not in self.listed.schemas):
+                continue
+            found = openings.reading(each)
+            if found is not None:
+                return replace(found, offset=location(value))
+            columns = openings.closed_columns(each)
+            if columns:
+                self.closed[each.name] = self.closed.get(each.name, frozenset()) | columns
         return None
 
 
@@ -133,6 +161,8 @@ def _function_call(walk: Walk, value: Json, push: _Push) -> Refusal | None:
         return None
     arguments = value.get("args")
     count = len(arguments) if isinstance(arguments, list) else 0
+    if walk.server_major < _JSON_OBJECT_SINCE and parts == _JSON_OBJECT:
+        parts = parts[1:]  # the parser put the schema there; such a server would not
     if count == 0 and (harmless := next_id_instead(parts[-1], location(value), walk.sql)) is not None:
         walk.edits.append(harmless)
         return None
@@ -141,22 +171,28 @@ def _function_call(walk: Walk, value: Json, push: _Push) -> Refusal | None:
 
 def _column(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
     """`t.name` is a call of `name` when t has no such column. (A plain name never is.)"""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not walk.is_definition:
         fields = value.get("fields")
         if isinstance(fields, list) and len(fields) > 1:
             name = string(fields[-1])
             if name in ATTRIBUTE_FUNCTIONS:
                 return refusal.attribute_call(name, REFUSED_FUNCTIONS[name], location(value))
+            openings = walk.listed.openings
+            if openings is not None and name in openings.attribute_names:
+                walk.dotted.append(value)
     return None
 
 
 def _indirection(walk: Walk, value: Json, push: _Push) -> Refusal | None:
     """`(x).name` is a call of `name` when x has no such field, whatever the type of x is."""
     if isinstance(value, list):
+        openings = None if walk.is_definition else walk.listed.openings
         for item in value:
             name = string(item)
-            if name in ATTRIBUTE_FUNCTIONS:
+            if name in ATTRIBUTE_FUNCTIONS and not walk.is_definition:
                 return refusal.attribute_call(name, REFUSED_FUNCTIONS[name], None)
+            if openings is not None and name in openings.attribute_names:
+                return refusal.attribute_of_users(name, openings.attribute_names[name], None)
         push(value)
     return None
 
@@ -176,7 +212,24 @@ def _type(walk: Walk, value: Json, push: _Push) -> Refusal | None:
     if isinstance(value, dict):
         push(value)
         parts = strings(value.get("names"))
-        return names.check_type(parts, walk.listed, location(value)) if len(parts) > 1 else None
+        if len(parts) > 1 or (parts and walk.listed.openings is not None):
+            return names.check_type(parts, walk.listed, location(value))
+    return None
+
+
+def _hidden_equality(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    """CASE x WHEN y, x IN (SELECT ...), JOIN ... USING and NATURAL JOIN look up the operator = with no operator in the text."""
+    push(value)
+    openings = walk.listed.openings
+    if openings is None or "=" not in openings.closed_unqualified_operators or not isinstance(value, dict):
+        return None
+    if (
+        "arg" in value
+        or value.get("usingClause")
+        or value.get("isNatural")
+        or ("testexpr" in value and "operName" not in value)
+    ):
+        return names.check_operator(("=",), walk.listed, location(value) if "location" in value else None)
     return None
 
 
@@ -238,6 +291,9 @@ _RULES: Final[dict[str, bool | _Rule]] = {
     "ColumnRef": _column,
     "indirection": _indirection,
     "A_Expr": _expression,
+    "CaseExpr": _hidden_equality,
+    "SubLink": _hidden_equality,
+    "JoinExpr": _hidden_equality,
     "operName": _operator,
     "useOp": _operator,
     "TypeName": _type,

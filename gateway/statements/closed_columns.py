@@ -1,0 +1,170 @@
+"""Columns of types that are not open: a second look at the rare statement that names a relation with such a column.
+
+Showing a value as it is runs nothing of users' (the output function of a type is C code of the server's owner). Whatever else is
+done with it could: so the column may stand as it is in a list of output columns, and nowhere else. Coarse on purpose, by name.
+"""
+
+from dataclasses import dataclass, field
+
+from gateway.statements import refusal
+from gateway.statements.parse import Fields, Json, location, string, strings
+from gateway.statements.refusal import Refusal
+
+_MAX_ROUNDS = 8
+
+
+@dataclass(slots=True)
+class _Statement:
+    """`bare`: ids of the ColumnRef nodes that stand as they are in a list of output columns. `rows`: what stands for a row."""
+
+    closed: set[str]
+    relations: frozenset[str]
+    columns: list[Fields] = field(default_factory=list)
+    selects: list[Fields] = field(default_factory=list)
+    compared: list[Fields] = field(default_factory=list)
+    rows: set[str] = field(default_factory=set)
+    bare: set[int] = field(default_factory=set)
+    joined: list[Fields] = field(default_factory=list)
+    renames: bool = False
+    merges: bool = False
+
+
+def closed_use(root: Json, closed: dict[str, frozenset[str]]) -> Refusal | None:
+    """The first use below `root` of a closed column that is more than showing it. `closed`: relations and their closed columns."""
+    statement = _Statement(set().union(*closed.values()), frozenset(closed))
+    _read(root, statement)
+    _follow_names(statement)
+    shown = sorted(statement.closed)[0]
+    for join in statement.joined:
+        if join.get("isNatural") or not statement.closed.isdisjoint(strings(join.get("usingClause"))):
+            return refusal.closed_column(shown, None)
+    for column in statement.columns:
+        if id(column) not in statement.bare and _is_closed(column, statement):
+            return refusal.closed_column(string(_last(column)) or shown, location(column))
+    carried = [column for column in statement.columns if _is_closed(column, statement)]
+    if carried and (statement.merges or statement.renames):
+        return refusal.closed_column(shown, location(carried[0]))
+    for select in statement.compared:
+        for column in _bare_columns(select):
+            if _is_closed(column, statement):
+                return refusal.closed_column(shown, location(column))
+    return None
+
+
+def _read(root: Json, statement: _Statement) -> None:
+    stack: list[Json] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        elif isinstance(node, dict):
+            for tag, value in node.items():
+                if isinstance(value, dict):
+                    _note(tag, value, statement)
+                    stack.append(value)
+                elif isinstance(value, list):
+                    stack.append(value)
+
+
+def _note(tag: str, value: Fields, statement: _Statement) -> None:
+    match tag:
+        case "ColumnRef":
+            statement.columns.append(value)
+        case "SelectStmt" | "larg" | "rarg":
+            statement.selects.append(value)
+            statement.bare.update(map(id, _bare_columns(value)))
+            merges = "distinctClause" in value or (value.get("op", "SETOP_NONE") != "SETOP_NONE" and not value.get("all"))
+            statement.merges = statement.merges or merges or _has_ordinal(value)
+        case "SubLink" if value.get("subLinkType") != "EXISTS_SUBLINK":
+            inner = value.get("subselect")
+            select = inner.get("SelectStmt") if isinstance(inner, dict) else None
+            statement.compared.extend(_arms(select))
+        case "JoinExpr":
+            statement.joined.append(value)
+        case "CommonTableExpr":
+            statement.rows.add(str(value.get("ctename", "")))
+            statement.renames = statement.renames or "aliascolnames" in value
+    _note_alias(tag, value, statement)
+
+
+def _note_alias(tag: str, value: Fields, statement: _Statement) -> None:
+    alias = value.get("alias")
+    name = str(alias.get("aliasname", "")) if isinstance(alias, dict) else ""
+    is_relation = tag == "RangeVar" or (tag == "relation" and "relname" in value)
+    if is_relation and value.get("relname") in statement.relations:
+        statement.rows.add(name or str(value.get("relname")))
+    elif name and tag != "RangeFunction":
+        statement.rows.add(name)
+    if isinstance(alias, dict) and "colnames" in alias and tag != "RangeFunction":
+        statement.renames = True
+
+
+def _arms(select: Json) -> list[Fields]:
+    """The plain selects of a query with UNION and its kin."""
+    found: list[Fields] = []
+    stack = [select]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, dict):
+            if "larg" in each:
+                stack += [each["larg"], each.get("rarg")]
+            else:
+                found.append(each)
+    return found
+
+
+def _bare_columns(select: Fields) -> list[Fields]:
+    targets = select.get("targetList")
+    found = []
+    for item in targets if isinstance(targets, list) else ():
+        target = item.get("ResTarget") if isinstance(item, dict) else None
+        value = target.get("val") if isinstance(target, dict) else None
+        column = value.get("ColumnRef") if isinstance(value, dict) else None
+        if isinstance(column, dict):
+            found.append(column)
+    return found
+
+
+def _has_ordinal(select: Fields) -> bool:
+    """ORDER BY 1 and GROUP BY 1 name an output without its name."""
+    for clause in ("sortClause", "groupClause"):
+        items = select.get(clause)
+        for item in items if isinstance(items, list) else ():
+            inner = item.get("SortBy", item) if isinstance(item, dict) else None
+            if isinstance(inner, dict) and ("A_Const" in inner or "A_Const" in _dict(inner.get("node"))):
+                return True
+    return False
+
+
+def _dict(value: Json) -> Fields:
+    return value if isinstance(value, dict) else {}
+
+
+def _follow_names(statement: _Statement) -> None:
+    """An output column with another name carries the closed column on under it."""
+    for _ in range(_MAX_ROUNDS):
+        before = len(statement.closed)
+        for select in statement.selects:
+            targets = select.get("targetList")
+            for item in targets if isinstance(targets, list) else ():
+                target = _dict(_dict(item).get("ResTarget"))
+                column = _dict(target.get("val")).get("ColumnRef")
+                if "name" in target and isinstance(column, dict) and _is_closed(column, statement):
+                    statement.closed.add(str(target["name"]))
+        if len(statement.closed) == before:
+            return
+    statement.renames = True  # too far to follow
+
+
+def _last(column: Fields) -> Json:
+    fields = column.get("fields")
+    return fields[-1] if isinstance(fields, list) and fields else None
+
+
+def _is_closed(column: Fields, statement: _Statement) -> bool:
+    """A closed column, a star that may hold one, or a whole row."""
+    last = _last(column)
+    if isinstance(last, dict) and "A_Star" in last:
+        return True
+    name = string(last)
+    return name in statement.closed or name in statement.rows

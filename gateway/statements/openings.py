@@ -1,0 +1,276 @@
+"""What of a database's catalog a target's lists leave open, and what they do not. Worked out once for a catalog and its lists.
+
+The rule is the same everywhere: what runs code of users is open when an admin listed it, when the curated list has it, or when
+it is made of nothing but open things. Function bodies stay opaque; views, policies and conditions are judged like a statement.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Final
+
+from gateway.statements import refusal
+from gateway.statements.catalog import FIRST_USER_OID, Cast, Catalog, Function, FunctionUse, Operator, Relation, Type
+from gateway.statements.catalogue import OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
+from gateway.statements.curated import is_curated
+from gateway.statements.refusal import Refusal
+
+Definition = Callable[[str, "Openings"], Refusal | None]
+"""Judges a statement that the database keeps, with every name qualified; None: it may run."""
+
+_WORDS: Final = {
+    "BETWEEN": (">=", "<="),
+    "NOT BETWEEN": ("<", ">"),
+    "BETWEEN SYMMETRIC": (">=", "<="),
+    "NOT BETWEEN SYMMETRIC": ("<", ">"),
+}
+# record, anyelement, anynonarray, anycompatible, anycompatiblenonarray, "any"; row types of old and of other system relations.
+_ROWS: Final = frozenset({2249, 2283, 2776, 5077, 5079, 2276, 71, 75, 81, 83})
+_FIRST_UNPINNED_OID: Final = 10000
+
+
+class Openings:
+    """`entries`: "schema.name", "schema.*", "name", "extension:name". `schemas`: where unqualified names may be found."""
+
+    def __init__(
+        self, catalog: Catalog, entries: frozenset[str], schemas: frozenset[str], whole: Definition, constants: Definition
+    ):
+        """`whole` judges all of a definition, `constants` those parts that no column is in."""
+        self.catalog = catalog
+        self.entries = entries
+        self.schemas = schemas | {"pg_catalog"}
+        self.stale = catalog.stale
+        self._whole = whole
+        self._constants = constants
+        self._types: dict[int, bool] = {}
+        self._relations: dict[tuple[str, str], Refusal | None] = {}
+        self._columns: dict[tuple[str, str], frozenset[str]] = {}
+        self.closed_functions: dict[str, tuple[Function, ...]] = {}
+        self.open_functions: set[tuple[str, str]] = set()
+        for name, found in catalog.functions.items():
+            closed = tuple(each for each in found if not self.function_is_open(each))
+            if closed:
+                self.closed_functions[name] = closed
+            self.open_functions.update((each.schema, name) for each in found if each not in closed)
+
+    def lists(self, schema: str, name: str, extension: str = "") -> bool:
+        """Whether an admin listed the object. Names with dots cannot be told apart in an entry."""
+        if not self.entries:
+            return False
+        if extension and f"extension:{extension}" in self.entries:
+            return True
+        if "." in name or "." in schema:
+            return False
+        return f"{schema}.{name}" in self.entries or f"{schema}.*" in self.entries or name in self.entries
+
+    def function_is_open(self, function: Function) -> bool:
+        if self.lists(function.schema, function.name, function.extension):
+            return True
+        if function.trusted and is_curated(function.extension, function.name):
+            return True
+        # An aggregate is what it is made of.
+        return bool(function.kind == "a" and function.parts) and all(
+            self.runs_open(part, inside=True) for part in function.parts
+        )
+
+    def runs_open(self, use: FunctionUse, *, inside: bool = False) -> bool:
+        """`inside`: as a support function, where PostgreSQL's own internal ones are in their place."""
+        if use.oid >= FIRST_USER_OID:
+            function = self.catalog.functions_by_oid.get(use.oid)
+            return function is not None and self.function_is_open(function)
+        if use.oid == 0 or use.name in SAFE_FUNCTIONS:
+            return True
+        return inside and REFUSED_FUNCTIONS.get(use.name) in ("internal", "user-code")
+
+    # Operators
+
+    def _operator_is_open(self, operator: Operator) -> bool:
+        return self.lists(operator.schema, operator.name, operator.extension) or self.runs_open(operator.runs)
+
+    @cached_property
+    def closed_operators(self) -> dict[tuple[str, str], Operator]:
+        """By schema and name."""
+        return {
+            (each.schema, name): each
+            for name, found in self.catalog.operators.items()
+            for each in found
+            if not self._operator_is_open(each)
+        }
+
+    @cached_property
+    def open_operators(self) -> frozenset[tuple[str, str]]:
+        every = ((each.schema, name) for name, found in self.catalog.operators.items() for each in found)
+        return frozenset(every) - self.closed_operators.keys()
+
+    @cached_property
+    def closed_unqualified_operators(self) -> dict[str, Operator]:
+        """Names that may turn out to be one of these, whatever their operands.
+
+        A built-in name turns to an operator over nothing but users' types only when such a value is there: see `type_is_open`.
+        """
+        found = {
+            name: each
+            for (schema, name), each in self.closed_operators.items()
+            if schema in self.schemas and (name not in OPERATORS or not self._of_users_only(name))
+        }
+        for word, names in _WORDS.items():
+            for name in names:
+                if name in found:
+                    found[word] = found[name]
+        return found
+
+    def _of_users_only(self, name: str) -> bool:
+        """Whether every closed operator of this name is over types that no built-in value turns to by itself."""
+        closed = [
+            each for each in self.catalog.operators[name] if not self._operator_is_open(each) and each.schema in self.schemas
+        ]
+        return all(operand in self._apart for each in closed for operand in each.operands)
+
+    @cached_property
+    def _apart(self) -> frozenset[int]:
+        reached = {cast[2] for cast in self._implicit_from_built_in}
+        return frozenset(oid for oid, kind in self.catalog.types_by_oid.items() if not kind.preferred and oid not in reached)
+
+    @cached_property
+    def _implicit_from_built_in(self) -> tuple[tuple[int, int, int], ...]:
+        """(source, 0, target) of users' implicit casts from built-in to users' types, with and without a function."""
+        rows = ((int(row[0] or 0), 0, int(row[2] or 0)) for row in self.catalog.rows.casts if row[4] == "i")
+        return tuple(row for row in rows if row[0] < FIRST_USER_OID <= row[2])
+
+    # Casts and types
+
+    @cached_property
+    def _closed_casts(self) -> tuple[Cast, ...]:
+        return tuple(each for each in self.catalog.casts if not self.runs_open(each.runs))
+
+    @cached_property
+    def closed_cast_targets(self) -> dict[str, Cast]:
+        """Built-in types to which a cast from another built-in type runs something closed, by name."""
+        return {
+            each.target_name: each
+            for each in self._closed_casts
+            if each.source < FIRST_USER_OID and each.target < FIRST_USER_OID
+        }
+
+    @cached_property
+    def everywhere(self) -> Refusal | None:
+        """What may run in any statement, with nothing to see of it."""
+        for cast in self._closed_casts:
+            if cast.context == "i" and cast.source < FIRST_USER_OID and cast.target < FIRST_USER_OID:
+                return refusal.closed_cast(cast.source_name, cast.target_name, self._shown(cast.runs), None)
+        for name, use in self.catalog.built_in_comparisons:
+            if not self.runs_open(use, inside=True):
+                return refusal.closed_comparison(name, self._shown(use), None)
+        return None
+
+    def _shown(self, use: FunctionUse) -> str:
+        function = self.catalog.functions_by_oid.get(use.oid)
+        return f"{function.schema}.{function.name}" if function else use.name
+
+    @cached_property
+    def _acted_on(self) -> frozenset[int]:
+        """Users' types whose values run something closed in a cast, or in an operator with a built-in name."""
+        found = {oid for cast in self._closed_casts for oid in (cast.source, cast.target)}
+        for (_, name), each in self.closed_operators.items():
+            if name in OPERATORS:
+                found.update(each.operands)
+        return frozenset(oid for oid in found if oid >= FIRST_USER_OID)
+
+    def type_is_open(self, oid: int) -> bool:
+        """Whether making, casting, comparing and showing values of the type runs nothing closed. Unknown types are not open."""
+        if oid < FIRST_USER_OID:
+            return True
+        known = self._types.get(oid)
+        if known is None:
+            self._types[oid] = True  # while its parts are looked at; types do not nest in circles
+            kind = self.catalog.types_by_oid.get(oid)
+            known = self._types[oid] = kind is not None and self._judge_type(kind)
+        return known
+
+    def _judge_type(self, kind: Type) -> bool:
+        if self.lists(kind.schema, kind.name, kind.extension):
+            return True
+        return (
+            kind.kind in "bcdemr"
+            and kind.oid not in self._acted_on
+            and all(self.runs_open(use, inside=True) for use in kind.runs)
+            and all(map(self.type_is_open, kind.inside))
+            and all(self._check_is_open(check) for check in kind.checks)
+        )
+
+    def _check_is_open(self, check: str) -> bool:
+        # CHECK (...), perhaps with NOT VALID behind it
+        inside = check[check.find("(") : check.rfind(")") + 1] if check.startswith("CHECK") else ""
+        return self._whole(f"SELECT {inside}" if inside else ";", self) is None
+
+    def closed_type(self, schema: str | None, name: str, schemas: frozenset[str]) -> Type | None:
+        """The type that keeps this name from being used."""
+        for kind in self.catalog.types.get(name, ()):
+            within = kind.schema == schema if schema is not None else (kind.schema in schemas or kind.schema == "pg_catalog")
+            if within and not self.type_is_open(kind.oid):
+                return kind
+        return None
+
+    def has_type(self, schema: str | None, name: str, schemas: frozenset[str]) -> bool:
+        return any(
+            kind.schema == schema if schema is not None else (kind.schema in schemas or kind.schema == "pg_catalog")
+            for kind in self.catalog.types.get(name, ())
+        )
+
+    # Calls without brackets
+
+    @cached_property
+    def attribute_names(self) -> dict[str, str]:
+        """Names that `(x).name` runs something closed by, with how an admin would list it: functions, and casts to a type."""
+        found = {name: f"{cast.source_name} AS {name}" for name, cast in self.closed_cast_targets.items()}
+        for name in self.catalog.types:
+            kind = self.closed_type(None, name, self.schemas)
+            if kind is not None and kind.kind != "c":
+                found[name] = f"{kind.schema}.{name}"
+        for name, functions in self.closed_functions.items():
+            for each in functions:
+                if each.schema in self.schemas and each.takes(1):
+                    found[name] = f"{each.schema}.{name}"
+        return found
+
+    def takes_a_row(self, name: str) -> bool:
+        """Whether one of the closed functions of this name can be called with a row of a relation."""
+        return any(self._is_row(each.first) for each in self.closed_functions.get(name, ()) if each.takes(1))
+
+    def _is_row(self, oid: int) -> bool:
+        if oid < FIRST_USER_OID:
+            return oid in _ROWS or oid >= _FIRST_UNPINNED_OID
+        kind = self.catalog.types_by_oid.get(oid)
+        return kind is None or kind.kind in "cd"
+
+    # Relations
+
+    def reading(self, relation: Relation) -> Refusal | None:
+        """Why the relation may not be read; None: it may."""
+        key = (relation.schema, relation.name)
+        if key not in self._relations:
+            self._relations[key] = None  # while its parts are looked at; views do not nest in circles
+            self._relations[key] = self._judge_relation(relation)
+        return self._relations[key]
+
+    def _judge_relation(self, relation: Relation) -> Refusal | None:
+        name = f"{relation.schema}.{relation.name}"
+        if name in self.entries:
+            return None
+        if relation.foreign:
+            return refusal.foreign_table(name, relation.foreign, relation.wrapper)
+        if relation.definition and (found := self._whole(relation.definition, self)) is not None:
+            return refusal.closed_view(name, found.message)
+        for policy in relation.policies:
+            if (found := self._whole(f"SELECT {policy.text}" if policy.text else ";", self)) is not None:
+                return refusal.closed_row_policy(name, policy.whose, found.message)
+        for planned in relation.planned:
+            if (found := self._constants(f"SELECT {planned.text}" if planned.text else ";", self)) is not None:
+                return refusal.closed_planned(name, planned.whose, found.message)
+        return None
+
+    def closed_columns(self, relation: Relation) -> frozenset[str]:
+        """The columns whose type is not open: they may be shown, and nothing else."""
+        key = (relation.schema, relation.name)
+        if key not in self._columns:
+            self._columns[key] = frozenset(name for name, kind in relation.columns if not self.type_is_open(kind))
+        return self._columns[key]
