@@ -103,15 +103,15 @@ def tail(
     """Show the newest records."""
     asked = Question(user=user, target=target, session=session, event=event, denied=denied)
     source, show = open_source(api), _printer(as_json=as_json)
-    begin = source.end() if follow else None  # before what is there is read, so that nothing falls between
+    fresh = source.follow(asked) if follow else None  # before what is there is read, so that nothing falls between
     newest = source.newest(asked, lines) if lines else []
     for entry in newest:
         show(entry)
     _report(source.notes)
-    if begin is not None:
+    if fresh is not None:
         sys.stdout.flush()
         shown = {entry.identity for entry in newest}
-        for entry in source.follow(asked, begin):
+        for entry in fresh:
             if entry.identity not in shown:
                 show(entry)
                 sys.stdout.flush()

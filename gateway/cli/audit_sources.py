@@ -48,7 +48,8 @@ class Entry:
 class Source(Protocol):
     """`notes`: what could not be read, for people; complete when what was asked for has been read."""
 
-    notes: list[str]
+    @property
+    def notes(self) -> list[str]: ...
 
     def search(self, asked: Question) -> Iterator[Entry]:
         """Oldest first."""
@@ -58,12 +59,8 @@ class Source(Protocol):
         """Oldest first."""
         ...
 
-    def end(self) -> str:
-        """A cursor: what is written from now on comes after it."""
-        ...
-
-    def follow(self, asked: Question, after: str) -> Iterator[Entry]:
-        """Without end."""
+    def follow(self, asked: Question) -> Iterator[Entry]:
+        """What is written from now, from this very call on, without end."""
         ...
 
 
@@ -103,11 +100,11 @@ class Here:
             after = page.next
         return found[::-1]
 
-    def end(self) -> str:
-        return self.api.wait(self._opened().end())
+    def follow(self, asked: Question) -> Iterator[Entry]:
+        log = self._opened()
+        return self._entries(log.follow(_filter(asked), after=self.api.wait(log.end())))
 
-    def follow(self, asked: Question, after: str) -> Iterator[Entry]:
-        followed = self._opened().follow(_filter(asked), after=after)
+    def _entries(self, followed: "AsyncGenerator[Followed, None]") -> Iterator[Entry]:
         try:
             while True:
                 record = self.api.wait(_next(followed)).record
@@ -139,7 +136,10 @@ class Elsewhere:
     """The admin API."""
 
     api: Api
-    notes: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        return self.api.notes
 
     def search(self, asked: Question) -> Iterator[Entry]:
         return map(_entry, self.api.pages(path("audit"), order="oldest_first", **_query(asked)))
@@ -148,12 +148,8 @@ class Elsewhere:
         found = self.api.pages(path("audit"), order="newest_first", limit=count, **_query(asked))
         return [_entry(record) for record in found][::-1]
 
-    def end(self) -> str:
-        return ""  # the stream begins where it is opened
-
-    def follow(self, asked: Question, after: str) -> Iterator[Entry]:
-        query = {name: value for name, value in _query(asked).items() if name not in ("since", "until", "text")}
-        return map(_entry, self.api.follow(path("audit", "stream"), **query))
+    def follow(self, asked: Question) -> Iterator[Entry]:
+        return map(_entry, self.api.follow(path("audit", "stream"), **_query(asked)))
 
 
 def _filter(asked: Question) -> "Filter":

@@ -54,7 +54,8 @@ class Transport(Protocol):
         """A response whose body comes piece by piece; the Response's own body is empty."""
         ...
 
-    async def close(self) -> None: ...
+    @property
+    def close(self) -> Callable[[], Awaitable[None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Api:
         self._connect = connect
         self._url = url
         self.config = config
+        self.notes: list[str] = []  # what the API could not read, in sentences, of all pages so far
         self._runner = asyncio.Runner()
         self._transport: Transport | None = None
 
@@ -100,7 +102,7 @@ class Api:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._transport is not None:
-            self._runner.run(self._transport.close())
+            self.wait(self._transport.close())
         self._runner.close()
 
     def get(self, where: str, **query: Query) -> Fetched:
@@ -112,7 +114,7 @@ class Api:
         return list(self.pages(where, **query))
 
     def pages(self, where: str, **query: Query) -> Iterator[Record]:
-        """`limit` in the query: at most so many altogether."""
+        """`limit` in the query: at most so many altogether. A page may be empty and have another behind it."""
         wanted = query.pop("limit", None)
         left = wanted if isinstance(wanted, int) else None
         after: str | None = None
@@ -121,9 +123,10 @@ class Api:
             page = _record(self._send(Request("GET", where, _query({**query, "limit": size, "after": after}))))
             items = records(page.get("items"))
             yield from items
+            self.notes += [str(note) for note in _texts(page.get("notes")) if note not in self.notes]
             left = None if left is None else left - len(items)
             following = page.get("next")
-            if not items or following is None:
+            if following is None:
                 return
             after = str(following)
 
@@ -160,8 +163,12 @@ class Api:
         return _record(self._send(Request(method, where, _query({**query, "reason": reason or None}), headers, content)))
 
     def follow(self, where: str, **query: Query) -> Iterator[Record]:
-        """Server-sent events, as they come. Raises CommandError when the other side ends."""
+        """Server-sent events from this very moment on, as they come. Raises CommandError when the other side ends."""
         lines = self._lines(Request("GET", where, _query(query), {"accept": "text/event-stream"}))
+        self.wait(_next(lines))  # the answer has begun
+        return self._events(lines)
+
+    def _events(self, lines: AsyncGenerator[str, None]) -> Iterator[Record]:
         kind = ""
         try:
             while True:
@@ -206,6 +213,7 @@ class Api:
         async with self._transport.stream(request) as (response, pieces):
             if response.status >= 400:
                 _check(Response(response.status, response.headers, b"".join([piece async for piece in pieces])))
+            yield ""
             rest = b""
             async for piece in pieces:
                 *whole, rest = (rest + piece).split(b"\n")
@@ -230,6 +238,10 @@ def records(value: JsonValue) -> list[Record]:
     if isinstance(value, str | Mapping) or not isinstance(value, list | tuple):
         raise CommandError("the answer is not what this version of pgbastion understands")
     return [record(each) for each in value]
+
+
+def _texts(value: JsonValue) -> list[JsonValue]:
+    return list(value) if isinstance(value, list) else []
 
 
 async def _next(lines: AsyncIterator[str]) -> str:

@@ -21,8 +21,9 @@ _HOST: Final = b"localhost"
 class InProcess:
     """Implements client.Transport. `failures` holds what the store said, which the application keeps from the network."""
 
-    def __init__(self, app: Application, failures: list[StoreError]) -> None:
+    def __init__(self, app: Application, failures: list[StoreError], close: Callable[[], Awaitable[None]]) -> None:
         self._app = app
+        self.close = close
         self._failures = failures
 
     async def send(self, request: Request) -> Response:
@@ -42,9 +43,6 @@ class InProcess:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-
-    async def close(self) -> None:
-        """Nothing is open in between."""
 
 
 class _Exchange:

@@ -72,7 +72,8 @@ async def open_here(config: Path | None) -> "Transport":
         settings=CurrentSettings(opened.settings), store=store, sealer=opened.vault, read=store.read, gateway=gateway
     )
     keep_quiet()
-    return InProcess(acting_as(create_app(context), actor()), failures)
+    app = create_app(context)
+    return InProcess(acting_as(app, actor()), failures, app.close)
 
 
 async def open_control_plane(settings: "Settings") -> Opened:

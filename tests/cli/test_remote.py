@@ -1,5 +1,6 @@
 """Commands over the network: who is believed, what is said when nobody answers, and what never leaves in clear text."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.cli.terminal import PROGRAM
 from tests.cli.world import World, served
 
 
@@ -138,3 +140,22 @@ def test_policy_under_a_targets_lists(local: World) -> None:
             assert "allowed in read_only mode" in world.run("policy", "explain", "--target", "shop", "SELECT app.f()").stdout
             assert world.json("policy", "explain", "SELECT app.f()", status=1)["rule"] == "function-not-listed"
             assert 'there is no target "none"' in world.error("policy", "explain", "--target", "none", "SELECT 1")
+
+
+def test_the_audit_is_searched_and_followed_from_far(remote: World) -> None:
+    for name in ("ana", "ben"):
+        remote.run("users", "create", name)
+    found = [each for each in remote.json_lines("audit", "search", "--event", "user.*") if each["event"] == "admin"]
+    assert [each["object"] for each in found] == ["ana", "ben"]
+    assert found == remote.here().json_lines("audit", "search", "--event", "user.*")
+    assert [each["object"] for each in remote.json_lines("audit", "tail", "-n", "1")] == ["ben"]
+    assert "user.created ben" in remote.run("audit", "search", "--user", "ben").stdout
+    program = [str(PROGRAM), "audit", "tail", "-f", "-n", "1", "--json", *remote.options]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["object"] == "ben"
+            remote.run("users", "create", "eve")
+            assert json.loads(process.stdout.readline())["object"] == "eve"
+        finally:
+            process.kill()
