@@ -118,9 +118,11 @@ class Counters:
         self._upstream_failures = dict.fromkeys(UPSTREAM_FAILURES, 0)
         self._lag_before = self._lag_now = 0.0
 
-    def ended(self, reason: str) -> None:
-        """A live session ended: `reason` as the audit says it."""
-        self._ends[_class_of_end(reason)] += 1
+    def ended(self, reason: str) -> str:
+        """A live session ended: `reason` as the audit says it. Returns its class."""
+        found = _class_of_end(reason)
+        self._ends[found] += 1
+        return found
 
     def refused(self, rule: str) -> None:
         """A connection or a login was turned away (but for a wrong password, which is `logins_failed`)."""

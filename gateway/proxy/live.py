@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import structlog
+
 from gateway.access.model import Denial, Lease
 from gateway.bus.lines import Payload
 from gateway.proxy.cancel import UpstreamCancel
@@ -32,6 +34,8 @@ _HELD_LIMIT: Final = 256 * 1024
 _UNRELEASED_LIMIT: Final = 512 * 1024
 _FLUSH_SECONDS: Final = 0.5  # how long a farewell may take to leave before the socket is cut
 _QUIT_GRACE_SECONDS: Final = 0.5  # how long upstream may take to answer a Terminate
+_USUAL_ENDS: Final = frozenset({"client-quit", "client-vanished", "shutdown"})  # of which the log does not speak
+_log: Final = structlog.stdlib.get_logger("gateway.session")
 
 
 class LiveSession(asyncio.Protocol):
@@ -305,7 +309,9 @@ class LiveSession(asyncio.Protocol):
         self._client_side.drop()
         self._worker.registry.remove(self, self._process_id)
         self._shared.abandon_all(time.monotonic())
-        self._counters.ended(reason)
+        kind = self._counters.ended(reason)
+        if kind not in _USUAL_ENDS:
+            _log.info("session ended", session=self.session_id, user=self.lease.user.name, kind=kind)
         self._shared.event("session_end", self._totals(reason))
         self._record()
         self._leave_upstream(running=running, partly_sent=partly_sent)
