@@ -1,4 +1,4 @@
-"""What /metrics says: the workers' counters summed up, sessions per configured target, and what this API answered.
+"""What /metrics says: each worker's counters, sessions per configured target, and what this API answered.
 
 Labels are bounded: workers name theirs (gateway/proxy/counters.py), targets are the configured ones, methods and statuses a few.
 """
@@ -21,6 +21,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _NAME: Final = re.compile(r"([a-z][a-z0-9_]*?)(?:\{(.*)\})?")
 _LABEL: Final = re.compile(r'([a-z_]+)="([^"\\]*)"')
 _TOTAL: Final = "_total"
+_NUMBER: Final = "worker"
 _HELP: Final = "From the gateway's workers."
 
 
@@ -66,30 +67,24 @@ def ready(workers: Sequence[Mapping[str, float]], expected: int) -> bool:
 
 
 def _of_workers(workers: Sequence[Mapping[str, float]]) -> Iterator[Metric]:
-    """Counters and amounts are summed; of an age or a lag the worst counts, and of a yes or no the no."""
-    families: dict[str, dict[tuple[tuple[str, str], ...], list[float]]] = {}
+    """Each by itself, by its number: when one is replaced, only its own counters begin anew."""
+    families: dict[str, list[tuple[tuple[tuple[str, str], ...], float]]] = {}
     for worker in workers:
+        number = ("worker", str(int(worker.get(_NUMBER, 0))))
         for text, value in worker.items():
             match = _NAME.fullmatch(text)
-            if match is not None:
-                labels = tuple(_LABEL.findall(match[2] or ""))
-                families.setdefault(match[1], {}).setdefault(labels, []).append(value)
+            if match is not None and text != _NUMBER:
+                families.setdefault(match[1], []).append(((number, *_LABEL.findall(match[2] or "")), value))
     for name, samples in sorted(families.items()):
-        keys = [key for key, _ in next(iter(samples))]
+        keys = [key for key, _ in samples[0][0]]
         family: CounterMetricFamily | GaugeMetricFamily
         if name.endswith(_TOTAL):
             family = CounterMetricFamily(f"pgbastion_{name.removesuffix(_TOTAL)}", _HELP, labels=keys)
         else:
             family = GaugeMetricFamily(f"pgbastion_{name}", _HELP, labels=keys)
-        for labels, values in samples.items():
-            family.add_metric([value for _, value in labels], _together(name, values))
+        for labels, value in samples:
+            family.add_metric([value for _, value in labels], value)
         yield family
-
-
-def _together(name: str, values: Sequence[float]) -> float:
-    if name.endswith("_seconds"):
-        return max(values)
-    return min(values) if name.endswith("_healthy") else sum(values)
 
 
 def _by_target(sessions: Sequence[SessionFacts], targets: Iterable[str]) -> Metric:

@@ -200,7 +200,7 @@ class LiveGateway(Protocol):
         ...
 
     async def counters(self) -> list[Mapping[str, float]]:
-        """One mapping per worker: the names are those of gateway/proxy/counters.py."""
+        """One mapping per worker: the names are those of gateway/proxy/counters.py, and "worker" is its number."""
         ...
 
     def wake(self) -> None:

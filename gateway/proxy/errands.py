@@ -44,7 +44,7 @@ class Errands:
             "sessions": lambda _: [session.describe() for session in self._worker.registry.sessions.values()],
             "cancel-session": lambda message: _cancel_session(self._worker, message),
             "check-target": lambda message: _check_target(self._worker, message),
-            "counters": lambda _: dict(self._worker.counters.as_mapping()),
+            "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
             # of other workers
             "login-failed": self._on_worker(_login_failed),
             "login-succeeded": self._on_worker(lambda worker, message: _forget(worker, message)),

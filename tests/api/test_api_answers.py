@@ -300,6 +300,7 @@ async def test_readiness_and_metrics_follow_the_gateway(api: Api, worker: Worker
     worker.session("s1")
     worker.session("s2", target="deleted-since")
     worker.counters = {
+        "worker": 3,
         "sessions_live": 2,
         "audit_healthy": 1,
         "store_stale_seconds": 0.5,
@@ -310,8 +311,8 @@ async def test_readiness_and_metrics_follow_the_gateway(api: Api, worker: Worker
     for line in (
         "pgbastion_up 1.0",
         "pgbastion_workers 1.0",
-        "pgbastion_sessions_live 2.0",
-        'pgbastion_statements_total{mode="read_only",verdict="denied"} 7.0',
+        'pgbastion_sessions_live{worker="3"} 2.0',
+        'pgbastion_statements_total{mode="read_only",verdict="denied",worker="3"} 7.0',
         'pgbastion_target_sessions{target="shop"} 1.0',
         'pgbastion_api_answers_total{method="GET",status="200"}',
     ):
