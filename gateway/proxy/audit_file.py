@@ -162,6 +162,15 @@ class Sync:
                 os.close(self.former)
 
 
+def run_actions(actions: list[Action], *, written: bool) -> None:
+    for action in actions:
+        try:
+            action(written)
+        except Exception:
+            # One session's fault must not keep the others' statements back.
+            _log.exception("audit release failed")
+
+
 def archive(former: int, file: AuditFile) -> None:
     """A rotated file is whole on disk before it counts as archived, also in mode "write"."""
     try:

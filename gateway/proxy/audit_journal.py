@@ -15,11 +15,14 @@ import os
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 _SIZE: Final = 1024 * 1024
 _MAGIC: Final = b"pgbastn1"
 _HEADER_SIZE: Final = 64  # the magic, the committed length, and room
 _IN_PLACE: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "overlay"})
 _MOUNTS: Final = Path("/proc/self/mountinfo")
+_log: Final = structlog.stdlib.get_logger("gateway.audit")
 
 
 class Journal:
@@ -76,6 +79,17 @@ def open_journal(path: Path) -> Journal:
     if (kind := _file_system(path.parent)) not in _IN_PLACE:
         raise OSError(f"the file system ({kind or 'unknown'}) does not overwrite in place")
     return Journal(path)
+
+
+def empty_journal(path: Path) -> Journal | None:
+    """For a worker whose file has all that the journal held; None where there can be none."""
+    try:
+        journal = open_journal(path)
+    except OSError as error:
+        _log.info("the audit trail works without a journal", reason=str(error))
+        return None
+    journal.clear()
+    return journal
 
 
 def left_in(path: Path, last_seq: int) -> bytes:

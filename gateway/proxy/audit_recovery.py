@@ -1,4 +1,4 @@
-"""What a worker's former life left open: sessions that began and never ended, since it was killed."""
+"""What outlives a fault: records that could not be written yet, and what a worker's former life left undone when it was killed."""
 
 import json
 import os
@@ -8,13 +8,58 @@ from pathlib import Path
 from typing import Final
 
 from gateway.audit.events import session_event, session_fragment
+from gateway.proxy.audit_file import AuditFile, AuditFileError
+from gateway.proxy.audit_journal import left_in
 
 _MAX_SEARCHED_BYTES: Final = 64 * 1024 * 1024  # back from the end: a start must not wait for weeks of trail
+_MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
 _START: Final = b'"event":"gateway_start"'
 _STOP: Final = b'"event":"gateway_stop"'
 # In a JSON string a quote is escaped, so no text in a record can look like this.
 _SESSION: Final = re.compile(rb'"event":"session_(start|end)","session":"([^"\\]*)"')
 _FIELDS: Final = ("session", "user", "address", "target", "mode", "application")
+
+
+class Backlog:
+    """Lines that wait until the trail can be written again, up to a bound; the others are counted."""
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+        self.size = 0
+        self.dropped = 0  # records; their numbers will be missing in the trail
+
+    @property
+    def lines(self) -> bytes:
+        return b"".join(self._kept)
+
+    def keep(self, lines: bytes, count: int) -> None:
+        if self.size + len(lines) > _MAX_KEPT_BYTES:
+            self.dropped += count
+            return
+        self._kept.append(lines)
+        self.size += len(lines)
+
+    def keep_first(self, lines: list[bytes]) -> None:
+        """What was written before all of these, but perhaps never reached the disk: whatever its size."""
+        self._kept[:0] = lines
+        self.size = sum(map(len, self._kept))
+
+
+def settle_journal(path: Path, file: AuditFile) -> tuple[bytes, int]:
+    """What a killed worker left in its journal goes into its file. Returns those lines, and the number of the last record of all.
+
+    Raises AuditFileError; the file is closed then.
+    """
+    last_seq = file.last_seq
+    try:
+        if left := left_in(path, last_seq):
+            file.mend(left)
+            file.write(left)
+            last_seq = json.loads(left.splitlines()[-1])["seq"]
+    except (OSError, ValueError) as error:
+        file.close()
+        raise AuditFileError(f"what the journal {path} holds cannot be added to the audit trail: {error}") from error
+    return left, last_seq
 
 
 def end_crashed_sessions(files: Sequence[Path]) -> list[bytes]:

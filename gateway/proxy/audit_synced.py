@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway.proxy.audit_copies import Copies
-from gateway.proxy.audit_file import Action, Sync
-from gateway.proxy.audit_trail import AuditTrail, run_actions
+from gateway.proxy.audit_file import Action, Sync, run_actions
+from gateway.proxy.audit_trail import AuditTrail
 from gateway.proxy.counters import Counters
 
 _LAZY_SYNC_SECONDS: Final = 0.5  # for records that nobody waits for
@@ -89,8 +89,7 @@ class SyncedAuditTrail(AuditTrail):
         if sync.failure is not None:
             # The kernel may have forgotten these pages: only writing them again, elsewhere, makes them sure.
             self._fail(sync.failure)
-            self._kept[:0] = [*sync.lines, *self._unsynced]
-            self._kept_bytes = sum(map(len, self._kept))
+            self._backlog.keep_first([*sync.lines, *self._unsynced])
             self._unsynced = []
             if (former := self._rotate()) is not None:
                 os.close(former)

@@ -11,7 +11,6 @@ record `trail_recovered` then says for how long and how many were dropped. What 
 import asyncio
 import contextlib
 import errno
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,10 +20,10 @@ import structlog
 
 from gateway.audit.events import event
 from gateway.proxy.audit_copies import Copies
-from gateway.proxy.audit_file import Action, AuditFile, AuditFileError, archive
-from gateway.proxy.audit_journal import Journal, left_in, open_journal
+from gateway.proxy.audit_file import Action, AuditFile, AuditFileError, archive, run_actions
+from gateway.proxy.audit_journal import Journal, empty_journal
 from gateway.proxy.audit_lines import Stamp
-from gateway.proxy.audit_recovery import end_crashed_sessions
+from gateway.proxy.audit_recovery import Backlog, end_crashed_sessions, settle_journal
 from gateway.proxy.counters import Counters
 
 __all__ = ["AuditFileError", "AuditTrail"]
@@ -32,7 +31,6 @@ __all__ = ["AuditFileError", "AuditTrail"]
 _RETRY_SECONDS: Final = 1.0
 _DRAIN_SECONDS: Final = 0.01
 _NOTE_SECONDS: Final = 0.005
-_MAX_KEPT_BYTES: Final = 8 * 1024 * 1024
 
 _log: Final = structlog.stdlib.get_logger("gateway.audit")
 
@@ -65,16 +63,15 @@ class AuditTrail:
         self._closing = False
         self._closed = False
         self.sqlstate_of_failure = "58030"  # what a refused statement should say: 53100 when the disk is full
-        # Failed: lines kept for the next try.
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
-        self._dropped = 0
+        self._backlog = Backlog()  # while it is not healthy
         self._failed_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         journal_path = directory / f"audit-{worker}.journal"
-        self._first_seq = self._settle_journal(journal_path)
+        left, self._first_seq = settle_journal(journal_path, self._file)
+        if left:
+            self._copies.offer(left)
         self._stamp = Stamp(worker, self._first_seq)
-        self._journal = _journal(journal_path) if journal else None
+        self._journal = empty_journal(journal_path) if journal else None
         if self._journal is None:
             journal_path.unlink(missing_ok=True)
         self._at_once = self._journal  # None while records must take the other way
@@ -82,21 +79,6 @@ class AuditTrail:
             self.append(event("trail_repaired", {"torn_bytes": self._file.torn_bytes}))
         for body in end_crashed_sessions(self._file.paths()):
             self.append(body)
-
-    def _settle_journal(self, path: Path) -> int:
-        """What a killed process left in the journal belongs into the file. Returns the number of the last record of all."""
-        last_seq = self._file.last_seq
-        try:
-            if left := left_in(path, last_seq):
-                self._file.mend(left)
-                self._file.write(left)
-                last_seq = json.loads(left.splitlines()[-1])["seq"]
-        except (OSError, ValueError) as error:
-            self._file.close()
-            raise AuditFileError(f"what the journal {path} holds cannot be added to the audit trail: {error}") from error
-        if left:
-            self._copies.offer(left)
-        return last_seq
 
     # --- records
 
@@ -163,7 +145,7 @@ class AuditTrail:
         self._await_disk()
         self._cancel_timers()
         if not self.healthy:
-            _log.error("audit records lost at the end", bytes=self._kept_bytes, records_dropped=self._dropped)
+            _log.error("audit records lost at the end", bytes=self._backlog.size, records_dropped=self._backlog.dropped)
         self._closed = True
         if self._journal is not None:
             self._journal.close()
@@ -190,7 +172,7 @@ class AuditTrail:
             return
         lines = self._stamp.lines(bodies) if bodies else b""
         if not (self.healthy and self._write(lines)) and lines:
-            self._keep(lines, len(bodies))
+            self._backlog.keep(lines, len(bodies))
         self._settle(releases)
 
     def _settle(self, releases: list[Action]) -> None:
@@ -270,22 +252,16 @@ class AuditTrail:
         if not self.healthy:
             self._schedule_retry()
 
-    def _keep(self, lines: bytes, count: int) -> None:
-        if self._kept_bytes + len(lines) > _MAX_KEPT_BYTES:
-            self._dropped += count  # their numbers are missing in the trail
-            return
-        self._kept.append(lines)
-        self._kept_bytes += len(lines)
-
     def _recover(self) -> None:
         """Write what was kept and a record that says what happened; that it can be written is the proof of recovery."""
         seconds = round(time.monotonic() - self._failed_at, 3)
-        probe = self._stamp.lines([event("trail_recovered", {"seconds": seconds, "records_dropped": self._dropped})])
-        if not self._write(b"".join(self._kept) + probe):
+        dropped = self._backlog.dropped
+        probe = self._stamp.lines([event("trail_recovered", {"seconds": seconds, "records_dropped": dropped})])
+        if self._write(self._backlog.lines + probe):
+            self._backlog = Backlog()
+            self._recovered()
+        else:
             self._stamp.seq -= 1
-            return
-        self._kept, self._kept_bytes, self._dropped = [], 0, 0
-        self._recovered()
 
     def _recovered(self) -> None:
         self._succeed()
@@ -294,14 +270,13 @@ class AuditTrail:
         self.healthy = True
         with contextlib.suppress(OSError):
             _log.info("audit trail is written again")
-        kept, dropped = self._kept, self._dropped  # what came while the recovery was synced
-        self._kept, self._kept_bytes, self._dropped = [], 0, 0
-        if kept and not self._write(lines := b"".join(kept)):
-            self._keep(lines, lines.count(b"\n"))
+        backlog, self._backlog = self._backlog, Backlog()  # what came while the recovery was synced
+        if not self._write(backlog.lines):
+            self._backlog = backlog
         elif not self._closing:
             self._at_once = self._journal
-        if dropped:
-            self.append(event("trail_dropped", {"records_dropped": dropped}))
+        if self.healthy and backlog.dropped:
+            self.append(event("trail_dropped", {"records_dropped": backlog.dropped}))
 
     # --- for the trail that waits for the disk
 
@@ -313,22 +288,3 @@ class AuditTrail:
             if timer is not None:
                 timer.cancel()
         self._retry = self._later = None
-
-
-def _journal(path: Path) -> Journal | None:
-    try:
-        journal = open_journal(path)
-    except OSError as error:
-        _log.info("the audit trail works without a journal", reason=str(error))
-        return None
-    journal.clear()  # what it held is in the file
-    return journal
-
-
-def run_actions(actions: list[Action], *, written: bool) -> None:
-    for action in actions:
-        try:
-            action(written)
-        except Exception:
-            # One session's fault must not keep the others' statements back.
-            _log.exception("audit release failed")
