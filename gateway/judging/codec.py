@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Final
 
 from gateway.access_mode import AccessMode
+from gateway.statements.catalog import CatalogError, build_catalog
+from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.policy import Caps, Policy
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 
@@ -20,9 +22,9 @@ class CodecError(Exception):
     """A frame that is not what the other side would have written."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def _policy_json(policy: Policy) -> bytes:
-    caps = policy.caps
+    caps, catalog = policy.caps, policy.catalog
     return json.dumps(
         {
             "mode": policy.mode.value,
@@ -31,6 +33,7 @@ def _policy_json(policy: Policy) -> bytes:
             "settings": sorted(policy.allowed_settings),
             "major": policy.server_major,
             "max_bytes": policy.max_statement_bytes,
+            "catalog": None if catalog is None else [catalog.rows.as_answers(), catalog.server_major, catalog.stale],
             "caps": [caps.timeout_milliseconds, caps.work_mem_kilobytes, caps.hash_mem_multiplier, caps.parallel_workers],
         }
     ).encode()
@@ -40,6 +43,11 @@ def _policy_json(policy: Policy) -> bytes:
 def _policy(encoded: bytes) -> Policy:
     raw = json.loads(encoded)
     timeout, memory, multiplier, workers = raw["caps"]
+    catalog = None
+    if raw["catalog"] is not None:
+        rows, major, stale = raw["catalog"]
+        catalog = build_catalog(CatalogRows.from_answers(rows), int(major))
+        catalog = catalog.as_stale() if stale else catalog
     return Policy(
         AccessMode(raw["mode"]),
         frozenset(raw["functions"]),
@@ -48,6 +56,7 @@ def _policy(encoded: bytes) -> Policy:
         int(raw["major"]),
         int(raw["max_bytes"]),
         Caps(int(timeout), int(memory), float(multiplier), int(workers)),
+        catalog,
     )
 
 
@@ -63,7 +72,7 @@ def decode_request(payload: bytes) -> tuple[bytes, Policy]:
         (size,) = LENGTH.unpack_from(payload)
         end = LENGTH.size + size
         return payload[end:], _policy(payload[LENGTH.size : end])
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, CatalogError) as error:
         raise CodecError("bad request") from error
 
 
@@ -87,6 +96,7 @@ def encode_reply(verdict: Verdict) -> bytes:
             verdict.position,
             edits,
             verdict.notice,
+            verdict.node,
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
@@ -95,7 +105,9 @@ def encode_reply(verdict: Verdict) -> bytes:
 def decode_reply(payload: bytes) -> Verdict:
     """The verdict of a frame's payload. Raises CodecError."""
     try:
-        allowed, rule, (kind, tables, functions, names), sqlstate, message, hint, position, edits, notice = json.loads(payload)
+        allowed, rule, (kind, tables, functions, names), sqlstate, message, hint, position, edits, notice, node = json.loads(
+            payload
+        )
         if allowed is not True and allowed is not False:
             raise CodecError("bad reply")
         return Verdict(
@@ -108,6 +120,7 @@ def decode_reply(payload: bytes) -> Verdict:
             int(position),
             tuple(_edit(*edit) for edit in edits),
             str(notice),
+            str(node),
         )
     except (ValueError, TypeError) as error:
         raise CodecError("bad reply") from error

@@ -29,7 +29,6 @@ from gateway.statements.words import statement_words
 _SAMPLING_METHODS: Final = frozenset({"system", "bernoulli"})
 
 _JSON_OBJECT: Final = ("pg_catalog", "json_object")
-_JSON_OBJECT_SINCE: Final = 16
 
 SetConfigRule = Callable[[Fields], Refusal | LabelEdit | None]
 
@@ -161,8 +160,8 @@ def _function_call(walk: Walk, value: Json, push: _Push) -> Refusal | None:
         return None
     arguments = value.get("args")
     count = len(arguments) if isinstance(arguments, list) else 0
-    if walk.server_major < _JSON_OBJECT_SINCE and parts == _JSON_OBJECT:
-        parts = parts[1:]  # the parser put the schema there; such a server would not
+    if parts == _JSON_OBJECT:
+        parts = parts[1:]  # the parser put the schema there; servers before 16 do not
     if count == 0 and (harmless := next_id_instead(parts[-1], location(value), walk.sql)) is not None:
         walk.edits.append(harmless)
         return None
