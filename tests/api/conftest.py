@@ -1,5 +1,7 @@
 """The application over a fresh store, asked through ASGI: what a network would say, without one."""
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -85,11 +87,20 @@ async def make_store(settings: Settings) -> tuple[SqlStore, SealedVault]:
     return open_store(settings), vault
 
 
+@pytest.fixture(scope="session")
+def empty_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory as the first start leaves it. To be copied: making one takes longer than most tests."""
+    settings = make_settings(tmp_path_factory.mktemp("empty"))
+    asyncio.run(make_store(settings))
+    return settings.state_dir
+
+
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+async def api(empty_state: Path, tmp_path: Path) -> AsyncIterator[Api]:
     """No gateway runs beside it."""
     settings = make_settings(tmp_path)
-    store, vault = await make_store(settings)
+    shutil.copytree(empty_state, settings.state_dir)
+    store, vault = open_store(settings), SealedVault.load(settings.key_file)
     current = CurrentSettings(settings)
 
     async def revision() -> int:

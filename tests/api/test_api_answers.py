@@ -1,5 +1,6 @@
 """What answers hold and what they never hold: secrets, other people's words, more than was asked for."""
 
+import asyncio
 import base64
 import json
 import re
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from admin_api.bodies import Bodies
 from gateway.bus.gateway import BusGateway
 from gateway.store.errors import StoreUnavailableError
 from tests.api.conftest import CANARY, Api, Worker
@@ -95,6 +97,25 @@ async def test_passwords_and_tokens_are_shown_once(api: Api) -> None:
     for path in ("users", "users/ana", "tokens", "tokens/t", "manifest"):
         await api.admin.get(f"/v1/{path}")
     assert [sum(secret in answer for answer in answers) for secret in shown] == [0, 1]
+
+
+async def test_a_body_that_trickles_is_cut_off() -> None:  # W19: 1 B/s
+    async def never(*_: Any) -> None:
+        raise AssertionError("it must not come so far")
+
+    bodies = Bodies(never, max_bytes=lambda: 1000, read_seconds=0.3)
+    sent: list[Any] = []
+
+    async def trickle() -> dict[str, Any]:
+        await asyncio.sleep(0.1)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await bodies({"type": "http", "headers": [(b"content-type", b"application/json")]}, trickle, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
 
 
 async def test_an_unexpected_error_is_a_number(api: Api, capsys: pytest.CaptureFixture[str]) -> None:  # W18
