@@ -21,6 +21,8 @@ NEED_RESTART: Final = frozenset(
         "listen.workers",
         "listen.pin_workers",
         "listen.backlog",
+        "limits.max_statement_bytes",
+        "policy.judge_timeout_seconds",
         "audit.directory",
         "audit.durability",
         "audit.rotate_bytes",

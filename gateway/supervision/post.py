@@ -6,6 +6,7 @@ that does not start any more (a broken upgrade) changes nothing.
 
 import asyncio
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ import structlog
 from gateway.supervision.child import Child
 
 _RESTART_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_LONGEST_AFTER_WORK_SECONDS: Final = 0.5  # of one that was ready: clients wait in its queue
 _STEADY_SECONDS: Final = 10.0  # one that lived as long is restarted at once
 _START_SECONDS: Final = 30.0
 _log: Final = structlog.stdlib.get_logger("gateway.supervision")
@@ -45,7 +47,9 @@ class Post:
         self._gone = gone
         self._changed = changed
         self._switched = asyncio.Event()
+        self._coming: Child | None = None
         self._leaving: dict[Child, asyncio.Task[None]] = {}
+        self._filling = asyncio.Lock()  # by one at a time: a crash may come in the middle of a replacement
         self._stopping = False
 
     @property
@@ -54,8 +58,8 @@ class Post:
 
     @property
     def children(self) -> list[Child]:
-        """All that are alive, those that are leaving too."""
-        return [child for child in (self.current, *self._leaving) if child is not None and child.alive]
+        """All that are alive, those that are coming or leaving too."""
+        return [child for child in (self.current, self._coming, *self._leaving) if child is not None and child.alive]
 
     async def keep(self) -> None:
         """Until `stop`. Someone is always at work here, or about to be."""
@@ -74,28 +78,37 @@ class Post:
             self.current, former = None, child
             self.quick_deaths = 0 if time.monotonic() - started_at > _STEADY_SECONDS else self.quick_deaths + 1
             self._changed()
-            await self._pause()
+            await self._pause(_LONGEST_AFTER_WORK_SECONDS if child.ready.is_set() else math.inf)
 
     async def replace(self, patience_seconds: float) -> bool:
         """A successor now; False: it did not get ready, and the former one goes on. `patience_seconds`: to retire in."""
-        former = self.current
-        try:
-            successor = await self._start(None)
-        except OSError as error:
-            _log.error("process not started", name=self.name, reason=error.strerror)
-            return False
-        if not await successor.until_ready(_START_SECONDS) or self._stopping:
-            _log.error("the successor does not get ready: the former one stays", name=self.name, successor=successor.name)
-            successor.signal(signal.SIGKILL)
-            await successor.ended
-            self._end(successor)
-            return False
-        self.current = successor
+        async with self._filling:
+            successor = await self._successor()
+            if successor is None:
+                return False
+            former, self.current = self.current, successor
         self._switched.set()
         if former is not None and former.alive:
             former.retire()
             self._leaving[former] = asyncio.create_task(self._see_off(former, patience_seconds), name=f"{former.name} leaves")
         return True
+
+    async def _successor(self) -> Child | None:
+        try:
+            successor = self._coming = await self._start(None)
+        except OSError as error:
+            _log.error("process not started", name=self.name, reason=error.strerror)
+            return None
+        try:
+            if await successor.until_ready(_START_SECONDS) and not self._stopping:
+                return successor
+        finally:
+            self._coming = None
+        _log.error("the successor does not get ready: the former one stays", name=self.name, successor=successor.name)
+        successor.signal(signal.SIGKILL)
+        await successor.ended
+        self._end(successor)
+        return None
 
     def stop(self) -> None:
         self._stopping = True
@@ -106,10 +119,14 @@ class Post:
         await asyncio.gather(*(child.ended for child in self.children), *self._leaving.values(), return_exceptions=True)
 
     async def _begin(self, former: Child | None) -> bool:
-        try:
-            self.current = await self._start(former)
-        except OSError as error:  # no memory or no process left: later
-            _log.error("process not started", name=self.name, reason=error.strerror)
+        async with self._filling:
+            if self.current is not None or self._stopping:  # it was replaced while it died
+                return self.current is not None
+            try:
+                self.current = await self._start(former)
+            except OSError as error:  # no memory or no process left: later
+                _log.error("process not started", name=self.name, reason=error.strerror)
+        if self.current is None:
             self.quick_deaths += 1
             await self._pause()
             return False
@@ -147,10 +164,9 @@ class Post:
         child.close()
         self._gone(child)
 
-    async def _pause(self) -> None:
+    async def _pause(self, longest: float = math.inf) -> None:
         if not self._stopping:
             self._switched.clear()
+            seconds = min(_RESTART_SECONDS[min(self.quick_deaths, len(_RESTART_SECONDS) - 1)], longest)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._switched.wait(), _RESTART_SECONDS[min(self.quick_deaths, len(_RESTART_SECONDS) - 1)]
-                )
+                await asyncio.wait_for(self._switched.wait(), seconds)

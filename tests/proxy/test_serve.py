@@ -309,7 +309,7 @@ def test_the_gateway_serves_says_where_its_ca_is_and_ends(serve: "subprocess.Pop
     line = line_of(serve)
     assert line.rstrip().endswith(f"CA file {tmp_path / 'state' / 'tls' / 'ca.pem'}")
     assert answer(port_of(line)) == b"S"
-    eventually(lambda: audited(tmp_path, "gateway_start") == [0, 1], 2)
+    eventually(lambda: audited(tmp_path, "gateway_start") == [0, 1], 10)
     serve.terminate()
     assert serve.wait(5) == 0
     assert audited(tmp_path, "gateway_stop") == [0, 1]
@@ -319,12 +319,12 @@ def test_the_gateway_serves_says_where_its_ca_is_and_ends(serve: "subprocess.Pop
 
 def test_a_killed_worker_is_replaced_and_the_port_goes_on(serve: "subprocess.Popen[str]", tmp_path: Path) -> None:
     port = port_of(line_of(serve))
-    eventually(lambda: audited(tmp_path, "gateway_start") == [0, 1], 2)
+    eventually(lambda: audited(tmp_path, "gateway_start") == [0, 1], 10)
     killed = workers(tmp_path)[0]
     os.kill(killed, signal.SIGKILL)
     assert answer(port) == b"S"  # by the other one, or by the successor
-    eventually(lambda: len(audited(tmp_path, "gateway_start")) == 3, 5)
-    eventually(lambda: len(workers(tmp_path)) == 2 and killed not in workers(tmp_path), 2)
+    eventually(lambda: len(audited(tmp_path, "gateway_start")) == 3, 20)
+    eventually(lambda: len(workers(tmp_path)) == 2 and killed not in workers(tmp_path), 10)
 
 
 def test_nothing_is_left_of_a_killed_gateway_and_it_starts_again(serve: "subprocess.Popen[str]", tmp_path: Path) -> None:
