@@ -10,6 +10,7 @@ from typing import Final
 
 _GONE: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
+_FLUSH_SECONDS: Final = 0.5  # how long a farewell may take to leave before the socket is cut
 
 
 class Reason(Flag):
@@ -59,6 +60,17 @@ def cut(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
+
+
+def leave_client(transport: asyncio.Transport, words: bytes, *, gone: bool) -> None:
+    """The last words, a moment for them to leave, and the end."""
+    if gone:
+        transport.abort()
+        return
+    if words:
+        transport.write(words)
+    transport.close()
+    asyncio.get_running_loop().call_later(_FLUSH_SECONDS, cut, transport)
 
 
 def peer_is_gone(transport: asyncio.Transport) -> bool:

@@ -6,7 +6,6 @@ bytes queue with them, in order.
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -14,8 +13,9 @@ import structlog
 
 from gateway.access.model import Denial, Lease
 from gateway.bus.lines import Payload
+from gateway.proxy.account import Account
 from gateway.proxy.cancel import UpstreamCancel
-from gateway.proxy.flow import ReadGate, Reason, cut, peer_is_gone
+from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
 from gateway.proxy.opening import Opened, converse
 from gateway.proxy.standing import Introduction, Standing
 from gateway.proxy.upstream import HIGH_WATER
@@ -32,7 +32,6 @@ from gateway.wire.frontend import TERMINATE
 _LONG_KEYS_MINOR: Final = 2  # protocol 3.2 has cancel keys of up to 256 bytes
 _HELD_LIMIT: Final = 256 * 1024
 _UNRELEASED_LIMIT: Final = 512 * 1024
-_FLUSH_SECONDS: Final = 0.5  # how long a farewell may take to leave before the socket is cut
 _QUIT_GRACE_SECONDS: Final = 0.5  # how long upstream may take to answer a Terminate
 _USUAL_ENDS: Final = frozenset({"client-quit", "client-vanished", "shutdown"})  # of which the log does not speak
 _log: Final = structlog.stdlib.get_logger("gateway.session")
@@ -60,7 +59,6 @@ class LiveSession(asyncio.Protocol):
         self._client = client
         self._upstream = opened.connection.transport
         self._cancel = UpstreamCancel(opened.place, opened.welcome.process_id, opened.welcome.key)
-        self._process_id: int | None = None
         self._client_gate = ReadGate(client)
         self._upstream_gate = ReadGate(self._upstream)
         self._trail = worker.trail
@@ -71,9 +69,7 @@ class LiveSession(asyncio.Protocol):
         self._client_gone = False
         self._upstream_gone = asyncio.Event()
         self._quitting = False
-        self._started = time.monotonic()
-        self._started_at = datetime.now(UTC)
-        self._bytes_in = self._bytes_out = 0
+        self._account = Account(who, shared)
         client.set_write_buffer_limits(high=HIGH_WATER)
 
     @property
@@ -82,18 +78,18 @@ class LiveSession(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        return self._shared.ledger.busy or self._shared.status != b"I"
+        return self._account.busy
 
     @property
     def bytes_in(self) -> int:
-        return self._bytes_in
+        return self._account.bytes_in
 
     def welcome(self, minor: int) -> bytes:
         """AuthenticationOk to ReadyForQuery, with a cancel key of our own."""
         upstream, key = self._opened.welcome, None
         if upstream.key:
             key = self._worker.registry.new_key(self, long=minor >= _LONG_KEYS_MINOR)
-            self._process_id = key[0]
+            self._account.process_id = key[0]
         return build_welcome(upstream.statuses, self.lease.user.name, key, self._opened.wishes.notice)
 
     def record_start(self) -> None:
@@ -108,7 +104,7 @@ class LiveSession(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         size = len(data)
-        self._bytes_in += size
+        self._account.bytes_in += size
         self._counters.bytes_from_clients += size
         shared, trail = self._shared, self._trail
         if shared.audit_sqlstate or not trail.healthy:
@@ -173,7 +169,7 @@ class LiveSession(asyncio.Protocol):
         out = self._upstream_side.feed(data, now)
         if out:
             size = len(out)
-            self._bytes_out += size
+            self._account.bytes_out += size
             self._counters.bytes_to_clients += size
             self._client.write(out)
         shared = self._shared
@@ -279,23 +275,7 @@ class LiveSession(asyncio.Protocol):
             self._cancel.request()
 
     def describe(self) -> Payload:
-        return {
-            "session": self.session_id,
-            "user": self.lease.user.name,
-            "target": self.lease.target.name,
-            "mode": self.lease.mode.value,
-            "address": str(self._who.address),
-            "application": self._who.application,
-            "tls": self._who.tls,
-            "started_at": self._started_at.isoformat(timespec="seconds"),
-            "state": "active" if self._shared.ledger.busy else "idle in transaction" if self._shared.status != b"I" else "idle",
-            "statements": self._shared.statements,
-            "bytes_in": self._bytes_in,
-            "bytes_out": self._bytes_out,
-            "worker": self._worker.number,
-            "process_id": self._process_id,
-            "valid_until": self.lease.valid_until.isoformat() if self.lease.valid_until else None,
-        }
+        return self._account.describe(self.lease, self._worker.number)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -307,15 +287,16 @@ class LiveSession(asyncio.Protocol):
         running = self._shared.ledger.busy
         partly_sent = self._client_side.mid_message
         self._client_side.drop()
-        self._worker.registry.remove(self, self._process_id)
+        self._worker.registry.remove(self, self._account.process_id)
         self._shared.abandon_all(time.monotonic())
         kind = self._counters.ended(reason)
         if kind not in _USUAL_ENDS:
             _log.info("session ended", session=self.session_id, user=self.lease.user.name, kind=kind)
-        self._shared.event("session_end", self._totals(reason))
+        self._shared.event("session_end", self._account.totals(reason))
         self._record()
         self._leave_upstream(running=running, partly_sent=partly_sent)
-        self._leave_client(farewell)
+        words = build_error(farewell) if farewell is not None and not self._upstream_side.mid_message else b""
+        leave_client(self._client, words, gone=self._client_gone)
 
     def _cut_upstream(self) -> None:
         if self._shared.ledger.busy:
@@ -332,21 +313,3 @@ class LiveSession(asyncio.Protocol):
             self._cancel.see_off(self._upstream, self._upstream_gone)
         else:
             self._upstream.close()
-
-    def _leave_client(self, farewell: ErrorFields | None) -> None:
-        if self._client_gone:
-            self._client.abort()
-            return
-        if farewell is not None and not self._upstream_side.mid_message:
-            self._client.write(build_error(farewell))
-        self._client.close()
-        asyncio.get_running_loop().call_later(_FLUSH_SECONDS, cut, self._client)
-
-    def _totals(self, reason: str) -> dict[str, str | int | float | bool | None]:
-        return {
-            "reason": reason,
-            "statements": self._shared.statements,
-            "bytes_in": self._bytes_in,
-            "bytes_out": self._bytes_out,
-            "duration_seconds": round(time.monotonic() - self._started, 3),
-        }

@@ -1,0 +1,57 @@
+"""What a session says of itself: in listings, and when it is over."""
+
+import time
+from datetime import UTC, datetime
+
+from gateway.access.model import Lease
+from gateway.bus.lines import Payload
+from gateway.proxy.standing import Introduction
+from gateway.session.conversation import Conversation
+
+
+class Account:
+    """`bytes_in` and `bytes_out` are the client's, and raised directly on the hot path."""
+
+    __slots__ = ("_began", "_shared", "_started_at", "_who", "bytes_in", "bytes_out", "process_id")
+
+    def __init__(self, who: Introduction, shared: Conversation) -> None:
+        self._who = who
+        self._shared = shared
+        self._began = time.monotonic()
+        self._started_at = datetime.now(UTC)
+        self.bytes_in = self.bytes_out = 0
+        self.process_id: int | None = None  # as the client knows it
+
+    @property
+    def busy(self) -> bool:
+        """Upstream owes it an answer, or it has a transaction open."""
+        return self._shared.ledger.busy or self._shared.status != b"I"
+
+    def describe(self, lease: Lease, worker: int) -> Payload:
+        return {
+            "session": self._who.session_id,
+            "user": lease.user.name,
+            "target": lease.target.name,
+            "mode": lease.mode.value,
+            "address": str(self._who.address),
+            "application": self._who.application,
+            "tls": self._who.tls,
+            "started_at": self._started_at.isoformat(timespec="seconds"),
+            "state": "active" if self._shared.ledger.busy else "idle in transaction" if self.busy else "idle",
+            "statements": self._shared.statements,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "worker": worker,
+            "process_id": self.process_id,
+            "valid_until": lease.valid_until.isoformat() if lease.valid_until else None,
+        }
+
+    def totals(self, reason: str) -> dict[str, str | int | float | bool | None]:
+        """For the record of its end."""
+        return {
+            "reason": reason,
+            "statements": self._shared.statements,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "duration_seconds": round(time.monotonic() - self._began, 3),
+        }
