@@ -14,8 +14,8 @@ from sqlalchemy.dialects import sqlite
 
 from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Target, User
 from gateway.ports import ChangeableRow, IdempotencyClaim, Lockdown, SessionTermination
-from gateway.store import rows, tables
-from gateway.store.rows import Values
+from gateway.store import tables, values
+from gateway.store.values import Values
 
 _TERMINATIONS_KEPT: Final = timedelta(days=7)
 """A terminated session ends within a second, and its id is never used again; the audit event stays."""
@@ -62,27 +62,27 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
 def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]:
     """Rows that others refer to come first, in whichever order they were put."""
     revision = writing.revision
-    users = [rows.user_row(row, revision) for row in puts if isinstance(row, User)]
+    users = [values.user_row(row, revision) for row in puts if isinstance(row, User)]
     targets = [row for row in puts if isinstance(row, Target)]
     groups = [row for row in puts if isinstance(row, Group)]
     grants = [row for row in puts if isinstance(row, Grant)]
-    entries = [rows.entry_row(row, revision) for row in puts if isinstance(row, AllowlistEntry)]
-    tokens = [rows.token_row(row, revision) for row in puts if isinstance(row, ApiToken)]
+    entries = [values.entry_row(row, revision) for row in puts if isinstance(row, AllowlistEntry)]
+    tokens = [values.token_row(row, revision) for row in puts if isinstance(row, ApiToken)]
     terminations = [row for row in puts if isinstance(row, SessionTermination)]
     upsert = _Upsert(writing.dialect)
     yield from upsert.steps(tables.users, users)
-    yield from upsert.steps(tables.targets, [rows.target_row(target, revision) for target in targets])
+    yield from upsert.steps(tables.targets, [values.target_row(target, revision) for target in targets])
     yield from _replace_roles(targets)
-    yield from upsert.steps(tables.groups, [rows.group_row(group, revision) for group in groups])
+    yield from upsert.steps(tables.groups, [values.group_row(group, revision) for group in groups])
     yield from _replace_members(groups)
     holders = writing.group_ids | {group.id for group in groups}
-    yield from upsert.steps(tables.grants, [rows.grant_row(grant, holders, revision) for grant in grants])
+    yield from upsert.steps(tables.grants, [values.grant_row(grant, holders, revision) for grant in grants])
     yield from upsert.steps(tables.allowlist_entries, entries)
     yield from upsert.steps(tables.api_tokens, tokens)
     if terminations:
         table = tables.session_terminations
-        yield Step(delete(table).where(table.c.at < rows.to_text(writing.now - _TERMINATIONS_KEPT)))
-        yield from upsert.steps(table, [rows.termination_row(each, writing.now) for each in terminations])
+        yield Step(delete(table).where(table.c.at < values.to_text(writing.now - _TERMINATIONS_KEPT)))
+        yield from upsert.steps(table, [values.termination_row(each, writing.now) for each in terminations])
     for row in puts:
         if isinstance(row, Lockdown):
             yield Step(update(tables.meta).values(lockdown=row.reason))
@@ -92,8 +92,8 @@ def claim_steps(claims: Sequence[IdempotencyClaim], event_id: str, now: datetime
     """Plain inserts: a claim whose key is there already must fail."""
     if claims:
         table = tables.idempotency_claims
-        yield Step(delete(table).where(table.c.at < rows.to_text(now - _CLAIMS_KEPT)))
-        yield Step(insert(table), [rows.claim_row(claim, event_id, now) for claim in claims])
+        yield Step(delete(table).where(table.c.at < values.to_text(now - _CLAIMS_KEPT)))
+        yield Step(insert(table), [values.claim_row(claim, event_id, now) for claim in claims])
 
 
 class _Upsert:
@@ -123,7 +123,7 @@ def _replace_roles(targets: Sequence[Target]) -> Iterator[Step]:
     table = tables.target_roles  # nothing refers to it
     if targets:
         yield Step(delete(table).where(table.c.target_id == bindparam("key")), [{"key": target.id} for target in targets])
-    found = [rows.role_row(target, mode, role) for target in targets for mode, role in target.roles.items()]
+    found = [values.role_row(target, mode, role) for target in targets for mode, role in target.roles.items()]
     if found:
         yield Step(insert(table), found)
 

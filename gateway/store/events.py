@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, func, literal, or_, select
 
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.store import tables
-from gateway.store.rows import to_text
+from gateway.store.values import to_text
 
 _EVENTS = tables.audit_events
 

@@ -1,10 +1,10 @@
-"""Rows to model values and back. Pure; the directory runs `to_snapshot` in a thread."""
+"""Rows to model values. Pure; whoever has an event loop runs `to_snapshot` in a thread."""
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import RowMapping
@@ -25,10 +25,7 @@ from gateway.access.model import (
 from gateway.access.networks import parse_network
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
-from gateway.ports import IdempotencyClaim, SessionTermination
 
-Value = str | int | bytes | None
-Values = dict[str, Value]
 Row = RowMapping | sqlite3.Row
 Rows = Sequence[Row]
 T = TypeVar("T")
@@ -77,130 +74,10 @@ def to_snapshot(raw: RawStore) -> Snapshot:
     )
 
 
-def user_row(user: User, version: int) -> Values:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "verifier": user.verifier,
-        "enabled": int(user.enabled),
-        "valid_until": to_text(user.valid_until),
-        "allowlist": user.allowlist.value,
-        "credential_version": user.credential_version,
-        "version": version,
-    }
-
-
-def group_row(group: Group, version: int) -> Values:
-    return {"id": group.id, "name": group.name, "version": version}
-
-
-def target_row(target: Target, version: int) -> Values:
-    return {
-        "id": target.id,
-        "name": target.name,
-        "host": target.host,
-        "port": target.port,
-        "dbname": target.dbname,
-        "tls": target.tls.value,
-        "ca_pem": target.ca_pem,
-        "allow_md5": int(target.allow_md5),
-        "enabled": int(target.enabled),
-        "allowlist": target.allowlist.value,
-        "allowed_functions": _names(target.allowed_functions),
-        "allowed_schemas": _names(target.allowed_schemas),
-        "allowed_settings": _names(target.allowed_settings),
-        "revision": target.revision,
-        "max_sessions": target.max_sessions,
-        "version": version,
-    }
-
-
-def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> Values:
-    return {
-        "id": role.id,
-        "target_id": target.id,
-        "mode": mode.value,
-        "login": role.login,
-        "sealed_secret": role.sealed_secret,
-    }
-
-
-def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
-    """`group_ids`: ids of groups; any other holder is a user."""
-    by_group = grant.holder_id in group_ids
-    return {
-        "id": grant.id,
-        "user_id": None if by_group else grant.holder_id,
-        "group_id": grant.holder_id if by_group else None,
-        "target_id": grant.target_id,
-        "mode": grant.mode.value,
-        "valid_until": to_text(grant.valid_until),
-        "version": version,
-    }
-
-
-def entry_row(entry: AllowlistEntry, version: int) -> Values:
-    return {
-        "id": entry.id,
-        "network": str(entry.network),
-        "label": entry.label,
-        "valid_until": to_text(entry.valid_until),
-        "target_id": entry.target_id,
-        "user_id": entry.user_id,
-        "version": version,
-    }
-
-
-def token_row(token: ApiToken, version: int) -> Values:
-    return {
-        "id": token.id,
-        "name": token.name,
-        "token_hash": token.token_hash,
-        "scope": token.scope.value,
-        "created_at": to_text(token.created_at),
-        "valid_until": to_text(token.valid_until),
-        "created_by": token.created_by,
-        "version": version,
-    }
-
-
-def termination_row(termination: SessionTermination, at: datetime) -> Values:
-    return {"session_id": termination.session_id, "reason": termination.reason, "at": to_text(at)}
-
-
-def claim_row(claim: IdempotencyClaim, event_id: str, at: datetime) -> Values:
-    return {"key_hash": claim.key_hash, "request_hash": claim.request_hash, "event_id": event_id, "at": to_text(at)}
-
-
-def event_row(recorded: RecordedAdminEvent) -> Values:
-    event = recorded.event
-    return {
-        "sequence": recorded.sequence,
-        "revision": recorded.revision,
-        "id": recorded.id,
-        "at": to_text(recorded.at),
-        "actor": event.actor,
-        "action": event.action,
-        "object_id": event.object_id,
-        "object_name": event.object_name,
-        "reason": event.reason,
-        "detail": json.dumps(dict(event.detail), ensure_ascii=False, sort_keys=True),
-    }
-
-
 def to_event(row: Row) -> RecordedAdminEvent:
     detail = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(row["detail"]).items()}
     event = AdminEvent(row["actor"], row["action"], row["object_id"], row["object_name"], row["reason"], detail)
     return RecordedAdminEvent(row["id"], datetime.fromisoformat(row["at"]), row["revision"], row["sequence"], event)
-
-
-def to_text(instant: datetime | None) -> str | None:
-    """UTC with microseconds, so that texts sort as the instants do. Raises ValueError for an instant without a zone."""
-    if instant is None:
-        return None
-    if instant.tzinfo is None:
-        raise ValueError("an instant needs a time zone")
-    return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _user(row: Row) -> User:
@@ -280,10 +157,6 @@ def _token(row: Row) -> ApiToken:
 
 def _instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
-
-
-def _names(names: frozenset[str]) -> str:
-    return json.dumps(sorted(names), ensure_ascii=False)
 
 
 def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:

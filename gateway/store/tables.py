@@ -1,7 +1,7 @@
 """The schema, as SQLAlchemy Core tables. Migrations make it; a test holds the two against each other.
 
 Ids are UUIDs as text and are never used again, so an account or a target that is created anew under an old name inherits
-nothing. Columns named `version` hold the revision that last changed the row. Instants are text in UTC (`rows.to_text`), sets of
+nothing. Columns named `version` hold the revision that last changed the row. Instants are text in UTC (`values.to_text`), sets of
 names are JSON arrays.
 """
 

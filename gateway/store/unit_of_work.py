@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.access.model import Snapshot
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 from gateway.ports import ChangeableRow, IdempotencyClaim
-from gateway.store import rows, tables
+from gateway.store import tables, values
 from gateway.store.changes import Step, Writing, claim_steps, put_steps, removal_steps
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreConflictError, StoreUnavailableError
@@ -73,7 +73,7 @@ class SqlUnitOfWork:
         ]
         await self._run(removal_steps(self._removals))
         await self._run(put_steps(self._puts, self._writing(after)))
-        await self._connection.execute(insert(tables.audit_events), [rows.event_row(each) for each in recorded])
+        await self._connection.execute(insert(tables.audit_events), [values.event_row(each) for each in recorded])
         await self._run(claim_steps(self._claims, recorded[0].id, self._now))
         if self._connection.dialect.name == "postgresql":
             await self._connection.execute(select(func.pg_notify(CHANNEL, str(after))))

@@ -17,8 +17,8 @@ from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import IdempotencyClaim, Lockdown, SessionTermination
 from gateway.store.errors import StoreConflictError, StoreUnavailableError
-from gateway.store.rows import to_text
 from gateway.store.sql_store import SqlStore
+from gateway.store.values import to_text
 from tests.store.writers import user
 from tests.support.snapshots import ALICE, GRANT, LATER, SALES, SOON, entry
 
