@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 _SIGNS: Final = {"create": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
-_MANIFEST_RULES: Final = "manifest-"
 
 
 @admin(
@@ -61,8 +60,7 @@ def apply(
             with working("Applying"):
                 plan = api.post(path("manifest"), body, prune=prune, revision=_number(plan.get("revision")), reason=reason)
     except CommandError as error:
-        located = error.rule.startswith(_MANIFEST_RULES) or ": " in error.message
-        raise CommandError(manifest.located(error.message) if located else error.message, error.hint, error.rule) from error
+        raise CommandError(manifest.located(error.message), error.hint, error.rule) from error
     if as_json:
         print_json(plan)
     elif changes and not dry_run:

@@ -20,8 +20,8 @@ class Shell(StrEnum):
 @app.command(
     epilog=example_text(
         [
-            "source <(pgbastion completion bash)                                    # in ~/.bashrc",
-            "source <(pgbastion completion zsh)                                     # in ~/.zshrc, after compinit",
+            "source <(pgbastion completion bash)  # in ~/.bashrc",
+            "source <(pgbastion completion zsh)  # in ~/.zshrc, after compinit",
             "pgbastion completion fish > ~/.config/fish/completions/pgbastion.fish",
         ]
     )

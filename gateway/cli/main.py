@@ -27,7 +27,7 @@ COMPLETE_VARIABLE: Final = "_PGBASTION_COMPLETE"
 _RIGHTS: Final = "Who may do what"
 _NOW: Final = "What happens, and what happened"
 _MACHINE: Final = "The gateway on this machine"
-_GROUPS: Final = {
+GROUPS: Final = {
     "users": (_RIGHTS, "People who log in."),
     "groups": (_RIGHTS, "Users who share grants."),
     "targets": (_RIGHTS, "Databases behind the gateway, and the logins it uses there."),
@@ -40,7 +40,7 @@ _GROUPS: Final = {
     "policy": (_NOW, "What the read-only policy says about a statement."),
     "store": (_MACHINE, "Where all of this is kept."),
 }
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "apply": (_RIGHTS, "Make users, targets and rights what a file says."),
     "export": (_RIGHTS, "Write users, targets and rights as a file for apply."),
     "serve": (_MACHINE, "Run the gateway."),
@@ -49,7 +49,7 @@ _COMMANDS: Final = {
     "restore": (_MACHINE, "Bring the store back from a backup."),
     "completion": (_MACHINE, "Set up completion for bash, zsh or fish."),
 }
-_ALL: Final = {**_GROUPS, **_COMMANDS}
+_ALL: Final = {**GROUPS, **COMMANDS}
 
 
 class _Lazy(TyperGroup):

@@ -41,8 +41,8 @@ class ManifestFile:
             raise CommandError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
 
     def located(self, message: str) -> str:
-        """A refusal's message, each of its parts with the line that it is about, where one can be found."""
-        return "\n".join(f"{self.path}{self._line(part)}: {part}" for part in message.split("; "))
+        """A refusal's message: those of its parts that are about a place in the file begin with its line."""
+        return "\n".join(self._line(part) + part for part in message.split("; "))
 
     def _line(self, part: str) -> str:
         node = self._root
@@ -50,7 +50,7 @@ class ManifestFile:
             node = self._named(f"{found[1]}s", found[2]) or node
         elif place := _PLACE.match(part):
             node = self._at(_QUOTED_NAME.sub("", place[0])) or node
-        return f":{node.start_mark.line + 1}" if node is not None and node is not self._root else ""
+        return f"{self.path}:{node.start_mark.line + 1}: " if node is not None and node is not self._root else ""
 
     def _at(self, place: str) -> yaml.Node | None:
         """`users[2].port`; where there is no such field, what would have it."""

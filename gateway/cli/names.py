@@ -32,10 +32,6 @@ def tokens(ctx: typer.Context, incomplete: str) -> list[str]:
     return _names(ctx, incomplete, "tokens")
 
 
-def modes(incomplete: str) -> list[str]:
-    return [mode for mode in ("read_only", "read_write") if mode.startswith(incomplete)]
-
-
 def _names(ctx: typer.Context, incomplete: str, kind: str) -> list[str]:
     with contextlib.suppress(Exception), open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         from gateway.cli.reach import Place

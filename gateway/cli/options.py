@@ -42,6 +42,11 @@ def parse_mode(text: str) -> AccessMode:
         raise typer.BadParameter(f"{text!r} is no access mode: use read_only or read_write") from None
 
 
+def _modes(incomplete: str) -> list[str]:
+    """For shell completion."""
+    return [mode.value for mode in AccessMode if mode.value.startswith(incomplete)]
+
+
 def _expiry(text: str) -> str:
     parse_expiry(text, datetime.now(UTC))  # refuse it as a usage error now; the verb reads it again
     return text
@@ -85,11 +90,14 @@ NewExpiry = Annotated[
     str, typer.Option("--expires", metavar="WHEN", parser=_expiry, help="A duration (8h), an instant, or never.")
 ]
 Mode = Annotated[
-    AccessMode, typer.Option("--mode", metavar="MODE", parser=parse_mode, help="read_only or read_write (ro, rw).")
+    AccessMode,
+    typer.Option("--mode", metavar="MODE", parser=parse_mode, help="read_only or read_write (ro, rw).", autocompletion=_modes),
 ]
 AnyMode = Annotated[
     AccessMode | None,
-    typer.Option("--mode", metavar="MODE", parser=parse_mode, help="Only this access mode.", show_default="all"),
+    typer.Option(
+        "--mode", metavar="MODE", parser=parse_mode, help="Only this access mode.", show_default="all", autocompletion=_modes
+    ),
 ]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 PasswordFile = Annotated[

@@ -84,7 +84,7 @@ def test_all_or_nothing(world: World) -> None:
         world, "version: 1\nusers:\n- name: ana\n  enabled: false\ngrants:\n- {user: ana, target: none, mode: read_only}\n"
     )
     world.run("users", "create", "ana")
-    assert "access.yaml" in world.error("apply", file, "--yes")
+    assert 'there is no target "none"' in world.error("apply", file, "--yes")
     assert world.json("users", "show", "ana")["enabled"] is True
 
 

@@ -48,6 +48,7 @@ def test_bash(filled: World) -> None:
     assert completed(filled, "pgbastion grants create --user b") == ["ben"]
     assert completed(filled, "pgbastion grants create --group a") == ["analysts"]
     assert completed(filled, "pgbastion targets show s") == ["shop"]
+    assert completed(filled, "pgbastion grants create --mode read_w") == ["read_write"]
     assert "--expires" in completed(filled, "pgbastion users create ana --exp")
     assert completed(filled, f"pgbastion --config {filled.config} targets show s") == ["shop"]
 

@@ -1,9 +1,12 @@
 """What people see on a real terminal: tables that fit, questions, colours, and nothing that a name could draw."""
 
 import re
+from importlib import import_module
 
 import pytest
+from typer.main import get_command
 
+from gateway.cli import main
 from tests.cli.terminal import Screen, Terminal
 from tests.cli.world import World
 
@@ -97,3 +100,12 @@ def test_a_backup_moves_a_bar_and_leaves_none(local: World) -> None:
     screen = on_screen(local, "backup", str(local.folder / "b.sqlite3"))
     assert screen.status == 0
     assert "Backed up to" in screen.text.replace("\n", "")
+
+
+def test_every_command_has_a_sentence_and_an_example(local: World) -> None:
+    for name in list(main.GROUPS) + list(main.COMMANDS):
+        found = get_command(import_module(f"gateway.cli.{name}").app)
+        for command in getattr(found, "commands", {name: found}).values():
+            assert command.help, (name, command.name)
+            assert "Examples" in (command.epilog or ""), (name, command.name)
+            assert "pgbastion" in (command.epilog or ""), (name, command.name)
