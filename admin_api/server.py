@@ -151,9 +151,11 @@ def listen(settings: Settings) -> list[socket.socket]:
 
 
 def log_through_structlog() -> None:
-    """What uvicorn has to say goes where everything goes."""
-    logger = logging.getLogger("uvicorn.error")
-    logger.handlers, logger.propagate = [_Forward(logging.WARNING)], False
+    """What uvicorn and asyncio have to say goes where everything goes."""
+    for name in ("uvicorn.error", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.handlers, logger.propagate = [_Forward()], False
 
 
 class _Forward(logging.Handler):
