@@ -17,6 +17,17 @@ FIRST_USER_OID: Final = 16384
 """Objects below are PostgreSQL's own."""
 
 
+_CONSTRUCTORS: Final = frozenset(
+    (
+        "range_constructor2",
+        "range_constructor3",
+        "multirange_constructor0",
+        "multirange_constructor1",
+        "multirange_constructor2",
+    )
+)
+
+
 class CatalogError(Exception):
     """Rows that no query of ours could have answered."""
 
@@ -31,7 +42,8 @@ class FunctionUse:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`kind` is f, p (procedure), w or a; `most` -1: any number; `trusted`: C code, or its owner is a superuser.
+    """`kind` is f, p (procedure), w or a; `most` -1: any number; `trusted`: C code, or its owner is a superuser; `constructor`:
+    made by the server along with a range type.
 
     `parts` are what an aggregate is made of. `first` is the type of the first argument (0: none).
     """
@@ -43,6 +55,7 @@ class Function:
     least: int
     most: int
     first: int
+    constructor: bool
     trusted: bool
     extension: str
     parts: tuple[FunctionUse, ...] = ()
@@ -240,7 +253,7 @@ def _use(oid: str | None, name: str | None) -> FunctionUse:
 
 
 def _function(row: Row) -> Function:
-    oid, schema, name, kind, least, most, first, language, owned_by_superuser, extension = row
+    oid, schema, name, kind, least, most, first, language, source, owned_by_superuser, extension = row
     return Function(
         oid=_int(oid),
         schema=schema or "",
@@ -249,6 +262,7 @@ def _function(row: Row) -> Function:
         least=_int(least),
         most=_int(most),
         first=_int(first),
+        constructor=source in _CONSTRUCTORS,
         trusted=language in ("c", "internal") or owned_by_superuser == "true",
         extension=extension or "",
     )

@@ -89,13 +89,14 @@ _PATH: Final = (
 )
 
 # oid, schema, name, kind (f a w p), least arguments, most arguments (-1: any number), OID of the first argument's type,
-# language, "t" when a superuser owns it, extension.
+# language, the C function's name when the language is internal, "true" when a superuser owns it, extension.
 _FUNCTIONS: Final = (
     "SELECT p.oid::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, p.prokind::pg_catalog.text,"
     " (p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.-)"
     " (p.provariadic OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)::pg_catalog.int4)::pg_catalog.text,"
     " CASE WHEN p.provariadic OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN '-1' ELSE p.pronargs::pg_catalog.text END,"
-    " p.proargtypes[0]::pg_catalog.text, l.lanname::pg_catalog.text, r.rolsuper::pg_catalog.text,"
+    " p.proargtypes[0]::pg_catalog.text, l.lanname::pg_catalog.text,"
+    " CASE WHEN l.lanname OPERATOR(pg_catalog.=) 'internal' THEN p.prosrc END, r.rolsuper::pg_catalog.text,"
     f" {_member('pg_proc', 'p.oid')}"
     " FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace"
     " JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang"

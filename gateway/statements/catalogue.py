@@ -32,6 +32,9 @@ REFUSED_FUNCTIONS: Final[Mapping[str, str]] = {
 ATTRIBUTE_FUNCTIONS: Final = frozenset(line.split()[0] for line in lines("refused_functions.txt") if line.endswith("+"))
 """Those of REFUSED_FUNCTIONS that one argument is enough for, so that `(x).name` and `t.name` call them."""
 
+EXTENSION_FUNCTIONS: Final = frozenset(line.split()[0] for line in lines("refused_functions.txt") if " extension" in line)
+"""Those of REFUSED_FUNCTIONS that are no built-in ones."""
+
 OPERATORS: Final = frozenset(lines("operators.txt"))
 """Built-in operators, by name."""
 

@@ -6,6 +6,7 @@ from typing import Final
 from gateway.statements import refusal
 from gateway.statements.catalogue import (
     BUILT_IN_TYPES,
+    EXTENSION_FUNCTIONS,
     OPERATORS,
     REFUSED_ARGUMENT_COUNTS,
     REFUSED_FUNCTIONS,
@@ -62,14 +63,14 @@ def check_function(parts: tuple[str, ...], arguments: int, listed: Listed, offse
                 return refusal.known_function(shown(parts), "text" if name == "ts_rewrite" else "internal", offset)
             return None
         why = REFUSED_FUNCTIONS.get(name)
-        if why is not None:
+        if why is not None and name not in EXTENSION_FUNCTIONS:
             return refusal.known_function(shown(parts), why, offset)
         if listed.openings is not None and _open_function(schema, name, arguments, listed, listed.openings):
             return None
-        if schema is not None:
-            return refusal.known_function(shown(parts), "internal", offset)
-        if listed.has(None, name):
+        if schema is None and listed.has(None, name):
             return None
+        if why is not None or schema is not None:
+            return refusal.known_function(shown(parts), why or "internal", offset)
         return refusal.unknown_name("function", name, f"<schema>.{name}", offset)
     if listed.has(schema, name):
         return None
@@ -90,8 +91,10 @@ def _closed_function(
         cast = openings.closed_cast_targets.get(name)
         if cast is not None and schema in (None, "pg_catalog"):
             return refusal.closed_cast(cast.source_name, cast.target_name, cast.runs.name, offset)
+    if name in openings.catalog.types:
         kind = openings.closed_type(schema, name, listed.schemas)
-        if kind is not None:
+        # One argument: a cast. A range has a constructor of its name.
+        if kind is not None and (arguments == 1 or kind.kind in "rm"):
             return refusal.unknown_name("type", f"{kind.schema}.{name}", f"{kind.schema}.{name}", offset)
     return None
 

@@ -63,7 +63,7 @@ class Openings:
         return f"{schema}.{name}" in self.entries or f"{schema}.*" in self.entries or name in self.entries
 
     def function_is_open(self, function: Function) -> bool:
-        if self.lists(function.schema, function.name, function.extension):
+        if function.constructor or self.lists(function.schema, function.name, function.extension):
             return True
         if function.trusted and is_curated(function.extension, function.name):
             return True
