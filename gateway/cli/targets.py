@@ -121,6 +121,9 @@ def update(
     allow_md5: Annotated[bool | None, typer.Option("--allow-md5/--forbid-md5")] = None,
     max_sessions: MaxSessions = None,
     no_max_sessions: Annotated[bool, typer.Option("--no-max-sessions", help="Only the gateway's limit again.")] = False,
+    keep_logins: Annotated[
+        bool, typer.Option("--keep-logins", help="Use the upstream passwords with the new host and port, too.")
+    ] = False,
     if_version: IfVersion = None,
     reason: Reason = "",
 ) -> None:
@@ -143,6 +146,7 @@ def update(
     given |= {"max_sessions": None} if no_max_sessions else {}
     if not given:
         raise typer.BadParameter("say what to change: see pgbastion targets update --help")
+    given |= {"keep_logins": True} if keep_logins else {}
     target = api.patch(path("targets", name), given, reason=reason, version=if_version)
     say(f'Target "{name}" changed.')
     _note_weakness(target)
