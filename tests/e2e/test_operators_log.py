@@ -121,11 +121,14 @@ def compare_copies(gateway: RunningGateway, person: Person, target: str) -> None
     wanted = f"SELECT '{secrets.token_hex(8)}'"
     connection.execute(wanted.encode())
     record = gateway.wait_for_event(event="statement", sql=wanted)
-    deadline = time.monotonic() + 5
-    while not any(wanted in line for line in gateway.log):
+    assert copies_with(gateway, wanted) == [record]
+    created = gateway.wait_for_event(5, event="admin", action="user.created", object=person.name)
+    assert copies_with(gateway, created["id"]) == [created]
+
+
+def copies_with(gateway: RunningGateway, text: str) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 10
+    while not any(text in line for line in gateway.log):
         assert time.monotonic() < deadline, "no copy"
         time.sleep(0.02)
-    copies = [json.loads(line) for line in gateway.log if wanted in line]
-    assert copies == [record]
-    created = gateway.wait_for_event(5, event="admin", action="user.created", object=person.name)
-    assert any(line.startswith("{") and json.loads(line) == created for line in gateway.log)
+    return [json.loads(line) for line in gateway.log if text in line]
