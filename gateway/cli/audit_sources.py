@@ -121,11 +121,11 @@ class Here:
 
     def _opened(self) -> "AuditLog":
         from gateway.cli.audit_store import open_changes
-        from gateway.cli.local import load_settings
+        from gateway.cli.local import our_settings
         from gateway.services.audit import AuditLog
 
         if self._log is None:
-            settings = load_settings(self.api.config)
+            settings = our_settings(self.api.config)
             changes = open_changes(settings)
             self._log = AuditLog(settings.audit_dir, changes, changes.revision)
         return self._log

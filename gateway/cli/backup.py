@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.errors import CommandError
-from gateway.cli.local import load_settings
+from gateway.cli.local import our_settings
 from gateway.cli.options import AsJson, Config
 from gateway.cli.output import Record, note, print_json, say
 from gateway.cli.progress import progress
@@ -38,7 +38,7 @@ def backup(
     """
     from gateway.store.backups import backup as back_up
 
-    settings = load_settings(config)
+    settings = our_settings(config)
     _expect_folder(file)
     if key_file is not None:
         _expect_folder(key_file)

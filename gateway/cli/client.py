@@ -283,6 +283,8 @@ def _check(response: Response) -> None:
         problem = found if isinstance(found, Mapping) else {}
     message = str(problem.get("detail") or problem.get("title") or f"the admin API answered with status {response.status}")
     hint, rule = str(problem.get("hint") or ""), str(problem.get("rule") or "")
+    if rule == "body-too-large":
+        hint = "Raise admin_api.max_body_bytes, or run this on the gateway's own machine."
     if rule == "no-such-page":
         message, hint = "there is nothing of that name", "Or the admin API is of another version than this command."
     if rule == "changed-meanwhile" and not hint:

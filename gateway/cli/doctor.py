@@ -53,6 +53,8 @@ async def _look(config: Path | None, *, with_targets: bool) -> list[Finding]:
         return [problem("settings", error.message, "See configs/pgbastion.toml for every setting.")]
     now = doctor_files.now_utc()
     found += doctor_files.look_at_files(settings, now)
+    if not doctor_files.can_look_into(settings.state_dir):
+        return found
     about_store, snapshot = await doctor_rights.look_at_store(settings)
     found += about_store
     last_change_at = await doctor_rights.last_change(settings) if snapshot is not None else None

@@ -1,7 +1,6 @@
 """What `doctor` looks at on disk: the state directory, the master key, the audit directory, the certificate."""
 
 import os
-import pwd
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.findings import Finding, ok, problem, warning
+from gateway.cli.local import account
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -24,6 +24,8 @@ _SOON: Final = timedelta(days=14)
 
 def look_at_files(settings: "Settings", now: datetime) -> Iterator[Finding]:
     yield _state_dir(settings.state_dir)
+    if not can_look_into(settings.state_dir):
+        return
     yield _key(settings.key_file)
     yield _audit_dir(settings)
     if settings.tls.mode == "disable":
@@ -35,6 +37,14 @@ def look_at_files(settings: "Settings", now: datetime) -> Iterator[Finding]:
         yield _certificate("api certificate", settings.admin_api.cert_file, key_file, (), now)
 
 
+def can_look_into(state_dir: Path) -> bool:
+    """Also when there is nothing yet."""
+    try:
+        return not state_dir.exists() or os.access(state_dir, os.R_OK | os.X_OK, effective_ids=True)
+    except PermissionError:
+        return False
+
+
 def _state_dir(path: Path) -> Finding:
     check = "state directory"
     try:
@@ -43,17 +53,17 @@ def _state_dir(path: Path) -> Finding:
         return warning(check, f"{path} is not there yet", _NOT_STARTED)
     except OSError as error:
         return problem(check, f"{path}: {error.strerror}", "Run this as the gateway's own account, or as root.")
-    owner = _account(found.st_uid)
+    owner = account(found.st_uid)
     if not stat.S_ISDIR(found.st_mode):
         return problem(check, f"{path} is no directory", "Set state_dir to one.")
     if found.st_mode & 0o077:
         return problem(check, f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})", f"chmod 700 {path}")
+    if os.geteuid() not in (0, found.st_uid):
+        return problem(check, f"{path} belongs to {owner}", f"Run pgbastion as {owner}.")
     foreign = sorted(each.name for each in path.iterdir() if each.lstat().st_uid != found.st_uid)
     if foreign:
         what = f"{path} belongs to {owner}, but not {', '.join(foreign[:3])}"
         return problem(check, what, f"chown {owner} {path / foreign[0]}")
-    if os.geteuid() not in (0, found.st_uid):
-        return problem(check, f"{path} belongs to {owner}", f"Run pgbastion as {owner}.")
     return ok(check, f"{path}, only for {owner}")
 
 
@@ -73,7 +83,7 @@ def _key(path: Path) -> Finding:
 def _audit_dir(settings: "Settings") -> Finding:
     path, check = settings.audit_dir, "audit directory"
     place = path if path.exists() else next(each for each in path.parents if each.exists())
-    if not os.access(place, os.W_OK | os.X_OK):
+    if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
         return problem(
             check, f"{path} cannot be written", "No statement runs unless it can be audited: fix its owner and mode."
         )
@@ -130,13 +140,6 @@ def _names(certificate: "x509.Certificate") -> list[str]:
     except x509.ExtensionNotFound:
         return []
     return [*found.get_values_for_type(x509.DNSName), *(str(each) for each in found.get_values_for_type(x509.IPAddress))]
-
-
-def _account(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def now_utc() -> datetime:

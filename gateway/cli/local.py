@@ -9,7 +9,7 @@ import pwd
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway.cli.errors import CommandError
 from gateway.store.errors import StoreError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.store.vault import SealedVault
 
 T = TypeVar("T")
+
+_MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Operator:
 
 def operator(config: Path | None) -> Operator:
     """Raises CommandError, StoreError."""
-    opened = asyncio.run(open_control_plane(load_settings(config)))
+    opened = asyncio.run(open_control_plane(our_settings(config)))
     return Operator(opened.settings, opened.store, opened.vault, actor())
 
 
@@ -64,7 +66,7 @@ async def open_here(config: Path | None) -> "Transport":
     from gateway.cli.in_process import InProcess
     from gateway.settings import CurrentSettings
 
-    opened = await open_control_plane(load_settings(config))
+    opened = await open_control_plane(our_settings(config))
     failures: list[StoreError] = []
     store = TellingStore(opened.store, failures)
     gateway = LocalGateway(opened.settings, store, opened.vault)
@@ -91,6 +93,25 @@ async def open_control_plane(settings: "Settings") -> Opened:
     return Opened(settings, SqlStore(settings, on_commit=lambda _revision: gateway.wake()), vault)
 
 
+def our_settings(config: Path | None) -> "Settings":
+    """Of a gateway that this account may look after. Raises CommandError, also where it belongs to another one."""
+    settings = load_settings(config)
+    try:
+        found = settings.state_dir.stat()
+        ours = os.access(settings.state_dir, os.R_OK | os.X_OK, effective_ids=True)
+    except FileNotFoundError:
+        return settings
+    except OSError as error:
+        raise CommandError(f"the state directory {settings.state_dir}: {error.strerror}") from error
+    if not ours:
+        owner = account(found.st_uid)
+        raise CommandError(
+            f"the state directory {settings.state_dir} belongs to {owner}",
+            f"Run this as {owner} (sudo -u {owner} pgbastion ...), or ask the admin API with --url.",
+        )
+    return settings
+
+
 def load_settings(config: Path | None) -> "Settings":
     """Raises CommandError with one sentence for each field that is wrong."""
     from gateway.settings import SettingsError, find_config, load
@@ -105,8 +126,11 @@ def load_settings(config: Path | None) -> "Settings":
 
 def actor() -> str:
     """Not $USER, which anybody can set."""
-    uid = os.getuid()
+    return f"os:{account(os.getuid())}"
+
+
+def account(uid: int) -> str:
     try:
-        return f"os:{pwd.getpwuid(uid).pw_name}"
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"os:{uid}"
+        return str(uid)

@@ -135,6 +135,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
         complain(error.message, error.hint)
     except StoreError as error:
         complain(str(error), "")
+    except PermissionError as error:
+        complain(f"{error.filename or 'a file'}: {error.strerror}", "Is this the gateway's own account?")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

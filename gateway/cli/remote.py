@@ -12,6 +12,7 @@ import httpx
 
 from gateway.cli.client import Request, Response
 from gateway.cli.errors import CommandError
+from gateway.cli.output import note
 from gateway.secret import Secret
 
 TOKEN_VARIABLE: Final = "PGBASTION_TOKEN"  # noqa: S105
@@ -100,6 +101,8 @@ def given_token(file: Path | None) -> Secret:
         place = str(file)
         try:
             text = file.read_text("ascii")
+            if file.stat().st_mode & 0o077:
+                note(f"Note: others can read the token in {file}: chmod 600 {file}")
         except OSError as error:
             raise CommandError(f"the token file {file} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:

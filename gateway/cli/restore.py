@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.backup import facts, facts_text
-from gateway.cli.local import load_settings
+from gateway.cli.local import our_settings
 from gateway.cli.options import AsJson, Config, Yes
 from gateway.cli.output import print_json, say
 from gateway.cli.progress import progress
@@ -35,7 +35,7 @@ def restore(
     """
     from gateway.store.backups import restore as put_back
 
-    settings = load_settings(config)
+    settings = our_settings(config)
     with nothing_runs_here(settings):
         asyncio.run(_check_key(file, settings))
         in_the_way = asyncio.run(_in_the_way(settings))

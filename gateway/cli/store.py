@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.backup import facts, facts_text
-from gateway.cli.local import load_settings
+from gateway.cli.local import our_settings
 from gateway.cli.options import AsJson, Config, Yes
 from gateway.cli.output import Record, note, print_json, say, show
 from gateway.cli.progress import progress
@@ -40,7 +40,7 @@ def info(as_json: AsJson = False, config: Config = None) -> None:
 
     from gateway.store.info import read_info
 
-    found: Record = asdict(asyncio.run(read_info(load_settings(config))))
+    found: Record = asdict(asyncio.run(read_info(our_settings(config))))
     if as_json:
         print_json(found)
     else:
@@ -79,7 +79,7 @@ def migrate_to(
     from gateway.store.backups import migrate_to as copy_to
     from gateway.store.places import locate
 
-    settings = load_settings(config)
+    settings = our_settings(config)
     place = locate(url, password_file)
     in_the_way = asyncio.run(_in_the_way(place))
     if in_the_way and not yes:

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,35 @@ def test_local_commands_start_quickly(local: World) -> None:
         for _ in range(3)
     ]
     assert min(float(each.stdout.splitlines()[-1]) for each in done) < 2.0
+
+
+def test_somebody_elses_gateway_is_a_sentence(plain_environment: None) -> None:
+    """As root, the command becomes nobody when all it needs is loaded; as anybody else, the folder closes."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        world = make_world(Path(folder))
+        world.run("users", "list")
+        program = (
+            "import contextlib, os, sys; from gateway.cli.main import run\n"
+            "words = [['doctor'], ['users', 'list'], ['store', 'info']]\n"
+            "for each in words:\n"
+            "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr): run(each)\n"
+            "os.setgroups([]) if os.geteuid() == 0 else os.chmod('state', 0)\n"
+            "os.geteuid() == 0 and os.seteuid(65534)\n"
+            "print('----', file=sys.stderr)\n"
+            "for each in words:\n"
+            "    with contextlib.suppress(SystemExit): run(each)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PGBASTION_CONFIG": str(world.config)},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        world.state.chmod(0o700)
+    assert "problem" in done.stdout
+    said = done.stderr.rpartition("----")[2]
+    assert said.count("belongs to") == 2
+    assert "Traceback" not in said
