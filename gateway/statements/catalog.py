@@ -126,6 +126,7 @@ class Relation:
     wrapper: str = ""
     policies: tuple[Expressions, ...] = ()
     planned: tuple[Expressions, ...] = ()
+    supports: tuple[tuple[str, FunctionUse], ...] = ()
     columns: tuple[tuple[str, int], ...] = ()
 
 
@@ -329,10 +330,32 @@ def _relations(rows: CatalogRows) -> list[Relation]:
     for schema, name, whose, text in rows.row_policies:
         one = of(schema, name)
         keep(replace(one, policies=(*one.policies, Expressions(whose or "", text or ""))))
-    for schema, name, whose, text in rows.planned_expressions:
-        one = of(schema, name)
-        keep(replace(one, planned=(*one.planned, Expressions(whose or "", text or ""))))
+    above = _ancestors(rows)
+    for schema, name, whose, text in (*rows.planned_expressions, *rows.statistics_expressions):
+        for home in ((schema or "", name or ""), *above.get((schema or "", name or ""), ())):
+            one = of(*home)
+            keep(replace(one, planned=(*one.planned, Expressions(whose or "", text or ""))))
+    for schema, name, whose, function, function_name in rows.support_functions:
+        for home in ((schema or "", name or ""), *above.get((schema or "", name or ""), ())):
+            one = of(*home)
+            keep(replace(one, supports=(*one.supports, (whose or "", _use(function, function_name)))))
     for _, schema, name, column, kind in rows.columns:
         one = of(schema, name)
         keep(replace(one, columns=(*one.columns, (column or "", _int(kind)))))
     return list(found.values())
+
+
+def _ancestors(rows: CatalogRows) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    """For each table all those that it is a part of: reading them plans it, too."""
+    parents: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for schema, name, above_schema, above_name in rows.inherits:
+        parents.setdefault((schema or "", name or ""), set()).add((above_schema or "", above_name or ""))
+    found: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for child in parents:
+        stack, seen = [*parents[child]], found.setdefault(child, set())
+        while stack:
+            parent = stack.pop()
+            if parent not in seen:
+                seen.add(parent)
+                stack.extend(parents.get(parent, ()))
+    return found

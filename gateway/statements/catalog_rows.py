@@ -43,6 +43,9 @@ class CatalogRows:
     foreign_tables: tuple[Row, ...] = ()
     row_policies: tuple[Row, ...] = ()
     planned_expressions: tuple[Row, ...] = ()
+    statistics_expressions: tuple[Row, ...] = ()
+    support_functions: tuple[Row, ...] = ()
+    inherits: tuple[Row, ...] = ()
     extensions: tuple[Row, ...] = ()
     login_triggers: tuple[Row, ...] = ()
 
@@ -260,6 +263,46 @@ _PLANNED_EXPRESSIONS: Final = (
     " pg_catalog.pg_get_expr(k.conbin, k.conrelid) FROM pg_catalog.pg_constraint k"
     f"{_OF_RELATION.format('k.conrelid')}"
     f" WHERE k.contype OPERATOR(pg_catalog.=) 'c' AND {_USES_FUNCTION.format('pg_constraint', 'k.oid')}"
+    " UNION ALL SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, 'its partition key'::pg_catalog.text,"
+    " pg_catalog.pg_get_expr(y.partexprs, y.partrelid) FROM pg_catalog.pg_partitioned_table y"
+    f"{_OF_RELATION.format('y.partrelid')} WHERE y.partexprs IS NOT NULL"
+)
+
+# The same of extended statistics.
+_STATISTICS_EXPRESSIONS: Final = (
+    "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, s.stxname::pg_catalog.text,"
+    " pg_catalog.pg_get_expr(s.stxexprs, s.stxrelid) FROM pg_catalog.pg_statistic_ext s"
+    f"{_OF_RELATION.format('s.stxrelid')} WHERE s.stxexprs IS NOT NULL"
+)
+
+# Schema, table, whose, OID and name of the function: users' support functions that a query may run with no operator of users in
+# it: of partition keys, and of indexes whose operator family has built-in operators.
+_SUPPORT_FUNCTIONS: Final = (
+    "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, x.relname::pg_catalog.text,"
+    f" a.amproc::pg_catalog.oid::pg_catalog.text, {_name('f', 'a.amproc::pg_catalog.oid')}::pg_catalog.text"
+    " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid OPERATOR(pg_catalog.=) i.indexrelid"
+    f"{_OF_RELATION.format('i.indrelid')}"
+    " JOIN pg_catalog.pg_opclass o ON o.oid OPERATOR(pg_catalog.=) ANY (i.indclass::pg_catalog.oid[])"
+    " JOIN pg_catalog.pg_amproc a ON a.amprocfamily OPERATOR(pg_catalog.=) o.opcfamily"
+    f" WHERE {_of_users('a.amproc::pg_catalog.oid')} AND EXISTS (SELECT 1 FROM pg_catalog.pg_amop m"
+    " WHERE m.amopfamily OPERATOR(pg_catalog.=) o.opcfamily AND m.amopopr OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)"
+    " UNION SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, 'its partition key'::pg_catalog.text,"
+    f" a.amproc::pg_catalog.oid::pg_catalog.text, {_name('f', 'a.amproc::pg_catalog.oid')}::pg_catalog.text"
+    " FROM pg_catalog.pg_partitioned_table y"
+    f"{_OF_RELATION.format('y.partrelid')}"
+    " JOIN pg_catalog.pg_opclass o ON o.oid OPERATOR(pg_catalog.=) ANY (y.partclass::pg_catalog.oid[])"
+    " JOIN pg_catalog.pg_amproc a ON a.amprocfamily OPERATOR(pg_catalog.=) o.opcfamily"
+    f" WHERE {_of_users('a.amproc::pg_catalog.oid')}"
+)
+
+# Schema and name of a table, schema and name of one that it is a part of.
+_INHERITS: Final = (
+    "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, pn.nspname::pg_catalog.text, pc.relname::pg_catalog.text"
+    " FROM pg_catalog.pg_inherits i"
+    f"{_OF_RELATION.format('i.inhrelid')}"
+    " JOIN pg_catalog.pg_class pc ON pc.oid OPERATOR(pg_catalog.=) i.inhparent"
+    " JOIN pg_catalog.pg_namespace pn ON pn.oid OPERATOR(pg_catalog.=) pc.relnamespace"
+    " WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r'::\"char\", 'p', 'f'])"
 )
 
 # Name, version, schema.
@@ -294,6 +337,9 @@ CATALOG_QUERIES: Final = (
     CatalogQuery("foreign_tables", _FOREIGN_TABLES),
     CatalogQuery("row_policies", _ROW_POLICIES),
     CatalogQuery("planned_expressions", _PLANNED_EXPRESSIONS),
+    CatalogQuery("statistics_expressions", _STATISTICS_EXPRESSIONS, 14),
+    CatalogQuery("support_functions", _SUPPORT_FUNCTIONS),
+    CatalogQuery("inherits", _INHERITS),
     CatalogQuery("extensions", _EXTENSIONS),
     CatalogQuery("login_triggers", _LOGIN_TRIGGERS, 17),
 )

@@ -144,12 +144,9 @@ class Openings:
 
     @cached_property
     def closed_cast_targets(self) -> dict[str, Cast]:
-        """Built-in types to which a cast from another built-in type runs something closed, by name."""
-        return {
-            each.target_name: each
-            for each in self._closed_casts
-            if each.source < FIRST_USER_OID and each.target < FIRST_USER_OID
-        }
+        """Built-in types (and arrays of them) to which a cast from another built-in type runs something closed, by name."""
+        built_in = [each for each in self._closed_casts if each.source < FIRST_USER_OID and each.target < FIRST_USER_OID]
+        return {prefix + each.target_name: each for each in built_in for prefix in ("", "_")}
 
     @cached_property
     def everywhere(self) -> Refusal | None:
@@ -266,6 +263,10 @@ class Openings:
         for planned in relation.planned:
             if (found := self._constants(f"SELECT {planned.text}" if planned.text else ";", self)) is not None:
                 return refusal.closed_planned(name, planned.whose, found.message)
+        for whose, use in relation.supports:
+            if not self.runs_open(use, inside=True):
+                shown = self._shown(use)
+                return refusal.closed_planned(name, whose, f"function {shown} is not listed for this target")
         return None
 
     def closed_columns(self, relation: Relation) -> frozenset[str]:

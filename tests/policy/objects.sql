@@ -91,6 +91,22 @@ CREATE INDEX indexed_name ON public.indexed (public.loud(name));
 CREATE TABLE public.planned (id int, name text);
 CREATE INDEX planned_some ON public.planned (id) WHERE public.loud('x') = 'X';
 CREATE TABLE public.checked (id int CHECK (id > 0 OR public.loud('x') = 'X'));
+CREATE TABLE public.yearly (id int, placed date) PARTITION BY RANGE (placed);
+CREATE TABLE public.yearly_2024 PARTITION OF public.yearly FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE INDEX yearly_some ON public.yearly_2024 (id) WHERE public.loud('y') = 'Y';
+CREATE TABLE public.measured (id int, note text);
+CREATE STATISTICS measured_more ON (id + length(public.loud('z'))), note FROM public.measured;
+CREATE FUNCTION public.spread(int, int8) RETURNS int8 LANGUAGE plpgsql IMMUTABLE AS
+  $$ BEGIN PERFORM public.record_call('spread'); RETURN $1; END $$;
+CREATE OPERATOR CLASS public.spread_ops FOR TYPE int USING hash AS OPERATOR 1 pg_catalog.=, FUNCTION 2 public.spread(int, int8);
+CREATE TABLE public.spread_out (id int) PARTITION BY HASH (id public.spread_ops);
+CREATE TABLE public.spread_0 PARTITION OF public.spread_out FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+CREATE FUNCTION public.text_order(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+  $$ BEGIN PERFORM public.record_call('order'); RETURN bttextcmp($1, $2); END $$;
+CREATE OPERATOR CLASS public.text_order_ops FOR TYPE text USING btree AS OPERATOR 1 pg_catalog.<, OPERATOR 2 pg_catalog.<=,
+  OPERATOR 3 pg_catalog.=, OPERATOR 4 pg_catalog.>=, OPERATOR 5 pg_catalog.>, FUNCTION 1 public.text_order(text, text);
+CREATE TABLE public.ordered (id int, name text);
+CREATE INDEX ordered_name ON public.ordered (name public.text_order_ops);
 CREATE EXTENSION file_fdw;
 CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE public.from_file (line text) SERVER files OPTIONS (filename '/etc/hostname');
