@@ -7,15 +7,15 @@ from typing import Final
 
 import structlog
 
-from gateway.access.model import DatabaseRole, Lease, Target, TlsMode
-from gateway.access_mode import AccessMode
+from gateway.access.model import Lease, TlsMode
 from gateway.audit import events
 from gateway.proxy.seats import Seat
 from gateway.proxy.upstream import Place, UpstreamConnection
+from gateway.proxy.upstream_plan import major_of, plan_of
 from gateway.proxy.worker import Worker
 from gateway.secret import Secret
 from gateway.session.conversation import Conversation, Facts
-from gateway.session.startup_settings import Wishes, label_of, pinned_settings, read_wishes, upstream_parameters
+from gateway.session.startup_settings import Wishes, label_of, read_wishes
 from gateway.session.upstream_errors import explain
 from gateway.session.upstream_login import UpstreamPlan, UpstreamRefused, Welcome
 from gateway.wire.backend import ErrorFields
@@ -91,16 +91,7 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes,
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
     seat.opened(place, welcome.process_id, welcome.key)
-    major = int("".join(c for c in welcome.statuses.get("server_version", "").split(".")[0] if c.isdigit()) or 0)
-    return Opened(connection, welcome, place, wishes, label, plan.pinned, major, seat)
-
-
-def plan_of(
-    target: Target, role: DatabaseRole, mode: AccessMode, label: str, wishes: Wishes, iterations_max: int
-) -> UpstreamPlan:
-    """What every session in this access mode asks of upstream, and what upstream must report then."""
-    parameters = upstream_parameters(role.login, target.dbname, mode, label, wishes)
-    return UpstreamPlan(parameters, mode, pinned_settings(mode, role.login), target.allow_md5, iterations_max)
+    return Opened(connection, welcome, place, wishes, label, plan.pinned, major_of(welcome), seat)
 
 
 async def _dial(worker: Worker, lease: Lease, secret: Secret, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:

@@ -14,11 +14,11 @@ from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.access_mode import AccessMode
 from gateway.ports import CheckStep
 from gateway.proxy import target_causes as causes
-from gateway.proxy.opening import plan_of
 from gateway.proxy.target_findings import Facts, judge_database, judge_role, judge_settings
 from gateway.proxy.target_questions import ATTRIBUTES, DATABASE, WRITABLE, Interview
 from gateway.proxy.tls import TlsError, upstream_context
 from gateway.proxy.upstream import Place, UpstreamConnection, UpstreamDialer, connect
+from gateway.proxy.upstream_plan import plan_of
 from gateway.secret import Secret
 from gateway.session.startup_settings import Wishes, label_of
 from gateway.session.upstream_login import UpstreamRefused, Welcome
