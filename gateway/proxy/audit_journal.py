@@ -92,20 +92,31 @@ def empty_journal(path: Path) -> Journal | None:
     return journal
 
 
-def left_in(path: Path, last_seq: int) -> bytes:
-    """The lines of a journal that its file (whose last record has this number) does not hold. Raises OSError."""
+def left_in(path: Path, last_seq: int) -> tuple[bytes, int]:
+    """The lines of a journal that its file (whose last record has this number) does not hold, and how many bytes are damaged.
+
+    A kill damages nothing; a loss of power may leave any pages of it old. Raises OSError.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return b""
+        return b"", 0
     if not data.startswith(_MAGIC):
-        return b""  # a kill while it was made
+        return b"", 0  # a kill while it was made
     end = memoryview(data)[len(_MAGIC) : len(_MAGIC) + 8].cast("Q")[0]
     lines = data[_HEADER_SIZE:end].splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        if json.loads(line)["seq"] > last_seq:
-            return b"".join(lines[number:])
-    return b""
+    seqs = [_seq_of(line) for line in lines]
+    good = next((n for n, seq in enumerate(seqs) if not seq or (n and seq != seqs[n - 1] + 1)), len(lines))
+    left = [line for line, seq in zip(lines[:good], seqs, strict=False) if seq > last_seq]
+    return b"".join(left), sum(map(len, lines[good:]))
+
+
+def _seq_of(line: bytes) -> int:
+    """0: this is no record."""
+    try:
+        return int(json.loads(line)["seq"]) if line.endswith(b"\n") else 0
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return 0
 
 
 def _file_system(directory: Path) -> str:

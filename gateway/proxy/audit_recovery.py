@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -45,21 +46,28 @@ class Backlog:
         self.size = sum(map(len, self._kept))
 
 
-def settle_journal(path: Path, file: AuditFile) -> tuple[bytes, int]:
-    """What a killed worker left in its journal goes into its file. Returns those lines, and the number of the last record of all.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was found: lines for the file, the number of the last record of all, bytes of records that were torn or damaged."""
 
-    Raises AuditFileError; the file is closed then.
-    """
+    lines: bytes
+    last_seq: int
+    torn_bytes: int
+
+
+def settle_journal(path: Path, file: AuditFile) -> Settled:
+    """What a killed worker left in its journal goes into its file. Raises AuditFileError; the file is closed then."""
     last_seq = file.last_seq
     try:
-        if left := left_in(path, last_seq):
+        left, damaged = left_in(path, last_seq)
+        if left:
             file.mend(left)
             file.write(left)
             last_seq = json.loads(left.splitlines()[-1])["seq"]
     except (OSError, ValueError) as error:
         file.close()
         raise AuditFileError(f"what the journal {path} holds cannot be added to the audit trail: {error}") from error
-    return left, last_seq
+    return Settled(left, last_seq, file.torn_bytes + damaged)
 
 
 def end_crashed_sessions(files: Sequence[Path]) -> list[bytes]:

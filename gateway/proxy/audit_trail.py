@@ -67,16 +67,17 @@ class AuditTrail:
         self._failed_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         journal_path = directory / f"audit-{worker}.journal"
-        left, self._first_seq = settle_journal(journal_path, self._file)
-        if left:
-            self._copies.offer(left)
+        settled = settle_journal(journal_path, self._file)
+        if settled.lines:
+            self._copies.offer(settled.lines)
+        self._first_seq = settled.last_seq
         self._stamp = Stamp(worker, self._first_seq)
         self._journal = empty_journal(journal_path) if journal else None
         if self._journal is None:
             journal_path.unlink(missing_ok=True)
         self._at_once = self._journal  # None while records must take the other way
-        if self._file.torn_bytes:
-            self.append(event("trail_repaired", {"torn_bytes": self._file.torn_bytes}))
+        if settled.torn_bytes:
+            self.append(event("trail_repaired", {"torn_bytes": settled.torn_bytes}))
         for body in end_crashed_sessions(self._file.paths()):
             self.append(body)
 
