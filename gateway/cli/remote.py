@@ -1,6 +1,7 @@
 """The admin API over the network. The token comes from a file or the environment, and leaves only over TLS or to this machine."""
 
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -84,7 +85,7 @@ class Remote:
         if isinstance(error, httpx.ConnectTimeout):
             return CommandError(f"the admin API at {self._url} cannot be reached: it does not answer", "Check --url.")
         if isinstance(error, httpx.ConnectError):
-            reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+            reason = _reason(cause) or str(error)
             return CommandError(f"the admin API at {self._url} cannot be reached: {reason}", "Check --url, and that it runs.")
         return CommandError(
             f"the connection to {self._url} ended before the answer came: {str(error) or type(error).__name__}",
@@ -144,6 +145,13 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 def _headers(answer: httpx.Response) -> dict[str, str]:
     return {name.lower(): value for name, value in answer.headers.items()}
+
+
+def _reason(cause: BaseException) -> str:
+    """asyncio's own text names addresses and no reason."""
+    if isinstance(cause, socket.gaierror) or not isinstance(cause, OSError):
+        return str(cause.strerror) if isinstance(cause, OSError) else ""
+    return os.strerror(cause.errno) if cause.errno else ""
 
 
 def _root(error: BaseException) -> BaseException:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -36,7 +36,7 @@ def test_there_and_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     out = world.folder / "out.yaml"
     world.run("export", str(out))
     assert yaml.safe_load(out.read_text())["version"] == 1
-    jsonschema.validate(yaml.safe_load(out.read_text()), json.loads((ROOT / "configs" / "manifest.schema.json").read_text()))
+    jsonschema_rs.validate(json.loads((ROOT / "configs" / "manifest.schema.json").read_text()), yaml.safe_load(out.read_text()))
     assert world.run("apply", str(out), "--prune", "--yes").stdout == "Nothing to change.\n"
     assert json.loads(world.run("export", "--json").stdout) == yaml.safe_load(world.run("export").stdout)
 

@@ -127,7 +127,7 @@ def test_an_answer_that_is_no_admin_api(local: World, tmp_path: Path) -> None:
             assert process.stdout is not None
             url = f"http://127.0.0.1:{int(process.stdout.readline())}"
             error = local.error("users", "list", "--url", url, "--token-file", str(file))
-            assert error.startswith("error: ")
+            assert "error: the admin API answered with status 404" in error
         finally:
             process.kill()
 

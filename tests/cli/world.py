@@ -57,10 +57,14 @@ class World:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdin", Stdin(given))
             patch.setenv("PGBASTION_CONFIG", str(self.config))
+            before = dict(os.environ)
             try:
                 run([*words, *self.options])
             except SystemExit as end:
                 code = end.code or 0
+            finally:  # options before the command are kept in the environment
+                os.environ.clear()
+                os.environ.update(before)
         done = Done(out.getvalue(), err.getvalue())
         assert code == status, (words, code, done)
         assert "Traceback" not in done.stderr
