@@ -131,7 +131,7 @@ def test_rolling_restarts_fail_no_login(database: Database) -> None:
         for thread in threads:
             thread.join(60)
         print(f"{logins} logins")
-        assert not failures
+        assert not failures, failures
         assert logins >= 200
 
 
@@ -145,7 +145,7 @@ def test_a_session_goes_on_through_a_rolling_restart_while_it_works(database: Da
         while len(gateway.worker_pids()) < 2:
             busy.execute("SELECT 1")
             assert time.monotonic() < deadline
-        until = time.monotonic() + 2.5
+        until = time.monotonic() + 5
         while time.monotonic() < until:
             busy.execute("SELECT 1")
             time.sleep(0.1)
@@ -200,7 +200,7 @@ def test_sigterm_drains(database: Database) -> None:
             except psycopg.Error as error:
                 outcome[name] = error
 
-        count = "SELECT count(*) FROM generate_series(1, 4000) a, generate_series(1, 4000) b"  # a second or so
+        count = "SELECT count(*) FROM generate_series(1, 2000) a, generate_series(1, 2000) b"  # a part of a second
         threads = [
             threading.Thread(target=run, args=("working", working, count)),
             threading.Thread(target=run, args=("endless", endless, SLOW)),
@@ -222,7 +222,7 @@ def test_sigterm_drains(database: Database) -> None:
             thread.join(5)
         print(f"drain of 3 s: exit after {took:.2f} s")
         assert 2.9 < took < 3 + 1 + 1  # a second for a machine that is busy with other things
-        assert outcome["working"] == (16_000_000,)
+        assert outcome["working"] == (4_000_000,)
         assert isinstance(outcome["endless"], psycopg.errors.AdminShutdown)
         with pytest.raises(psycopg.OperationalError):
             in_transaction.execute("SELECT 1")
