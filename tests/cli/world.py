@@ -85,8 +85,9 @@ class World:
         return World(self.folder)
 
 
-def make_world(folder: Path, settings: str = "") -> World:
-    (folder / "pgbastion.toml").write_text(f'state_dir = "state"\n{settings}[admin_api]\nport = 0\n')
+def make_world(folder: Path) -> World:
+    patient = "[store]\nstale_after_seconds = 60\n"  # this machine may be busy with other tests
+    (folder / "pgbastion.toml").write_text(f'state_dir = "state"\n[admin_api]\nport = 0\n{patient}')
     return World(folder, actor=f"os:{_account()}")
 
 
