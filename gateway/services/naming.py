@@ -24,6 +24,7 @@ _GROUP = _TOKEN = _TARGET
 _ACTOR: Final = re.compile(r"system|os:(?P<os>\S{1,128})|token:[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _QUALIFIED: Final = re.compile(r'[^\s".*]{1,63}\.([^\s".*]{1,63}|\*)')
+_EXTENSION: Final = re.compile(r'extension:[^\s".*]{1,63}')
 _SIMPLE: Final = re.compile(r'[^\s".*,]{1,63}')
 _SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _MAX_IDENTIFIER_BYTES: Final = 63
@@ -107,11 +108,12 @@ def check_identifier(what: str, text: str) -> None:
 
 
 def check_function(name: str) -> None:
-    if not _QUALIFIED.fullmatch(name):
+    if not (_QUALIFIED.fullmatch(name) or _EXTENSION.fullmatch(name)):
         raise ServiceError(
             "function-name-invalid",
             f"{name!r} does not name a function",
-            "Write schema.function, or schema.* for all of a schema, as pg_proc has it: no quotes, lower case.",
+            "Write schema.function, schema.* for all of a schema or extension:name for all of an extension, as the catalog has "
+            "it: no quotes, lower case.",
         )
 
 

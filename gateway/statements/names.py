@@ -86,7 +86,9 @@ def _closed_function(
     for each in openings.closed_functions.get(name, ()):
         if each.takes(arguments) and (each.schema == schema if schema is not None else _found_in(each.schema, listed)):
             shown_name = f"{each.schema}.{name}"
-            return refusal.unknown_name("function", shown_name if schema is not None else name, shown_name, offset)
+            return refusal.unknown_name(
+                "function", shown_name if schema is not None else name, shown_name, offset, each.extension
+            )
     if arguments == 1:
         cast = openings.closed_cast_targets.get(name)
         if cast is not None and schema in (None, "pg_catalog"):
@@ -95,7 +97,7 @@ def _closed_function(
         kind = openings.closed_type(schema, name, listed.schemas)
         # One argument: a cast. A range has a constructor of its name.
         if kind is not None and (arguments == 1 or kind.kind in "rm"):
-            return refusal.unknown_name("type", f"{kind.schema}.{name}", f"{kind.schema}.{name}", offset)
+            return refusal.unknown_name("type", f"{kind.schema}.{name}", f"{kind.schema}.{name}", offset, kind.extension)
     return None
 
 
@@ -125,7 +127,9 @@ def check_operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -
                 closed = None
         if closed is not None:
             shown_name = f"{closed.schema}.{closed.name}"
-            return refusal.unknown_name("operator", shown(parts) if schema else closed.name, shown_name, offset)
+            return refusal.unknown_name(
+                "operator", shown(parts) if schema else closed.name, shown_name, offset, closed.extension
+            )
     if (schema is None or schema == "pg_catalog") and name in _SAFE_OPERATORS:
         return None
     if listed.has(schema, name):
@@ -133,7 +137,7 @@ def check_operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -
     if openings is not None:
         schemas = (schema,) if schema is not None else (*listed.schemas, "pg_catalog")
         if any((each, name) in openings.open_operators for each in schemas):
-            return None
+            return refusal.stale_catalog(f"operator {shown(parts)}", offset) if openings.stale else None
     return refusal.unknown_name("operator", shown(parts), f"{schema or '<schema>'}.{name}", offset)
 
 
@@ -147,7 +151,7 @@ def check_type(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Re
         return refusal.unknown_name("type", shown(parts), f"{schema}.{name}", offset)
     closed = openings.closed_type(schema, name, listed.schemas)
     if closed is not None:
-        return refusal.unknown_name("type", f"{closed.schema}.{name}", f"{closed.schema}.{name}", offset)
+        return refusal.unknown_name("type", f"{closed.schema}.{name}", f"{closed.schema}.{name}", offset, closed.extension)
     if schema is None or schema in SYSTEM_SCHEMAS:
         cast = openings.closed_cast_targets.get(name)
         if cast is not None:
@@ -155,5 +159,5 @@ def check_type(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Re
         if schema is not None or name in BUILT_IN_TYPES or name.startswith(("pg_", "_")):
             return None
     if openings.has_type(schema, name, listed.schemas) or listed.has(schema, name):
-        return None
+        return refusal.stale_catalog(f"type {shown(parts)}", offset) if openings.stale else None
     return refusal.unknown_name("type", shown(parts), f"{schema or '<schema>'}.{name}", offset)

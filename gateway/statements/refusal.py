@@ -76,13 +76,14 @@ def known_function(name: str, why: str, offset: int | None) -> Refusal:
     )
 
 
-def unknown_name(kind: str, name: str, listed_as: str, offset: int | None) -> Refusal:
+def unknown_name(kind: str, name: str, listed_as: str, offset: int | None, extension: str = "") -> Refusal:
     """A function, operator or type that is not PostgreSQL's own and not listed for the target."""
+    whole = f" (or extension:{extension} for all of that extension)" if extension else ""
     return Refusal(
         f"{kind}-not-listed",
         "42501",
         f"{kind} {name} is not built in and not listed for this target, so it could do anything",
-        LIST_HINT.format(name=listed_as),
+        LIST_HINT.format(name=listed_as) + whole,
         offset,
     )
 

@@ -10,7 +10,7 @@ from gateway.access_mode import AccessMode
 from gateway.statements.catalog import Catalog
 from gateway.statements.curated import CURATED, is_curated
 from gateway.statements.openings import Openings
-from gateway.statements.policy import Policy, _openings, judge
+from gateway.statements.policy import Policy, judge
 from tests.policy.catalogs import load_catalog
 from tests.support.upstream import Upstream
 
@@ -43,9 +43,9 @@ def catalog(postgres: Upstream) -> Iterator[Catalog]:
 
 @pytest.fixture(scope="module")
 def openings(catalog: Catalog) -> Openings:
-    listed = _openings(catalog, frozenset(), frozenset({"public"}))
-    assert listed.openings is not None
-    return listed.openings
+    found = Policy(AccessMode.READ_ONLY, server_major=catalog.server_major, catalog=catalog).listed.openings
+    assert found is not None
+    return found
 
 
 def test_only_what_is_left_out_on_purpose_is_closed(openings: Openings) -> None:
