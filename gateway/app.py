@@ -29,6 +29,7 @@ from gateway.bus.peer import BusPeer
 from gateway.judging.judge import Judge
 from gateway.proxy import leaving
 from gateway.proxy.audit_opening import open_trail
+from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters, Gauges
 from gateway.proxy.errands import Errands, learn_throttle
 from gateway.proxy.knocking import Knocking
@@ -70,6 +71,7 @@ class Gateway:
         errands = Errands()
         self._bus = BusPeer(settings.bus_socket, f"worker:{duty.number}", errands.handlers)
         throttle = settings.throttle
+        dialer, policies = UpstreamDialer(), Policies(current)
         self._worker = Worker(
             number=duty.number,
             current=current,
@@ -83,8 +85,9 @@ class Gateway:
             knocking=Knocking(current, self._bus),
             seats=Seats(self._bus),
             tls=_server_tls(settings),
-            dialer=UpstreamDialer(),
-            policies=Policies(current),
+            dialer=dialer,
+            policies=policies,
+            catalogs=Catalogs(current, self._directory, vault, dialer, policies.prepare, policies.superseded),
             peers=self._bus,
             mock_secret=vault.derive("mock-scram"),
             counters=counters,
@@ -117,6 +120,7 @@ class Gateway:
             for task in beside:
                 task.cancel()
             self._reconciler.stop()
+            worker.catalogs.close()
             await worker.judge.close()
             await self._bus.close()
             await self._directory.close()
@@ -187,6 +191,11 @@ class Gateway:
             judge_waiting=worker.judge.waiting,
             audit_healthy=worker.trail.healthy,
             store_stale_seconds=round(worker.directory.stale_for_seconds, 3),
+            catalogs=worker.catalogs.held,
+            catalog_age_max_seconds=round(worker.catalogs.oldest_seconds, 3),
+            catalog_loads=worker.catalogs.tally.loads,
+            catalog_load_failures=worker.catalogs.tally.failures,
+            catalog_load_seconds=round(worker.catalogs.tally.seconds, 3),
         )
 
 

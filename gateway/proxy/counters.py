@@ -81,6 +81,11 @@ class Gauges:
     judge_waiting: int = 0
     audit_healthy: bool = True
     store_stale_seconds: float = 0.0
+    catalogs: int = 0
+    catalog_age_max_seconds: float = 0.0
+    catalog_loads: int = 0
+    catalog_load_failures: int = 0
+    catalog_load_seconds: float = 0.0
 
 
 class Counters:
@@ -147,6 +152,11 @@ class Counters:
             "audit_copies_dropped_total": self.audit_copies_dropped,
             "audit_healthy": int(now.audit_healthy),
             "store_stale_seconds": now.store_stale_seconds,
+            "catalogs": now.catalogs,
+            "catalog_age_max_seconds": now.catalog_age_max_seconds,
+            "catalog_loads_total": now.catalog_loads,
+            "catalog_load_failures_total": now.catalog_load_failures,
+            "catalog_load_seconds": now.catalog_load_seconds,
             "event_loop_lag_max_seconds": max(self._lag_before, self._lag_now),
         }
         for mode, tally in self.tallies.items():

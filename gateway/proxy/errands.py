@@ -44,11 +44,15 @@ class Errands:
             "sessions": lambda _: [session.describe() for session in self._worker.registry.sessions.values()],
             "cancel-session": lambda message: _cancel_session(self._worker, message),
             "check-target": lambda message: _check_target(self._worker, message),
+            "refresh-catalog": lambda message: _refresh_catalog(self._worker, message),
             "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
             # of other workers
             "login-failed": self._on_worker(_login_failed),
             "login-succeeded": self._on_worker(lambda worker, message: _forget(worker, message)),
             "throttle": lambda _: _throttle_state(self._worker),
+            "catalog-touched": self._on_worker(
+                lambda worker, message: worker.catalogs.suspect(str(message.payload.get("target_id")))
+            ),
             "cancel-admitted": self._on_worker(_cancel_admitted),
             "knocking": self._on_worker(lambda worker, message: worker.knocking.heard(message.sender, message.payload)),
             "who-is-knocking": self._on_worker(lambda worker, message: worker.knocking.tell_all(message.sender)),
@@ -119,6 +123,14 @@ async def _check_target(worker: Worker, message: Message) -> list[Payload]:
         iterations_max=limits.scram_iterations_max,
     )
     return [asdict(step) for step in steps]
+
+
+async def _refresh_catalog(worker: Worker, message: Message) -> list[Payload]:
+    """One answer for each catalog that this worker has of the target: without sessions of it, none."""
+    target = worker.directory.snapshot.targets.get(str(message.payload.get("target")))
+    if target is None:
+        return []
+    return [{"worker": worker.number, **asdict(found)} for found in await worker.catalogs.refresh(target.id)]
 
 
 async def _cancel_orphans(worker: Worker, message: Message) -> None:

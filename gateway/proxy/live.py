@@ -21,7 +21,7 @@ from gateway.proxy.standing import Introduction, Standing
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
 from gateway.session.client_side import ClientSide
-from gateway.session.effects import ClientQuit, End, JudgeElsewhere, fatal
+from gateway.session.effects import CatalogTouched, ClientQuit, End, JudgeElsewhere, fatal
 from gateway.session.upstream_side import UpstreamSide
 from gateway.session.welcome import build_welcome
 from gateway.statements.verdict import Verdict
@@ -70,6 +70,8 @@ class LiveSession(asyncio.Protocol):
         self._upstream_gone = asyncio.Event()
         self._quitting = False
         self._account = Account(who, shared)
+        if opened.hold is not None:
+            opened.hold.follower = self._adopt_policy
         client.set_write_buffer_limits(high=HIGH_WATER)
 
     @property
@@ -198,6 +200,8 @@ class LiveSession(asyncio.Protocol):
                     if effect.distrust:
                         self._cut_upstream()
                     self.end(effect.reason, effect.farewell)
+                case CatalogTouched():
+                    self._worker.catalog_touched(self.lease.target.id)
                 case ClientQuit():
                     self._quitting = True
                     asyncio.get_running_loop().call_later(_QUIT_GRACE_SECONDS, self.end, "client quit", None)
@@ -258,8 +262,13 @@ class LiveSession(asyncio.Protocol):
         if denial is not None:
             self.terminate(denial)
             return
-        policy = worker.policies.policy_of(self.lease.target, self.lease.mode, self._opened.server_major)
-        self._shared.in_force = worker.policies.in_force(policy)
+        self._adopt_policy()
+
+    def _adopt_policy(self) -> None:
+        """The one that is right now: what was judged before is judged again when it is used."""
+        policies, opened = self._worker.policies, self._opened
+        policy = policies.policy_of(self.lease.target, self.lease.mode, opened.server_major, opened.catalog)
+        self._shared.adopt(policies.in_force(policy))
 
     def terminate(self, denial: Denial) -> None:
         """FATAL 57P01 whatever the reason: that is how a session ends that was once let in."""
@@ -288,6 +297,7 @@ class LiveSession(asyncio.Protocol):
         partly_sent = self._client_side.mid_message
         self._client_side.drop()
         self._worker.registry.remove(self, self._account.process_id)
+        self._opened.let_go()
         self._shared.abandon_all(time.monotonic())
         kind = self._counters.ended(reason)
         if kind not in _USUAL_ENDS:

@@ -8,7 +8,9 @@ from typing import Final
 import structlog
 
 from gateway.access.model import Lease, TlsMode
+from gateway.access_mode import AccessMode
 from gateway.audit import events
+from gateway.proxy.catalogs import CatalogUnavailable, Hold
 from gateway.proxy.seats import Seat
 from gateway.proxy.upstream import Place, UpstreamConnection
 from gateway.proxy.upstream_plan import major_of, plan_of
@@ -16,8 +18,9 @@ from gateway.proxy.worker import Worker
 from gateway.secret import Secret
 from gateway.session.conversation import Conversation, Facts
 from gateway.session.startup_settings import Wishes, label_of, read_wishes
-from gateway.session.upstream_errors import explain
+from gateway.session.upstream_errors import explain, explain_no_catalog
 from gateway.session.upstream_login import UpstreamPlan, UpstreamRefused, Welcome
+from gateway.statements.catalog import Catalog
 from gateway.wire.backend import ErrorFields
 from gateway.wire.startup import StartupMessage
 
@@ -37,11 +40,23 @@ class Opened:
     pinned: dict[str, str]
     server_major: int
     seat: Seat
+    hold: Hold | None
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """What is in the database as of now; None in a mode that does not ask."""
+        return self.hold.now if self.hold is not None else None
 
     def abandon(self) -> None:
         """Nobody is let in after all."""
         self.connection.transport.abort()
+        self.let_go()
         self.seat.leave()
+
+    def let_go(self) -> None:
+        """Nobody is judged any more. May be said twice."""
+        if self.hold is not None:
+            self.hold.leave()
 
     def weaknesses(self, lease: Lease) -> list[str]:
         """What is weaker than the default, for the audit."""
@@ -90,8 +105,24 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes,
         worker.counters.upstream_failed(refused.kind)
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
+    try:
+        hold = await _hold_catalog(worker, lease)
+    except CatalogUnavailable as unavailable:
+        connection.transport.abort()
+        worker.counters.upstream_failed(unavailable.kind)
+        return explain_no_catalog(lease.target.name)
+    except BaseException:
+        connection.transport.abort()
+        raise
     seat.opened(place, welcome.process_id, welcome.key)
-    return Opened(connection, welcome, place, wishes, label, plan.pinned, major_of(welcome), seat)
+    return Opened(connection, welcome, place, wishes, label, plan.pinned, major_of(welcome), seat, hold)
+
+
+async def _hold_catalog(worker: Worker, lease: Lease) -> Hold | None:
+    """Only a session that may not write is judged by what is in the database. Raises CatalogUnavailable."""
+    if lease.mode is not AccessMode.READ_ONLY:
+        return None
+    return await worker.catalogs.hold(lease.target, lease.mode, lease.role)
 
 
 async def _dial(worker: Worker, lease: Lease, secret: Secret, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:
@@ -115,7 +146,7 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
         max_prepared_statements=worker.settings.limits.max_prepared_statements,
         inline_bytes=worker.settings.policy.judge_inline_bytes,
     )
-    policy = worker.policies.policy_of(lease.target, lease.mode, opened.server_major)
+    policy = worker.policies.policy_of(lease.target, lease.mode, opened.server_major, opened.catalog)
     full = events.session_fragment(
         session_id, lease.user.name, address, lease.target.name, lease.mode.value, opened.wishes.application_name
     )

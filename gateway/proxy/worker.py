@@ -10,6 +10,7 @@ from gateway.access_mode import AccessMode
 from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory, Vault
+from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.registry import Registry
@@ -19,6 +20,7 @@ from gateway.proxy.tls import ServerTls
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.session.verdicts import PolicyInForce
 from gateway.settings import CurrentSettings, Settings
+from gateway.statements.catalog import Catalog
 from gateway.statements.policy import Policy
 
 
@@ -28,8 +30,10 @@ class Policies:
     def __init__(self, current: CurrentSettings) -> None:
         self._current = current
         self._in_force: dict[str, PolicyInForce] = {}
+        self._prepared: dict[str, Policy] = {}
 
-    def policy_of(self, target: Target, mode: AccessMode, server_major: int) -> Policy:
+    def policy_of(self, target: Target, mode: AccessMode, server_major: int, catalog: Catalog | None = None) -> Policy:
+        """`catalog`: of the session's database; None only where no statement is judged, or in modes that need none."""
         return Policy(
             mode=mode,
             allowed_functions=target.allowed_functions,
@@ -37,13 +41,27 @@ class Policies:
             allowed_settings=target.allowed_settings,
             server_major=server_major,
             max_statement_bytes=self._current.now.limits.max_statement_bytes,
+            catalog=catalog,
         )
+
+    def prepare(self, target: Target, mode: AccessMode, catalog: Catalog) -> None:
+        """In a thread: work out what judging by a new catalog needs."""
+        policy = self.policy_of(target, mode, catalog.server_major, catalog)
+        policy.prepare()
+        self._prepared[policy.revision] = policy
+
+    def superseded(self, catalog: Catalog) -> None:
+        """Nobody is judged by this catalog any more."""
+        for revision in [key for key, found in self._in_force.items() if found.policy.catalog == catalog]:
+            del self._in_force[revision]
+        self._prepared.clear()  # whoever needed one has it by now
 
     def in_force(self, policy: Policy) -> PolicyInForce:
         found = self._in_force.get(policy.revision)
         if found is None:
             settings = self._current.now
             limits = settings.policy
+            policy = self._prepared.pop(policy.revision, policy)
             if len(self._in_force) >= 1000:  # policies come and go with edits; sessions keep theirs alive
                 self._in_force.clear()
             found = PolicyInForce(
@@ -87,6 +105,7 @@ class Worker:
     tls: ServerTls | None
     dialer: UpstreamDialer
     policies: Policies
+    catalogs: Catalogs
     peers: Peers
     mock_secret: bytes
     counters: Counters = field(default_factory=Counters)
@@ -125,3 +144,8 @@ class Worker:
         if admitted:
             self.peers.send(ALL, "cancel-admitted", {"address": str(address)})
         return admitted
+
+    def catalog_touched(self, target_id: str) -> None:
+        """DDL went through a session of this target."""
+        self.catalogs.suspect(target_id)
+        self.peers.send(ALL, "catalog-touched", {"target_id": target_id})

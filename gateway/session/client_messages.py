@@ -12,6 +12,7 @@ from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EX
 from gateway.session.names import UNSETTLED, Unsettled, names_will_change
 from gateway.session.refusals import Refusals, error, named_by_sql
 from gateway.session.verdicts import Judged
+from gateway.statements.catalog import FIRST_USER_OID
 from gateway.statements.policy import is_small, relabel
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
@@ -104,14 +105,32 @@ class Messages:
         if self.in_hand is not None and self.in_hand.sql == sql and self.in_hand.policy is in_force.policy:
             judged, self.in_hand = self.in_hand, None
             return judged
-        if is_small(sql, self._shared.facts.inline_bytes):
+        if self._is_small(sql):
             return in_force.judge(sql)
         raise HoldStream(sql)
+
+    def _of_text(self, judged: Judged, phase: str) -> Refusal | None:
+        """Of the text, and of what it runs by name, under a policy that came since that was judged."""
+        refusal = self._refusals.of_text(judged, phase)
+        if refusal is not None or judged.passes or self._shared.in_force.policy is self._shared.first_policy:
+            return refusal
+        for name in judged.executes:
+            known = self._shared.prepared.lookup(name)
+            if isinstance(known, Judged) and len(judged.executes) > 1 and not self._is_small(known.sql):
+                known = None  # one late verdict at a time
+            named = self._judged(known)
+            refusal = self._refusals.of_text(named, phase) if named is not None else self._refusals.of_unseen_text()
+            if refusal is not None:
+                return refusal
+        return self._refusals.of_cursor() if judged.executes_names else None
+
+    def _is_small(self, sql: bytes) -> bool:
+        return is_small(sql, self._shared.facts.inline_bytes)
 
     def _query(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
         judged = self._judge(read_query(body))
-        refusal = self._refusals.of_text(judged, "query")
+        refusal = self._of_text(judged, "query")
         if refusal is not None:
             return self._replace_query(refusal)
         entry = Entry(QUERY, shared.started(judged.fragment, "query", 0), now, judged=judged)
@@ -130,11 +149,13 @@ class Messages:
         if existing is UNSETTLED:
             raise HoldStream(None)
         judged = self._judge(sql)
-        refusal = self._refusals.of_text(judged, "parse") or self._refusals.of_definition(name, types)
+        refusal = self._of_text(judged, "parse") or self._refusals.of_definition(name, types)
         if refusal is not None:
             if not name:
                 shared.prepared.will_drop(b"")  # as any error in such a Parse does
             return self._replace(refusal, name)
+        if any(oid >= FIRST_USER_OID for oid in types):
+            judged = judged.with_types(types)
         entry = Entry(PARSE, shared.started(judged.fragment, "parse", 0), now, None, name, judged)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
@@ -150,8 +171,11 @@ class Messages:
     def _bind(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
         portal, statement, parameters, _, _ = read_bind(body)
-        judged = self._judged(shared.prepared.lookup(statement))
-        refusal = self._refusals.of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
+        known = shared.prepared.lookup(statement)
+        judged = self._judged(known)
+        if judged is not None and judged is not known:
+            shared.prepared.renew(statement, judged)
+        refusal = self._of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
         if refusal is None and portal and len(shared.portals) >= shared.facts.max_prepared_statements:
             text = f"too many open portals (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
             refusal = shared.refuse(error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-portals")
@@ -170,7 +194,7 @@ class Messages:
         if bound is UNSETTLED:
             raise HoldStream(None)
         judged = self._judged(bound.judged) if isinstance(bound, Entry) else None
-        refusal = self._refusals.of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
+        refusal = self._of_text(judged, "execute") if judged is not None else self._of_unseen_portal(bound)
         if refusal is not None:
             return self._replace(refusal)
         if judged is None:
@@ -184,13 +208,18 @@ class Messages:
             self._note_names(judged)
         return None
 
+    def _of_unseen_portal(self, bound: Entry | Unsettled | None) -> Refusal | None:
+        """A cursor of SQL's, unless it was bound to a statement that SQL prepared."""
+        return self._refusals.of_cursor() if bound is None else self._refusals.of_unseen_text()
+
     def _judged(self, known: Judged | Unsettled | None) -> Judged | None:
         """What a name stands for, judged by the policy in force, which may be newer than its Parse. Raises HoldStream."""
         if known is None or (isinstance(known, Judged) and known.policy is self._shared.in_force.policy):
             return known
         if isinstance(known, Unsettled):
             raise HoldStream(None)
-        return self._judge(known.sql)
+        judged = self._judge(known.sql)
+        return self._refusals.of_types(judged, known.types) if known.types else judged
 
     def _note_names(self, judged: Judged) -> None:
         """SQL's own PREPARE, DEALLOCATE and DISCARD work in the same name space, unseen by `names`."""

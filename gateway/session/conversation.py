@@ -1,15 +1,16 @@
 """What both directions of a relayed session share: the ledger, the names, the policy in force, and what is to be audited."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.audit.events import STATEMENT_STARTED, session_event, statement_ended, statement_head
 from gateway.session.denial import Refusal, fields_of
-from gateway.session.effects import Effect
+from gateway.session.effects import CatalogTouched, Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
 from gateway.session.names import Names
 from gateway.session.tally import Tally
 from gateway.session.verdicts import Judged, PolicyInForce
+from gateway.statements.policy import Policy
 from gateway.statements.verdict import Verdict
 from gateway.wire.backend import ErrorFields
 
@@ -37,11 +38,13 @@ class Conversation:
         "_heads",
         "_marks",
         "audit_sqlstate",
+        "catalog_touched",
         "effects",
         "facts",
         "first_policy",
         "in_force",
         "ledger",
+        "lists_changed",
         "portals",
         "prepared",
         "records",
@@ -62,7 +65,9 @@ class Conversation:
     ) -> None:
         self.facts = facts
         self.in_force = in_force
-        self.first_policy = in_force.policy
+        self.first_policy: Policy | None = in_force.policy
+        self.lists_changed = False  # since the session began: more of the policy than what is in the database
+        self.catalog_touched = False  # by DDL, in a transaction that may not be over
         self.ledger: Final = Ledger()
         self.prepared: Final = Names[Judged]()
         self.portals: Final = Names[Entry]()
@@ -77,6 +82,21 @@ class Conversation:
         self.short = short_fragment
         self.tally = tally or Tally()
         self._marks = 0
+
+    def adopt(self, in_force: PolicyInForce) -> None:
+        """Judge by this from now on, also what is prepared already."""
+        before, policy = self.in_force.policy, in_force.policy
+        if policy is not before:
+            self.lists_changed = self.lists_changed or replace(policy, catalog=before.catalog) != before
+            self.first_policy = None  # it may come back; what was judged in between does not
+        self.in_force = in_force
+
+    def transaction_over(self) -> None:
+        """Upstream is idle: portals end with their transaction, and what DDL did can be seen now."""
+        self.portals.all_dropped()
+        if self.catalog_touched:
+            self.catalog_touched = False
+            self.effects.append(CatalogTouched())
 
     def refuse(self, fields: ErrorFields, rule: str) -> Refusal:
         """A refusal that is not about a text, with its own audit event."""

@@ -34,13 +34,18 @@ class ClientQuit:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogTouched:
+    """DDL ran, and its transaction is over: what is known of the database may be out of date."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeriveKeys:
     """Compute upstream's client keys off the event loop. Answer with `UpstreamLogin.derived`."""
 
     challenge: Challenge
 
 
-Effect = JudgeElsewhere | End | ClientQuit
+Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched
 
 
 def fatal(sqlstate: str, message: str, hint: str = "", detail: str = "") -> ErrorFields:

@@ -79,6 +79,11 @@ class Names(Generic[T]):
     def all_dropped(self) -> None:
         self._confirmed.clear()
 
+    def renew(self, name: bytes, value: T) -> None:
+        """What this name stands for is the same, and `value` knows it better. Nothing of the name may be in flight."""
+        if name not in self._in_flight and name not in self._group and name in self._confirmed:
+            self._confirmed[name] = value
+
     def lookup(self, name: bytes) -> T | Unsettled | None:
         if name in self._group:
             return self._group[name]
@@ -92,7 +97,7 @@ def names_will_change(names: Names[T], changes: tuple[str, ...], value: T) -> No
     for change in changes:
         if change == "-":
             names.will_drop_all()
-        else:
+        elif not change.startswith("="):
             names.send(change[1:].encode(), value if change.startswith("+") else None)
 
 
@@ -102,6 +107,8 @@ def names_changed(names: Names[T], changes: tuple[str, ...], value: T, *, certai
         name = change[1:].encode()
         if change == "-":
             names.all_dropped()
+        elif change.startswith("="):
+            pass
         elif certain:
             names.confirm(name, value if change.startswith("+") else None)
         else:

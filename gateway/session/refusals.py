@@ -1,5 +1,7 @@
 """Why a message of the client may not pass. Refused texts are put into the audit here; allowed ones are the caller's to record."""
 
+from dataclasses import replace
+
 from gateway.audit.events import statement_fragment
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
@@ -27,10 +29,17 @@ class Refusals:
         if not judged.verdict.allowed:
             shared.started(judged.fragment, phase, 0)
             return shared.refuse_verdict(judged.verdict)
-        return self.of_unseen_text() if judged.executes_names else None
+        return None
+
+    def of_cursor(self) -> Refusal | None:
+        """What SQL's DECLARE named was judged, and planned, when it was; not by lists that changed since."""
+        shared = self._shared
+        if shared.audit_sqlstate or shared.lists_changed:
+            return self.of_unseen_text()
+        return None
 
     def of_unseen_text(self) -> Refusal | None:
-        """What SQL's PREPARE or DECLARE named was judged when it was; not so under a policy that came since."""
+        """What SQL's PREPARE named was judged when it was; not so under a policy that came since."""
         shared = self._shared
         if shared.audit_sqlstate:
             return self._of_anything()
@@ -54,6 +63,16 @@ class Refusals:
             return None
         shared.event("refused", {"rule": verdict.rule, "sqlstate": verdict.sqlstate, "message": verdict.message})
         return shared.refuse_verdict(verdict)
+
+    def of_types(self, judged: Judged, types: tuple[int, ...]) -> Judged:
+        """`judged` as the text of a statement with these parameter types, refused where they are now."""
+        verdict = judge_parameter_types(types, self._shared.in_force.policy) if judged.verdict.allowed else None
+        if verdict is None:
+            return judged.with_types(types)
+        refused = replace(verdict, facts=judged.verdict.facts)
+        text = judged.sql.decode("utf-8", "backslashreplace")
+        fragment = statement_fragment(text, refused, self._shared.in_force.audit_bytes)
+        return Judged(judged.sql, refused, fragment, judged.policy, types)
 
     def _of_anything(self) -> Refusal:
         text = "the gateway cannot write its audit trail, so it runs no statements"

@@ -31,3 +31,11 @@ def explain(refused: UpstreamRefused, target: str, reference: str) -> ErrorField
             return fatal(sqlstate.CANNOT_CONNECT, f'target "{target}" cannot be reached', ask)
         case _:
             return fatal(sqlstate.CANNOT_CONNECT, f'target "{target}" did not let the gateway in', ask)
+
+
+def explain_no_catalog(target: str) -> ErrorFields:
+    """The session itself could be opened; what keeps it harmless could not be read."""
+    text = f'target "{target}" cannot be used read-only now: the gateway could not read what is in the database'
+    return fatal(
+        sqlstate.CANNOT_CONNECT_NOW, text, "Try again in a moment; your administrator finds the reason in the gateway's log."
+    )

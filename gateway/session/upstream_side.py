@@ -201,8 +201,11 @@ class UpstreamSide:
     def _finished(self, entry: Entry, now: float) -> None:
         outcome = "ok" if not entry.sqlstate else "cancelled" if entry.sqlstate == "57014" else "error"
         self._shared.ended(entry, now, outcome)
-        if entry.judged is not None and entry.kind in _RUNS and (names := entry.judged.verdict.facts.names):
-            names_changed(self._shared.prepared, names, entry.judged, certain=outcome == "ok")
+        if entry.judged is not None and entry.kind in _RUNS:
+            if names := entry.judged.verdict.facts.names:
+                names_changed(self._shared.prepared, names, entry.judged, certain=outcome == "ok")
+            if entry.judged.changes_catalog:
+                self._shared.catalog_touched = True
 
     def _ready(self, body: bytes, now: float) -> None:
         shared = self._shared
@@ -224,7 +227,7 @@ class UpstreamSide:
                 shared.prepared.dropped(b"")
             self._finished(head, now)
         if body == b"I":
-            shared.portals.all_dropped()  # they end with their transaction
+            shared.transaction_over()
 
     def _error(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared

@@ -140,7 +140,9 @@ def take_usual_reply(shared: Conversation, data: bytes, now: float) -> bool:
     else:
         shared.portals.confirm(queue[0].name, queue[0])
     if shared.status == b"I":
-        shared.portals.all_dropped()  # they end with their transaction
+        shared.portals.all_dropped()
+        if shared.catalog_touched:
+            shared.transaction_over()
     queue.clear()
     rows = rows_of_tag(data[position + HEADER_SIZE : end])
     if entry.statement_id:

@@ -10,28 +10,70 @@ from gateway.statements.verdict import Verdict
 #: Kinds whose text hides what it runs: that was judged before, perhaps by another policy.
 _NAME_USERS: Final = frozenset({"execute", "fetch", "move", "..."})
 
+#: How the kinds of statements begin that may change functions, types, views ... What a function does in a SELECT is not seen.
+_CATALOG_CHANGERS: Final = (
+    "create",
+    "alter",
+    "drop",
+    "comment",
+    "commit prepared",
+    "import foreign schema",
+    "reassign owned",
+    "security label",
+    "select into",
+    "do",
+    "call",
+    "...",
+)
+
 
 class Judged:
     """A text with its verdict and the audit fragment that tells of both. Shared between sessions; never changed."""
 
-    __slots__ = ("executes_names", "fragment", "passes", "policy", "sql", "verdict")
+    __slots__ = ("changes_catalog", "executes", "executes_names", "fragment", "passes", "policy", "sql", "types", "verdict")
 
-    def __init__(self, sql: bytes, verdict: Verdict, fragment: bytes, policy: Policy | None) -> None:
+    def __init__(
+        self, sql: bytes, verdict: Verdict, fragment: bytes, policy: Policy | None, types: tuple[int, ...] = ()
+    ) -> None:
+        """`types`: what a Parse declared of its parameters, where users' types are among them."""
         self.sql = sql
         self.verdict = verdict
         self.fragment = fragment
         self.policy = policy
         kinds = verdict.facts.kind.split("; ")
+        self.types = types
         self.executes_names = not _NAME_USERS.isdisjoint(kinds)
+        #: Prepared statements that it runs, but for those that it prepares itself.
+        self.executes = _executed(verdict.facts.names)
+        #: May change what is in the database besides rows.
+        self.changes_catalog = verdict.allowed and any(kind.startswith(_CATALOG_CHANGERS) for kind in kinds)
         #: Allowed as it stands, whatever the session's state.
-        self.passes = verdict.allowed and not (verdict.edits or verdict.facts.names or self.executes_names)
+        self.passes = verdict.allowed and not (
+            verdict.edits or verdict.facts.names or self.executes_names or types or self.changes_catalog
+        )
 
     def for_text(self, sql: bytes, fragment: bytes) -> "Judged":
         """The same verdict for another text."""
         other = Judged.__new__(Judged)
         other.sql, other.fragment, other.verdict, other.policy = sql, fragment, self.verdict, self.policy
         other.passes, other.executes_names = self.passes, self.executes_names
+        other.types, other.executes, other.changes_catalog = self.types, self.executes, self.changes_catalog
         return other
+
+    def with_types(self, types: tuple[int, ...]) -> "Judged":
+        """The same text in a Parse that declares these."""
+        return Judged(self.sql, self.verdict, self.fragment, self.policy, types)
+
+
+def _executed(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    known: set[str] = set()
+    found = []
+    for change in names:
+        if change.startswith("+"):
+            known.add(change[1:])
+        elif change.startswith("=") and change[1:] not in known:
+            found.append(change[1:].encode())
+    return tuple(found)
 
 
 _AFTER_TEXT: Final = b',"kind":'
@@ -40,7 +82,7 @@ _AFTER_TEXT: Final = b',"kind":'
 class PolicyInForce:
     """One policy and what it already said. `remembered` is read directly on the hot path."""
 
-    __slots__ = ("_audit_bytes", "_bytes", "_max_bytes", "_max_entries", "_shapes", "policy", "remembered")
+    __slots__ = ("_bytes", "_max_bytes", "_max_entries", "_shapes", "audit_bytes", "policy", "remembered")
 
     def __init__(self, policy: Policy, max_entries: int, max_bytes: int, audit_bytes: int) -> None:
         """`audit_bytes`: how much of a text the audit keeps."""
@@ -49,19 +91,14 @@ class PolicyInForce:
         self._shapes: dict[bytes, tuple[Judged, bytes]] = {}
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._audit_bytes = audit_bytes
+        self.audit_bytes = audit_bytes
         self._bytes = 0
 
     def judge(self, sql: bytes) -> Judged:
         """Parse and decide now; only for texts that `policy.is_small` calls small."""
         verdict = judge(sql, self.policy)
         judged = self.remember(sql, verdict)
-        if (
-            judged.passes
-            and keeps_for_shape(verdict)
-            and len(sql) <= self._audit_bytes
-            and (shape := shape_of(sql)) is not None
-        ):
+        if judged.passes and keeps_for_shape(verdict) and len(sql) <= self.audit_bytes and (shape := shape_of(sql)) is not None:
             if len(self._shapes) >= self._max_entries:
                 del self._shapes[next(iter(self._shapes))]
             # A text that has a shape is plain: the first such key in its fragment is ours.
@@ -79,7 +116,7 @@ class PolicyInForce:
 
     def remember(self, sql: bytes, verdict: Verdict) -> Judged:
         text = sql.decode("utf-8", "backslashreplace")
-        judged = Judged(sql, verdict, statement_fragment(text, verdict, self._audit_bytes), self.policy)
+        judged = Judged(sql, verdict, statement_fragment(text, verdict, self.audit_bytes), self.policy)
         size = 2 * len(sql) + len(judged.fragment)
         if size * 16 <= self._max_bytes and sql not in self.remembered:
             self._bytes += size

@@ -101,12 +101,19 @@ class Audit(_Section):
 
 
 class Policy(_Section):
-    """`judge_inline_bytes`: larger texts are judged in a child process. Caps are PostgreSQL's own units."""
+    """`judge_inline_bytes`: larger texts are judged in a child process. Caps are PostgreSQL's own units.
+
+    What is in a database is read again every `catalog_seconds` while read-only sessions of it live, within
+    `catalog_timeout_seconds`; older than `catalog_stale_seconds` it is not relied on any more.
+    """
 
     judge_inline_bytes: Bytes = 16 * 1024
     judge_timeout_seconds: Seconds = 10.0
     verdict_cache_entries: int = Field(10_000, ge=1)
     verdict_cache_bytes: Bytes = 32 * 1024 * 1024
+    catalog_seconds: Seconds = 30.0
+    catalog_stale_seconds: Seconds = 300.0
+    catalog_timeout_seconds: Seconds = 15.0
 
 
 class Store(_Section):

@@ -9,7 +9,7 @@ are the same rules for what reaches the server outside of a text.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
@@ -49,13 +49,14 @@ _MAX_MESSAGE: Final = 500
 _BLANK: Final = re.compile(rb"(?:[\s;]|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+\*/)*+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """What a session may send. The lists are a target's; `server_major` is the upstream server's.
 
     `allowed_functions` holds "schema.name", "schema.*", "name" or "extension:name" (operators, types, views and foreign tables,
     too), `allowed_schemas` what search_path may name, `allowed_settings` custom settings ("class.name"). `catalog` is what the
     owners of the database put into it; None: nothing is known of it, and so only what a name alone decides is judged.
+    (Without slots: what is asked for often is worked out once.)
     """
 
     mode: AccessMode
@@ -67,7 +68,7 @@ class Policy:
     caps: Caps = field(default_factory=Caps)
     catalog: Catalog | None = None
 
-    @property
+    @cached_property
     def revision(self) -> str:
         """Changes whenever a verdict under this policy could: with the policy, the rules, the catalogue or the grammar."""
         parts = (
@@ -84,6 +85,19 @@ class Policy:
             self.catalog.revision if self.catalog is not None else None,
         )
         return sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def listed(self) -> Listed:
+        if self.catalog is None or self.mode is AccessMode.READ_WRITE:
+            return Listed(self.allowed_functions, self.allowed_schemas)
+        # What search_path may name, and what it holds when nobody names anything.
+        reachable = self.allowed_schemas | self.catalog.path
+        openings = Openings(self.catalog, self.allowed_functions, reachable, judge_definition, judge_constants)
+        return Listed(self.allowed_functions, reachable, openings)
+
+    def prepare(self) -> None:
+        """Work out what takes long with a large catalog, before the first statement needs it."""
+        judge(b"SELECT a.b FROM c a WHERE a.b = $1 AND a.b::pg_catalog.int4 IN (1)", self)
 
     @property
     def setting_rules(self) -> SettingRules:
@@ -137,7 +151,7 @@ def _syntax_error(failure: ParseFailure) -> Verdict:
 
 def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: Policy) -> Verdict:
     rules = policy.setting_rules
-    listed = _listed(policy)
+    listed = policy.listed
     kinds: list[str] = []
     names: list[str] = []
     tables: set[str] = set()
@@ -177,19 +191,6 @@ def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: 
     lowered = any(isinstance(edit, ValueEdit) and edit.text.isdecimal() for edit in edits)
     notice = "a value above this gateway's cap was lowered to it" if lowered else ""
     return Verdict(True, "allowed", facts, edits=tuple(edits), notice=notice)
-
-
-def _listed(policy: Policy) -> Listed:
-    if policy.catalog is None or policy.mode is AccessMode.READ_WRITE:
-        return Listed(policy.allowed_functions, policy.allowed_schemas)
-    return _openings(policy.catalog, policy.allowed_functions, policy.allowed_schemas)
-
-
-@lru_cache(maxsize=64)
-def _openings(catalog: Catalog, entries: frozenset[str], schemas: frozenset[str]) -> Listed:
-    # What search_path may name, and what it holds when nobody names anything.
-    reachable = schemas | catalog.path
-    return Listed(entries, reachable, Openings(catalog, entries, reachable, judge_definition, judge_constants))
 
 
 def _some(names: set[str]) -> tuple[str, ...]:
@@ -239,7 +240,7 @@ def judge_parameter_types(oids: Sequence[int], policy: Policy) -> Verdict | None
     for number, oid in enumerate(oids, 1):
         if 0 <= oid < FIRST_USER_OID:
             continue
-        openings = _listed(policy).openings
+        openings = policy.listed.openings
         if openings is not None and not openings.stale and openings.type_is_open(oid):
             continue
         words = f"parameter ${number} declares a user-defined type (OID {oid}), which could run code when it is bound"

@@ -10,7 +10,7 @@ class Facts:
     `kind` is the statement's command in lower case ("select", "insert", "begin"; several: joined by "; " in order, at most
     8 and then "..."), `tables` the relations named (schema-qualified when the text qualifies them), `functions` the
     functions called by name. Both sorted, unique. `names` tells, in order, what happens to the session's prepared statements:
-    "+a" for PREPARE a, "-a" for DEALLOCATE a, "-" when all are dropped.
+    "+a" for PREPARE a, "=a" for EXECUTE a (also in EXPLAIN), "-a" for DEALLOCATE a, "-" when all are dropped.
     """
 
     kind: str

@@ -90,9 +90,15 @@ def statement_words(tag: str, node: Json) -> str:
 
 
 def name_change(tag: str, node: Json) -> str | None:
-    """What the statement does to the session's prepared statements, as `Facts.names` has it; None: nothing."""
+    """What the statement does to, or with, the session's prepared statements, as `Facts.names` has it; None: nothing."""
     fields: Fields = node if isinstance(node, dict) else {}
     match tag:
+        case "ExecuteStmt":
+            return f"={fields.get('name', '')}"
+        case "ExplainStmt" | "CreateTableAsStmt":
+            query = fields.get("query")
+            inner = query.get("ExecuteStmt") if isinstance(query, dict) else None
+            return name_change("ExecuteStmt", inner) if inner is not None else None
         case "PrepareStmt":
             return f"+{fields.get('name', '')}"
         case "DeallocateStmt":
