@@ -15,7 +15,9 @@ _MAX_ROUNDS = 8
 
 @dataclass(slots=True)
 class _Statement:
-    """`bare`: ids of the ColumnRef nodes that stand as they are in a list of output columns. `rows`: what stands for a row."""
+    """`bare`: ids of the ColumnRef nodes that stand as they are in a list of output columns, `idle`: of those in x IS NULL and
+    count(x), which look at no value. `rows`: what stands for a row that may have such a column. `tables`: (name, relation).
+    """
 
     closed: set[str]
     relations: frozenset[str]
@@ -24,6 +26,9 @@ class _Statement:
     compared: list[Fields] = field(default_factory=list)
     rows: set[str] = field(default_factory=set)
     bare: set[int] = field(default_factory=set)
+    idle: set[int] = field(default_factory=set)
+    tables: list[tuple[str, str]] = field(default_factory=list)
+    ctes: set[str] = field(default_factory=set)
     joined: list[Fields] = field(default_factory=list)
     renames: bool = False
     merges: bool = False
@@ -33,6 +38,8 @@ def closed_use(root: Json, closed: dict[str, frozenset[str]]) -> Refusal | None:
     """The first use below `root` of a closed column that is more than showing it. `closed`: relations and their closed columns."""
     statement = _Statement(set().union(*closed.values()), frozenset(closed))
     _read(root, statement)
+    statement.rows.update(name for name, table in statement.tables if table in statement.relations or table in statement.ctes)
+    statement.columns = [column for column in statement.columns if id(column) not in statement.idle]
     _follow_names(statement)
     shown = sorted(statement.closed)[0]
     for join in statement.joined:
@@ -79,10 +86,15 @@ def _note(tag: str, value: Fields, statement: _Statement) -> None:
             inner = value.get("subselect")
             select = inner.get("SelectStmt") if isinstance(inner, dict) else None
             statement.compared.extend(_arms(select))
+        case "NullTest":
+            statement.idle.update(map(id, _columns([value.get("arg")])))
+        case "FuncCall" if strings(value.get("funcname"))[-1:] == ("count",) and not value.get("agg_distinct"):
+            arguments = value.get("args")
+            statement.idle.update(map(id, _columns(arguments if isinstance(arguments, list) else [])))
         case "JoinExpr":
             statement.joined.append(value)
         case "CommonTableExpr":
-            statement.rows.add(str(value.get("ctename", "")))
+            statement.ctes.add(str(value.get("ctename", "")))
             statement.renames = statement.renames or "aliascolnames" in value
     _note_alias(tag, value, statement)
 
@@ -90,9 +102,9 @@ def _note(tag: str, value: Fields, statement: _Statement) -> None:
 def _note_alias(tag: str, value: Fields, statement: _Statement) -> None:
     alias = value.get("alias")
     name = str(alias.get("aliasname", "")) if isinstance(alias, dict) else ""
-    is_relation = tag == "RangeVar" or (tag == "relation" and "relname" in value)
-    if is_relation and value.get("relname") in statement.relations:
-        statement.rows.add(name or str(value.get("relname")))
+    if tag == "RangeVar" or (tag == "relation" and "relname" in value):
+        table = str(value.get("relname", ""))
+        statement.tables.append((name or table, table))
     elif name and tag != "RangeFunction":
         statement.rows.add(name)
     if isinstance(alias, dict) and "colnames" in alias and tag != "RangeFunction":
@@ -115,14 +127,14 @@ def _arms(select: Json) -> list[Fields]:
 
 def _bare_columns(select: Fields) -> list[Fields]:
     targets = select.get("targetList")
-    found = []
-    for item in targets if isinstance(targets, list) else ():
-        target = item.get("ResTarget") if isinstance(item, dict) else None
-        value = target.get("val") if isinstance(target, dict) else None
-        column = value.get("ColumnRef") if isinstance(value, dict) else None
-        if isinstance(column, dict):
-            found.append(column)
-    return found
+    items = targets if isinstance(targets, list) else []
+    return _columns([_dict(_dict(item).get("ResTarget")).get("val") for item in items])
+
+
+def _columns(nodes: list[Json]) -> list[Fields]:
+    """Those of the nodes that are nothing but a reference to a column."""
+    found = (_dict(node).get("ColumnRef") for node in nodes)
+    return [column for column in found if isinstance(column, dict)]
 
 
 def _has_ordinal(select: Fields) -> bool:
@@ -165,6 +177,7 @@ def _is_closed(column: Fields, statement: _Statement) -> bool:
     """A closed column, a star that may hold one, or a whole row."""
     last = _last(column)
     if isinstance(last, dict) and "A_Star" in last:
-        return True
+        fields = column.get("fields")
+        return not isinstance(fields, list) or len(fields) == 1 or string(fields[-2]) in statement.rows
     name = string(last)
     return name in statement.closed or name in statement.rows
