@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from gateway.access_mode import AccessMode
 from gateway.affinity import unpin
-from gateway.judging.codec import LENGTH, CodecError, decode_request, encode_reply
+from gateway.judging.codec import LENGTH, CodecError, Requests, encode_reply
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
 
@@ -61,10 +61,11 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes | None:
     return data if len(data) == size else None
 
 
-def _answer(payload: bytes) -> Verdict:
+def _answer(requests: Requests, payload: bytes) -> Verdict | None:
+    """None: nothing is owed for this frame."""
     try:
-        sql, policy = decode_request(payload)
-        return judge(sql, policy)
+        request = requests.decode(payload)
+        return judge(*request) if request is not None else None
     except MemoryError:
         return _TOO_MUCH
 
@@ -77,14 +78,17 @@ def main(cpu_seconds: int, memory_bytes: int) -> int:
     gc.freeze()
     stdout.write(READY)
     stdout.flush()
+    requests = Requests()
     while head := _read_exactly(stdin, LENGTH.size):
         payload = _read_exactly(stdin, LENGTH.unpack(head)[0])
         if payload is None:
             break
         _allow_cpu(cpu_seconds)
         try:
-            stdout.write(encode_reply(_answer(payload)))
-            stdout.flush()
+            verdict = _answer(requests, payload)
+            if verdict is not None:
+                stdout.write(encode_reply(verdict))
+                stdout.flush()
         except (CodecError, BrokenPipeError):
             return 1
     return 0

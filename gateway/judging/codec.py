@@ -1,31 +1,41 @@
 """What goes over the pipe between the gateway and a judging child: JSON in length-prefixed frames, nothing executable.
 
-A request is a policy and a text, a reply one verdict. The gateway trusts neither the child's liveness nor its memory, but the
-verdict it hands back is the policy's own word.
+A request is a policy and a text, a reply one verdict; a catalog is sent once, ahead of the requests that name its revision. The
+gateway trusts neither the child's liveness nor its memory, but the verdict it hands back is the policy's own word.
 """
 
 import json
 import struct
-from functools import lru_cache
 from typing import Final
 
 from gateway.access_mode import AccessMode
-from gateway.statements.catalog import CatalogError, build_catalog
+from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.policy import Caps, Policy
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 
 LENGTH: Final = struct.Struct("!I")
+#: A child keeps so many catalogs, the last that it was sent; whoever sends them counts along.
+CATALOGS_KEPT: Final = 8
+_POLICIES_KEPT: Final = 16
+_CATALOG: Final = b"C"
+_REQUEST: Final = b"J"
 
 
 class CodecError(Exception):
     """A frame that is not what the other side would have written."""
 
 
-@lru_cache(maxsize=32)
-def _policy_json(policy: Policy) -> bytes:
+def encode_catalog(catalog: Catalog) -> bytes:
+    """One whole frame, of megabytes for a large database. It comes before the first request that needs it."""
+    body = json.dumps([catalog.rows.as_answers(), catalog.server_major, catalog.stale]).encode()
+    return LENGTH.pack(len(_CATALOG) + len(body)) + _CATALOG + body
+
+
+def encode_request(sql: bytes, policy: Policy) -> bytes:
+    """One whole frame. The policy's catalog stands in it by its revision."""
     caps, catalog = policy.caps, policy.catalog
-    return json.dumps(
+    head = json.dumps(
         {
             "mode": policy.mode.value,
             "functions": sorted(policy.allowed_functions),
@@ -33,47 +43,66 @@ def _policy_json(policy: Policy) -> bytes:
             "settings": sorted(policy.allowed_settings),
             "major": policy.server_major,
             "max_bytes": policy.max_statement_bytes,
-            "catalog": None if catalog is None else [catalog.rows.as_answers(), catalog.server_major, catalog.stale],
+            "catalog": None if catalog is None else catalog.revision,
             "caps": [caps.timeout_milliseconds, caps.work_mem_kilobytes, caps.hash_mem_multiplier, caps.parallel_workers],
         }
     ).encode()
+    size = len(_REQUEST) + LENGTH.size + len(head) + len(sql)
+    return b"".join((LENGTH.pack(size), _REQUEST, LENGTH.pack(len(head)), head, sql))
 
 
-@lru_cache(maxsize=16)
-def _policy(encoded: bytes) -> Policy:
-    raw = json.loads(encoded)
-    timeout, memory, multiplier, workers = raw["caps"]
-    catalog = None
-    if raw["catalog"] is not None:
-        rows, major, stale = raw["catalog"]
+class Requests:
+    """What a child was told: the newest catalogs, and the policies made with them."""
+
+    def __init__(self) -> None:
+        self._catalogs: dict[str, Catalog] = {}
+        self._policies: dict[bytes, Policy] = {}
+
+    def decode(self, payload: bytes) -> tuple[bytes, Policy] | None:
+        """The text and the policy of a request; None for a catalog, which is kept. Raises CodecError."""
+        kind, rest = payload[:1], payload[1:]
+        try:
+            if kind == _CATALOG:
+                self._keep(rest)
+                return None
+            if kind != _REQUEST:
+                raise CodecError("bad frame")
+            (size,) = LENGTH.unpack_from(rest)
+            end = LENGTH.size + size
+            return rest[end:], self._policy(rest[LENGTH.size : end])
+        except (struct.error, ValueError, KeyError, TypeError, CatalogError) as error:
+            raise CodecError("bad request") from error
+
+    def _keep(self, body: bytes) -> None:
+        rows, major, stale = json.loads(body)
         catalog = build_catalog(CatalogRows.from_answers(rows), int(major))
         catalog = catalog.as_stale() if stale else catalog
-    return Policy(
-        AccessMode(raw["mode"]),
-        frozenset(raw["functions"]),
-        frozenset(raw["schemas"]),
-        frozenset(raw["settings"]),
-        int(raw["major"]),
-        int(raw["max_bytes"]),
-        Caps(int(timeout), int(memory), float(multiplier), int(workers)),
-        catalog,
-    )
+        self._catalogs[catalog.revision] = catalog
+        while len(self._catalogs) > CATALOGS_KEPT:
+            del self._catalogs[next(iter(self._catalogs))]
+        self._policies.clear()
 
+    def _policy(self, head: bytes) -> Policy:
+        found = self._policies.get(head)
+        if found is None:
+            if len(self._policies) >= _POLICIES_KEPT:
+                self._policies.clear()
+            found = self._policies[head] = self._read_policy(head)
+        return found
 
-def encode_request(sql: bytes, policy: Policy) -> bytes:
-    """One whole frame."""
-    head = _policy_json(policy)
-    return b"".join((LENGTH.pack(LENGTH.size + len(head) + len(sql)), LENGTH.pack(len(head)), head, sql))
-
-
-def decode_request(payload: bytes) -> tuple[bytes, Policy]:
-    """The text and the policy of a frame's payload. Raises CodecError."""
-    try:
-        (size,) = LENGTH.unpack_from(payload)
-        end = LENGTH.size + size
-        return payload[end:], _policy(payload[LENGTH.size : end])
-    except (struct.error, ValueError, KeyError, TypeError, CatalogError) as error:
-        raise CodecError("bad request") from error
+    def _read_policy(self, head: bytes) -> Policy:
+        raw = json.loads(head)
+        timeout, memory, multiplier, workers = raw["caps"]
+        return Policy(
+            AccessMode(raw["mode"]),
+            frozenset(raw["functions"]),
+            frozenset(raw["schemas"]),
+            frozenset(raw["settings"]),
+            int(raw["major"]),
+            int(raw["max_bytes"]),
+            Caps(int(timeout), int(memory), float(multiplier), int(workers)),
+            None if raw["catalog"] is None else self._catalogs[raw["catalog"]],
+        )
 
 
 def encode_reply(verdict: Verdict) -> bytes:

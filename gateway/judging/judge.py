@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 import gateway
-from gateway.judging.codec import LENGTH, CodecError, decode_reply, encode_request
+from gateway.judging.codec import CATALOGS_KEPT, LENGTH, CodecError, decode_reply, encode_catalog, encode_request
+from gateway.statements.catalog import Catalog
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
 
@@ -112,6 +113,7 @@ class _Slot:
         self._judge = judge
         self.wake = asyncio.Event()
         self._process: Process | None = None
+        self._sent: deque[str] = deque(maxlen=CATALOGS_KEPT)  # the revisions of the catalogs that this child has
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -138,6 +140,7 @@ class _Slot:
             start_new_session=True,
         )
         self._process = process
+        self._sent.clear()
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await _read(process, LENGTH.size)
@@ -181,6 +184,7 @@ class _Slot:
             if process is None:
                 raise OSError("no child")
             async with asyncio.timeout_at(job.deadline):
+                await self._send_catalog(process, job.policy.catalog)
                 return await _ask(process, encode_request(job.sql, job.policy))
         except TimeoutError:
             await self._end_child()
@@ -193,18 +197,30 @@ class _Slot:
             await asyncio.sleep(_RETRY_SECONDS)
             return _busy("no process to judge it in")
 
+    async def _send_catalog(self, process: Process, catalog: Catalog | None) -> None:
+        """Ahead of the first request that needs it. Raises EOFError."""
+        if catalog is not None and catalog.revision not in self._sent:
+            frame = await asyncio.to_thread(encode_catalog, catalog)
+            self._sent.append(catalog.revision)
+            await _write(process, frame)
+
 
 async def _ask(process: Process, request: bytes) -> Verdict:
-    assert process.stdin is not None  # noqa: S101  (we asked for pipes)
-    try:
-        process.stdin.write(request)
-        await process.stdin.drain()
-    except (BrokenPipeError, ConnectionResetError) as error:
-        raise EOFError from error
+    await _write(process, request)
     (size,) = LENGTH.unpack(await _read(process, LENGTH.size))
     if size > _MAX_REPLY_BYTES:
         raise CodecError("reply too long")
     return decode_reply(await _read(process, size))
+
+
+async def _write(process: Process, frame: bytes) -> None:
+    """Raises EOFError when the child is gone."""
+    assert process.stdin is not None  # noqa: S101  (we asked for pipes)
+    try:
+        process.stdin.write(frame)
+        await process.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise EOFError from error
 
 
 async def _read(process: Process, size: int) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.access_mode import AccessMode
-from gateway.judging.codec import LENGTH, decode_request, encode_request
+from gateway.judging.codec import LENGTH, Requests, encode_catalog, encode_request
 from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CATALOG_QUERIES, CatalogRows
 from gateway.statements.policy import Policy, judge, judge_parameter_types
@@ -100,8 +100,12 @@ def test_parameter_types_are_the_catalogs() -> None:
 
 def test_a_judging_child_gets_the_same_policy() -> None:
     for known in (None, catalog(functions=[_FUNCTION], views=[_VIEW]), catalog(views=[_VIEW]).as_stale()):
-        sent = encode_request(b"SELECT 1", policy(known))
-        text, received = decode_request(sent[LENGTH.size :])
+        requests = Requests()
+        if known is not None:
+            assert requests.decode(encode_catalog(known)[LENGTH.size :]) is None
+        found = requests.decode(encode_request(b"SELECT 1", policy(known))[LENGTH.size :])
+        assert found is not None
+        text, received = found
         assert text == b"SELECT 1"
         assert received == policy(known)
         assert received.revision == policy(known).revision

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from gateway.access_mode import AccessMode
-from gateway.judging.codec import CodecError, decode_reply, decode_request, encode_reply, encode_request
+from gateway.judging.codec import CATALOGS_KEPT, CodecError, Requests, decode_reply, encode_reply, encode_request
 from gateway.judging.judge import Judge
+from gateway.statements.catalog import Catalog, build_catalog
+from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.policy import Caps, Policy, judge
 from gateway.statements.verdict import Verdict
 
@@ -60,7 +62,7 @@ def open_files(pid: int) -> list[str]:
 @pytest.mark.parametrize("policy", [READ_ONLY, LISTED], ids=["plain", "listed"])
 def test_nothing_is_lost_on_the_pipe(text: str, policy: Policy) -> None:
     request = encode_request(text.encode(), policy)
-    assert decode_request(request[4:]) == (text.encode(), policy)
+    assert Requests().decode(request[4:]) == (text.encode(), policy)
     verdict = judge(text.encode(), policy)
     assert decode_reply(encode_reply(verdict)[4:]) == verdict
 
@@ -73,10 +75,10 @@ def test_a_broken_reply_is_no_verdict(payload: bytes) -> None:
         decode_reply(payload)
 
 
-@pytest.mark.parametrize("payload", [b"", b"\0\0\0\5abcd", b"\0\0\0\2{}SELECT 1"])
+@pytest.mark.parametrize("payload", [b"", b"\0\0\0\5abcd", b"\0\0\0\2{}SELECT 1", b"J\0\0\0\2{}SELECT 1", b"C[]", b"C{"])
 def test_a_broken_request_is_no_text(payload: bytes) -> None:
     with pytest.raises(CodecError):
-        decode_request(payload)
+        Requests().decode(payload)
 
 
 async def test_verdicts_are_the_policys_own(judging: Judge) -> None:
@@ -198,3 +200,30 @@ async def test_a_child_holds_no_secrets_and_no_sockets(monkeypatch: pytest.Monke
     assert listening not in targets
     await instance.close()
     server.close()
+
+
+def catalog(number: int = 0) -> Catalog:
+    """A database with one function of its owner's, f<number>(int)."""
+    row = (str(20_000 + number), "public", f"f{number}", "f", "1", "1", "23", "sql", None, "false", None)
+    return build_catalog(CatalogRows(functions=(row,)), 16)
+
+
+async def test_a_child_judges_by_the_catalog_of_the_policy(judging: Judge) -> None:
+    """However many there are: it keeps the last few, and gets again what it no longer has."""
+    for number in [*range(CATALOGS_KEPT + 2), 0, 1, 0]:
+        with_catalog = Policy(AccessMode.READ_ONLY, catalog=catalog(number))
+        for policy in (with_catalog, Policy(AccessMode.READ_ONLY)):
+            for sql in (b"SELECT t.f%d FROM t" % number, b"SELECT (1).f%d" % number, b"SELECT 1"):
+                assert await ask(judging, sql, policy) == judge(sql, policy)
+    assert not (await ask(judging, b"SELECT (1).f0", Policy(AccessMode.READ_ONLY, catalog=catalog()))).allowed
+    stale = Policy(AccessMode.READ_ONLY, catalog=catalog().as_stale())
+    assert await ask(judging, b"SELECT (1).f0", stale) == judge(b"SELECT (1).f0", stale)
+
+
+async def test_a_new_child_knows_no_catalog(judging: Judge) -> None:
+    policy = Policy(AccessMode.READ_ONLY, catalog=catalog())
+    before = await ask(judging, b"SELECT (1).f0", policy)
+    for pid in child_pids():
+        os.kill(pid, signal.SIGKILL)
+    await ask(judging, b"SELECT 1", policy)  # the dead child's
+    assert await ask(judging, b"SELECT (1).f0", policy) == before
