@@ -28,6 +28,7 @@ _RESOURCES: Final[Mapping[str, str]] = {
     "users": "users",
     "groups": "groups",
     "targets": "targets",
+    "target-health": "target_health",
     "grants": "grants",
     "allowlist": "allowlist",
     "sessions": "sessions",

@@ -182,6 +182,27 @@ class CheckStep:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TargetHealth:
+    """How a target answered sessions of one access mode lately, over all workers. Instants in ISO 8601; None: never.
+
+    `kind`: why it failed last, as the counters name it.
+    """
+
+    target: str
+    mode: str
+    answered_at: str | None
+    failed_at: str | None
+    kind: str
+
+    @property
+    def state(self) -> str:
+        """ "ok" or "failing", by what came last; "unknown" when nobody tried since the gateway was started."""
+        if self.answered_at is None and self.failed_at is None:
+            return "unknown"
+        return "ok" if (self.answered_at or "") >= (self.failed_at or "") else "failing"
+
+
 class GatewayUnavailable(Exception):
     """The running gateway cannot be asked: it does not run here, or one of its workers does not answer."""
 
@@ -197,6 +218,10 @@ class LiveGateway(Protocol):
 
     async def check_target(self, name: str, mode: AccessMode) -> list[CheckStep]:
         """DNS, TCP, TLS, login, role, database, settings: in this order, ending with the first that fails."""
+        ...
+
+    async def target_health(self) -> list[TargetHealth]:
+        """Of each target and access mode that somebody tried since the gateway was started, by name."""
         ...
 
     async def counters(self) -> list[Mapping[str, float]]:

@@ -5,7 +5,7 @@ from pydantic import Field
 from admin_api.models.fields import Lists, Page, Password, Record, Request, Tls, Version
 from gateway.access.model import ListMode, Target, TlsMode
 from gateway.access_mode import AccessMode
-from gateway.ports import CheckStep
+from gateway.ports import CheckStep, TargetHealth
 
 
 class NewTarget(Request):
@@ -82,6 +82,19 @@ class CheckRecord(Record):
     steps: list[CheckStepRecord] = Field(description="In order, ending with the first that failed.")
 
 
+class HealthRecord(Record):
+    target: str = Field(examples=["shop"])
+    mode: AccessMode
+    state: str = Field(description="ok, failing or unknown: by what came last.", examples=["ok"])
+    answered_at: str | None = Field(description="When a session could last be opened.")
+    failed_at: str | None
+    kind: str = Field(description="Why it failed last.", examples=["unreachable"])
+
+
+class HealthPage(Page):
+    items: list[HealthRecord]
+
+
 class InitSql(Record):
     target: str
     sql: str = Field(description="For the database's administrator to run in that database. It holds no password.")
@@ -111,3 +124,16 @@ def target_record(target: Target) -> TargetRecord:
 def check_record(target: str, mode: AccessMode, steps: list[CheckStep]) -> CheckRecord:
     shown = [CheckStepRecord(name=step.name, ok=step.ok, detail=step.detail, remedy=step.remedy) for step in steps]
     return CheckRecord(target=target, mode=mode, ok=bool(steps) and all(step.ok for step in steps), steps=shown)
+
+
+def health_record(target: str, mode: AccessMode, found: TargetHealth | None) -> HealthRecord:
+    if found is None:
+        return HealthRecord(target=target, mode=mode, state="unknown", answered_at=None, failed_at=None, kind="")
+    return HealthRecord(
+        target=target,
+        mode=mode,
+        state=found.state,
+        answered_at=found.answered_at,
+        failed_at=found.failed_at,
+        kind=found.kind,
+    )

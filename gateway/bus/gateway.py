@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import ALL, ANY, HUB, MAX_LINE_BYTES, BusLineError, Envelope, JsonValue, Payload, address_of
-from gateway.ports import CheckStep, GatewayUnavailable, SessionFacts
+from gateway.ports import CheckStep, GatewayUnavailable, SessionFacts, TargetHealth
 
 _ANSWER_SECONDS: Final = 2.0
 _CHECK_SECONDS: Final = 40.0  # DNS, TCP, TLS and login of a server that may be far away or mute
@@ -38,6 +38,20 @@ class BusGateway:
         """By one worker: it reaches the target the way that sessions do. Empty: the gateway has not heard of this target yet."""
         answers = await self._ask(ANY, "check-target", {"target": name, "mode": mode.value}, self._check_seconds)
         return [_step(answer) for answer in answers]
+
+    async def target_health(self) -> list[TargetHealth]:
+        newest: dict[tuple[str, str], TargetHealth] = {}
+        for answer in await self._ask(ALL, "target-health", {}):
+            found = _health(answer)
+            known = newest.get((found.target, found.mode), found)
+            newest[found.target, found.mode] = TargetHealth(
+                found.target,
+                found.mode,
+                max(filter(None, (found.answered_at, known.answered_at)), default=None),
+                max(filter(None, (found.failed_at, known.failed_at)), default=None),
+                found.kind if (found.failed_at or "") >= (known.failed_at or "") else known.kind,
+            )
+        return [newest[key] for key in sorted(newest)]
 
     async def counters(self) -> list[Mapping[str, float]]:
         answers = await self._ask(ALL, "counters", {})
@@ -109,6 +123,16 @@ def _facts(answer: Payload) -> SessionFacts:
 
 def _step(answer: Payload) -> CheckStep:
     return CheckStep(_text(answer, "name"), answer.get("ok") is True, _text(answer, "detail"), _text(answer, "remedy"))
+
+
+def _health(answer: Payload) -> TargetHealth:
+    return TargetHealth(
+        target=_text(answer, "target"),
+        mode=_text(answer, "mode"),
+        answered_at=_text(answer, "answered_at") if answer.get("answered_at") else None,
+        failed_at=_text(answer, "failed_at") if answer.get("failed_at") else None,
+        kind=_text(answer, "kind"),
+    )
 
 
 def _text(answer: Payload, name: str) -> str:

@@ -10,12 +10,21 @@ from gateway.cli.progress import working
 from gateway.cli.reach import admin
 from gateway.cli.target_permits import Name
 
+_HEALTH = {
+    "target": "target",
+    "mode": "mode",
+    "state": "state",
+    "answered_at": "last answer",
+    "failed_at": "last failure",
+    "kind": "cause",
+}
 _STEPS = {"mode": "mode", "name": "step", "ok": "ok", "detail": "found", "remedy": "remedy"}
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `pgbastion targets`."""
     admin(app, "test", examples=["pgbastion targets test shop", "pgbastion targets test shop --mode read_write --json"])(look)
+    admin(app, "health", examples=["pgbastion targets health", "pgbastion targets health --json"])(health)
     admin(
         app, "init-sql", examples=["pgbastion targets init-sql shop > roles.sql", "pgbastion targets init-sql shop | psql ..."]
     )(init_sql)
@@ -40,6 +49,12 @@ def look(api: Api, name: Name, mode: AnyMode = None, as_json: AsJson = False) ->
         show(steps, as_json=False, columns=_STEPS, empty="")
     if not steps or not all(step.get("ok") for step in steps):
         raise typer.Exit(1)
+
+
+def health(api: Api, as_json: AsJson = False) -> None:
+    """List how targets answered sessions lately: since the gateway was started, and by what came last."""
+    found = api.all(path("target-health"))
+    show(found, as_json=as_json, columns=_HEALTH, empty="No target has a login yet.")
 
 
 def init_sql(api: Api, name: Name) -> None:

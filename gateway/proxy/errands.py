@@ -45,6 +45,7 @@ class Errands:
             "cancel-session": lambda message: _cancel_session(self._worker, message),
             "check-target": lambda message: _check_target(self._worker, message),
             "refresh-catalog": lambda message: _refresh_catalog(self._worker, message),
+            "target-health": lambda _: _target_health(self._worker),
             "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
             # of other workers
             "login-failed": self._on_worker(_login_failed),
@@ -123,6 +124,10 @@ async def _check_target(worker: Worker, message: Message) -> list[Payload]:
         iterations_max=limits.scram_iterations_max,
     )
     return [asdict(step) for step in steps]
+
+
+def _target_health(worker: Worker) -> list[Payload]:
+    return worker.health.describe({target.id: target.name for target in worker.directory.snapshot.targets.values()})
 
 
 async def _refresh_catalog(worker: Worker, message: Message) -> list[Payload]:

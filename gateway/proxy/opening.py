@@ -103,6 +103,7 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes,
         }
         worker.audit(events.event("upstream_refused", facts))
         worker.counters.upstream_failed(refused.kind)
+        worker.health.failed(lease.target.id, lease.mode, refused.kind)
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
     try:
@@ -114,6 +115,7 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes,
     except BaseException:
         connection.transport.abort()
         raise
+    worker.health.answered(lease.target.id, lease.mode)
     seat.opened(place, welcome.process_id, welcome.key)
     return Opened(connection, welcome, place, wishes, label, plan.pinned, major_of(welcome), seat, hold)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from gateway.proxy.counters import Counters
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
+from gateway.proxy.target_health import TargetHealth
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls
 from gateway.proxy.upstream import UpstreamDialer
@@ -109,6 +111,7 @@ class Worker:
     peers: Peers
     mock_secret: bytes
     counters: Counters = field(default_factory=Counters)
+    health: TargetHealth = field(default_factory=lambda: TargetHealth(lambda: datetime.now(UTC)))
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -29,6 +29,7 @@ MATRIX: Final = {
     ("PUT", "/v1/groups/{name}/members/{user}"): "change",
     ("DELETE", "/v1/groups/{name}/members/{user}"): "change",
     ("GET", "/v1/targets"): "look",
+    ("GET", "/v1/target-health"): "look",
     ("POST", "/v1/targets"): "change",
     ("GET", "/v1/targets/{name}"): "look",
     ("PATCH", "/v1/targets/{name}"): "change",

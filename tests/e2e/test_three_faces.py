@@ -1,11 +1,8 @@
 """One gateway, managed from nothing to nothing, only through commands, only through the API, or only through files."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.support.commands import pgbastion
 from tests.support.free_port import free_port
 from tests.support.gateway import start_serve, wait_until_ready, write_config
 from tests.support.upstream import Database
@@ -53,17 +51,7 @@ class World:
         )
 
     def pgbastion(self, *arguments: str, stdin: str = "", **variables: str) -> str:
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("pgbastion")), *arguments],
-            cwd=self.folder,
-            env={**os.environ, "PGBASTION_CONFIG": str(self.config), **variables},
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return pgbastion(self.config, *arguments, stdin=stdin, **variables)
 
 
 class Face(Protocol):

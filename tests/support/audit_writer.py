@@ -1,4 +1,7 @@
-"""A process that writes audit records until it is killed, and says on stdout what was acted on. argv: directory, and "journal", "write" or "fsync"."""
+"""A process that writes audit records until it is killed, and says on stdout what was acted on.
+
+argv: directory, and "journal", "write" or "fsync".
+"""
 
 import asyncio
 import os
