@@ -201,10 +201,8 @@ _COLUMNS: Final = (
 # Schema, relation, column: columns with the name of a function or a type of users, of system relations, too.
 _NAMED_COLUMNS: Final = (
     "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text"
-    f"{_RELATIONS} AND (EXISTS (SELECT 1 FROM pg_catalog.pg_proc p WHERE {_of_users('p.oid')}"
-    " AND p.proname OPERATOR(pg_catalog.=) a.attname)"
-    f" OR EXISTS (SELECT 1 FROM pg_catalog.pg_type t WHERE {_of_users('t.oid')}"
-    " AND t.typname OPERATOR(pg_catalog.=) a.attname))"
+    f"{_RELATIONS} AND a.attname OPERATOR(pg_catalog.=) ANY (SELECT p.proname FROM pg_catalog.pg_proc p"
+    f" WHERE {_of_users('p.oid')} UNION SELECT t.typname FROM pg_catalog.pg_type t WHERE {_of_users('t.oid')})"
 )
 
 # Schema, name, definition, extension.
