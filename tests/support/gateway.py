@@ -139,7 +139,11 @@ class RunningGateway:
         return connection
 
     def events(self, **wanted: Any) -> list[dict[str, Any]]:
-        """Audit records that hold all of `wanted`, in the order written by each worker."""
+        """Audit records that hold all of `wanted`, in the order written by each worker.
+
+        The files lag behind the journals of the workers by some milliseconds.
+        """
+        time.sleep(0.05)
         found = []
         for path in sorted((self.state_dir / "audit").glob("*.jsonl")):
             for line in path.read_text().splitlines():
