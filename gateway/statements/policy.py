@@ -99,7 +99,7 @@ class Policy:
         """Work out what takes long with a large catalog, before the first statement needs it."""
         judge(b"SELECT a.b FROM c a WHERE a.b = $1 AND a.b::pg_catalog.int4 IN (1)", self)
 
-    @property
+    @cached_property
     def setting_rules(self) -> SettingRules:
         return SettingRules(self.mode, self.allowed_schemas, frozenset(map(settings.fold, self.allowed_settings)), self.caps)
 

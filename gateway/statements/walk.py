@@ -57,7 +57,7 @@ class Walk:
     def run(self, root: Json) -> Refusal | None:
         """The first refusal found below `root` (a node, a list of nodes or a struct), or None."""
         stack: list[Json] = [root]
-        pop, push = stack.pop, stack.append
+        pop, push, rule_of = stack.pop, stack.append, _RULES.get
         while stack:
             node = pop()
             if isinstance(node, list):
@@ -66,12 +66,14 @@ class Walk:
             if not isinstance(node, dict):
                 continue
             for key, value in node.items():
-                rule = _RULES.get(key)
+                rule = rule_of(key)
+                if rule is False:
+                    continue
                 if rule is True:
                     push(value)
                 elif rule is None:
                     return replace(_unknown(key, value), node=key)
-                elif rule is not False:
+                else:
                     found = rule(self, value, push)
                     if found is not None:
                         return found if found.node else replace(found, node=key)
