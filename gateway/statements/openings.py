@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Final
 
 from gateway.statements import refusal
-from gateway.statements.catalog import FIRST_USER_OID, Cast, Catalog, Function, FunctionUse, Operator, Relation, Type
+from gateway.statements.catalog import Catalog
+from gateway.statements.catalog_objects import FIRST_USER_OID, Cast, Function, FunctionUse, Operator, Relation, Type
 from gateway.statements.catalogue import OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
 from gateway.statements.curated import is_curated
 from gateway.statements.refusal import Refusal

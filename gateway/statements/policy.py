@@ -15,7 +15,8 @@ from typing import Final
 
 from gateway.access_mode import AccessMode
 from gateway.statements import readonly, readwrite, settings
-from gateway.statements.catalog import FIRST_USER_OID, Catalog
+from gateway.statements.catalog import Catalog
+from gateway.statements.catalog_objects import FIRST_USER_OID
 from gateway.statements.catalogue import REVISION
 from gateway.statements.definitions import judge_constants, judge_definition
 from gateway.statements.edits import relabel

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.statements import names, refusal
-from gateway.statements.catalog import Relation
+from gateway.statements.catalog_objects import Relation
 from gateway.statements.catalogue import (
     ATTRIBUTE_FUNCTIONS,
     DENIED_RELATIONS,
