@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from gateway.access.model import AllowlistEntry, ApiToken, DatabaseRole, Grant, Group, Snapshot, Target, User
@@ -203,6 +204,51 @@ class TargetHealth:
         return "ok" if (self.answered_at or "") >= (self.failed_at or "") else "failing"
 
 
+class Severity(StrEnum):
+    """CRITICAL: it changes data, reads secrets or files, or reaches elsewhere. WARNING: it disturbs others, or leaves something
+    behind, but no data of theirs. INFO: good to know.
+    """
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleFinding:
+    """Something that an upstream role could do if nothing judged its statements.
+
+    `check` is a stable name for the kind ("membership", "ownership", "writing" ...), `detail` says what was found, `meaning` what
+    follows from it, `remedy` is SQL for the database's administrator that ends it, "" where there is none.
+    """
+
+    check: str
+    severity: Severity
+    detail: str
+    meaning: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAudit:
+    """What the upstream role of one access mode could do. `obstacle`: why it could not be looked at; nothing was found then."""
+
+    login: str
+    findings: tuple[RoleFinding, ...] = ()
+    obstacle: CheckStep | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRefresh:
+    """What one worker knows of a database now. `failure`: why it could not be read again ("" when it was), as counters name it."""
+
+    worker: int
+    login: str
+    revision: str
+    seconds: float
+    failure: str
+
+
 class GatewayUnavailable(Exception):
     """The running gateway cannot be asked: it does not run here, or one of its workers does not answer."""
 
@@ -222,6 +268,14 @@ class LiveGateway(Protocol):
 
     async def target_health(self) -> list[TargetHealth]:
         """Of each target and access mode that somebody tried since the gateway was started, by name."""
+        ...
+
+    async def audit_target(self, name: str, mode: AccessMode) -> RoleAudit | None:
+        """What the role of this mode could do if the parser failed. None: the gateway has not heard of this login yet."""
+        ...
+
+    async def refresh_catalog(self, name: str) -> list[CatalogRefresh]:
+        """Read what is in the target's database again; in force when this returns. A worker without sessions there has nothing."""
         ...
 
     async def counters(self) -> list[Mapping[str, float]]:

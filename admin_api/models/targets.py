@@ -5,7 +5,7 @@ from pydantic import Field
 from admin_api.models.fields import Lists, Page, Password, Record, Request, Tls, Version
 from gateway.access.model import ListMode, Target, TlsMode
 from gateway.access_mode import AccessMode
-from gateway.ports import CheckStep, TargetHealth
+from gateway.ports import CatalogRefresh, CheckStep, RoleAudit, Severity, TargetHealth
 
 
 class NewTarget(Request):
@@ -95,6 +95,37 @@ class HealthPage(Page):
     items: list[HealthRecord]
 
 
+class CatalogRefreshRecord(Record):
+    worker: int
+    login: str
+    revision: str = Field(description="Equal revisions: the same is in the database, as far as it can run code.")
+    seconds: float
+    failure: str = Field(description="Why it could not be read again; then the former one stays. Empty: it was.")
+
+
+class RefreshRecord(Record):
+    target: str
+    ok: bool = Field(description="Every worker with sessions there has read it.")
+    catalogs: list[CatalogRefreshRecord] = Field(description="Of each worker with sessions there; perhaps of none.")
+
+
+class RoleFindingRecord(Record):
+    check: str = Field(examples=["membership"])
+    severity: Severity
+    detail: str
+    meaning: str
+    remedy: str = Field(description="SQL for the database's administrator.")
+
+
+class RoleAuditRecord(Record):
+    target: str
+    mode: AccessMode
+    login: str
+    ok: bool = Field(description="The role could be looked at, and nothing above info was found.")
+    findings: list[RoleFindingRecord] = Field(description="The heaviest first.")
+    obstacle: CheckStepRecord | None = Field(description="Why the role could not be looked at.")
+
+
 class InitSql(Record):
     target: str
     sql: str = Field(description="For the database's administrator to run in that database. It holds no password.")
@@ -126,6 +157,16 @@ def check_record(target: str, mode: AccessMode, steps: list[CheckStep]) -> Check
     return CheckRecord(target=target, mode=mode, ok=bool(steps) and all(step.ok for step in steps), steps=shown)
 
 
+def refresh_record(target: str, found: list[CatalogRefresh]) -> RefreshRecord:
+    shown = [
+        CatalogRefreshRecord(
+            worker=each.worker, login=each.login, revision=each.revision, seconds=each.seconds, failure=each.failure
+        )
+        for each in found
+    ]
+    return RefreshRecord(target=target, ok=not any(each.failure for each in found), catalogs=shown)
+
+
 def health_record(target: str, mode: AccessMode, found: TargetHealth | None) -> HealthRecord:
     if found is None:
         return HealthRecord(target=target, mode=mode, state="unknown", answered_at=None, failed_at=None, kind="")
@@ -136,4 +177,21 @@ def health_record(target: str, mode: AccessMode, found: TargetHealth | None) -> 
         answered_at=found.answered_at,
         failed_at=found.failed_at,
         kind=found.kind,
+    )
+
+
+def role_audit_record(target: str, mode: AccessMode, found: RoleAudit) -> RoleAuditRecord:
+    step = found.obstacle
+    return RoleAuditRecord(
+        target=target,
+        mode=mode,
+        login=found.login,
+        ok=step is None and all(each.severity is Severity.INFO for each in found.findings),
+        findings=[
+            RoleFindingRecord(
+                check=each.check, severity=each.severity, detail=each.detail, meaning=each.meaning, remedy=each.remedy
+            )
+            for each in found.findings
+        ],
+        obstacle=step and CheckStepRecord(name=step.name, ok=step.ok, detail=step.detail, remedy=step.remedy),
     )

@@ -11,10 +11,14 @@ from admin_api.models.targets import (
     InitSql,
     NewLogin,
     NewTarget,
+    RefreshRecord,
+    RoleAuditRecord,
     TargetPage,
     TargetPatch,
     TargetRecord,
     check_record,
+    refresh_record,
+    role_audit_record,
     target_record,
 )
 from admin_api.paging import Paged
@@ -176,6 +180,27 @@ async def check_target(call: Doing, name: str, mode: AccessMode = AccessMode.REA
     if not steps:
         raise GatewayUnavailable("the gateway has not heard of this target yet")
     return told(check_record(name, mode, steps))
+
+
+@router.post("/{name}/refresh", response_model=RefreshRecord)
+async def refresh_target(call: Doing, name: str) -> Response:
+    """Read again what the database's owners put into it. When this answers, live read-only sessions are judged by it."""
+    target = find_target(await call.after(), name)
+    return told(refresh_record(target.name, await call.gateway.refresh_catalog(target.name)))
+
+
+@router.post("/{name}/audit", response_model=RoleAuditRecord)
+async def audit_target(call: Doing, name: str, mode: AccessMode = AccessMode.READ_ONLY) -> Response:
+    """Say what the upstream role of this mode could still do if the parser failed, with the SQL that ends each of it."""
+    target = find_target(await call.after(), name)
+    if mode not in target.roles:
+        raise ServiceError(
+            "login-missing", f'target "{name}" has no login for {mode}', f"PUT /v1/targets/{name}/logins/{mode} first."
+        )
+    found = await call.gateway.audit_target(name, mode)
+    if found is None:
+        raise GatewayUnavailable("the gateway has not heard of this target yet")
+    return told(role_audit_record(name, mode, found))
 
 
 @router.get("/{name}/init-sql", response_model=InitSql)

@@ -12,7 +12,16 @@ from typing import Final
 
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import ALL, ANY, HUB, MAX_LINE_BYTES, BusLineError, Envelope, JsonValue, Payload, address_of
-from gateway.ports import CheckStep, GatewayUnavailable, SessionFacts, TargetHealth
+from gateway.ports import (
+    CatalogRefresh,
+    CheckStep,
+    GatewayUnavailable,
+    RoleAudit,
+    RoleFinding,
+    SessionFacts,
+    Severity,
+    TargetHealth,
+)
 
 _ANSWER_SECONDS: Final = 2.0
 _CHECK_SECONDS: Final = 40.0  # DNS, TCP, TLS and login of a server that may be far away or mute
@@ -52,6 +61,15 @@ class BusGateway:
                 found.kind if (found.failed_at or "") >= (known.failed_at or "") else known.kind,
             )
         return [newest[key] for key in sorted(newest)]
+
+    async def refresh_catalog(self, name: str) -> list[CatalogRefresh]:
+        answers = await self._ask(ALL, "refresh-catalog", {"target": name}, self._check_seconds)
+        return sorted(map(_refreshed, answers), key=lambda found: found.worker)
+
+    async def audit_target(self, name: str, mode: AccessMode) -> RoleAudit | None:
+        """By one worker, like a check."""
+        answers = await self._ask(ANY, "audit-target", {"target": name, "mode": mode.value}, self._check_seconds)
+        return _audit(answers[0]) if answers else None
 
     async def counters(self) -> list[Mapping[str, float]]:
         answers = await self._ask(ALL, "counters", {})
@@ -132,6 +150,37 @@ def _health(answer: Payload) -> TargetHealth:
         answered_at=_text(answer, "answered_at") if answer.get("answered_at") else None,
         failed_at=_text(answer, "failed_at") if answer.get("failed_at") else None,
         kind=_text(answer, "kind"),
+    )
+
+
+def _refreshed(answer: Payload) -> CatalogRefresh:
+    seconds = answer.get("seconds")
+    return CatalogRefresh(
+        worker=_number(answer.get("worker")),
+        login=_text(answer, "login"),
+        revision=_text(answer, "revision"),
+        seconds=seconds if isinstance(seconds, float) else 0.0,
+        failure=_text(answer, "failure"),
+    )
+
+
+def _audit(answer: Payload) -> RoleAudit:
+    obstacle, findings = answer.get("obstacle"), answer.get("findings")
+    return RoleAudit(
+        _text(answer, "login"),
+        tuple(_finding(each) for each in (findings if isinstance(findings, list) else []) if isinstance(each, dict)),
+        _step(obstacle) if isinstance(obstacle, dict) else None,
+    )
+
+
+def _finding(answer: Payload) -> RoleFinding:
+    weight = _text(answer, "severity")
+    return RoleFinding(
+        _text(answer, "check"),
+        Severity(weight) if weight in list(Severity) else Severity.CRITICAL,
+        _text(answer, "detail"),
+        _text(answer, "meaning"),
+        _text(answer, "remedy"),
     )
 
 

@@ -137,6 +137,7 @@ class Worker:
     def __init__(self, path: Path, number: int = 0) -> None:
         self.sessions: list[Payload] = []
         self.cancelled: list[str] = []
+        self.catalogs: list[Payload] = []
         self.counters: Payload = {"sessions_live": 0, "logins_failed_total": 3}
         self.peer = BusPeer(
             path,
@@ -146,6 +147,7 @@ class Worker:
                 "cancel-session": self._cancel,
                 "counters": lambda _: self.counters,
                 "check-target": self._check,
+                "refresh-catalog": lambda _: list(self.catalogs),
             },
         )
 

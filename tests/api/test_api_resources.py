@@ -212,6 +212,17 @@ async def test_a_target_is_checked_by_the_gateway(api: Api, worker: Worker) -> N
     assert (checked["ok"], checked["steps"][0]["name"]) == (True, "DNS")
 
 
+async def test_a_targets_catalog_is_read_again_by_the_gateway(api: Api, worker: Worker) -> None:
+    assert (await api.admin.post("/v1/targets/shop/refresh")).status_code == 404
+    await api.target()
+    nobody = (await api.admin.post("/v1/targets/shop/refresh")).json()
+    assert nobody == {"target": "shop", "ok": True, "catalogs": []}
+    well = {"worker": 0, "login": "app_ro", "revision": "1f", "seconds": 0.25, "failure": ""}
+    worker.catalogs = [{**well, "failure": "unreachable"}, well]
+    found = (await api.admin.post("/v1/targets/shop/refresh")).json()
+    assert found == {"target": "shop", "ok": False, "catalogs": worker.catalogs}
+
+
 async def test_a_manifest_is_previewed_applied_once_and_exported(api: Api) -> None:
     manifest = {
         "version": 1,
