@@ -59,16 +59,18 @@ class Catalog:
 
     @cached_property
     def path(self) -> frozenset[str]:
-        """The schemas that sessions of this login start with in search_path, or come back to by RESET."""
+        """The schemas that sessions of this login start with in search_path, or come back to by RESET; and the one of their own
+        name, since anybody may set "$user".
+        """
         found: set[str] = set()
         for user, login, *values in self.rows.path:
+            found |= {user or "", login or ""}
             for value in values:
                 names = split_identifiers(value or "")
                 if names is None:
                     raise ValueError("search_path is no list of names")
-                for name in names:
-                    found |= {user or "", login or ""} if name == "$user" else {name}
-        return frozenset(found) - {"pg_catalog", "pg_temp"}
+                found.update(names)
+        return frozenset(found) - {"$user", "pg_catalog", "pg_temp"}
 
     @cached_property
     def functions_by_oid(self) -> Mapping[int, Function]:

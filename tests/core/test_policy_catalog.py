@@ -47,6 +47,12 @@ def test_every_field_has_its_query_and_every_query_its_field() -> None:
 
 def test_the_path_is_where_sessions_start_and_what_reset_goes_back_to() -> None:
     assert catalog().path == {"me", "public", "app"}
+    # Anybody may set it to "$user", wherever sessions start.
+    assert catalog(path=[("me", "login", "public", "public")]).path == {"me", "login", "public"}
+    shadow = ("20009", "me", "lower", "f", "1", "1", "25", "plpgsql", None, "false", None)
+    reached = catalog(path=[("me", "me", "public", "public")], functions=[shadow])
+    assert judge(b'SET search_path = "$user", public', policy(reached)).allowed
+    assert not judge(b"SELECT lower('A')", policy(reached)).allowed
 
 
 def test_a_function_in_reach_is_closed_until_it_is_listed() -> None:
