@@ -61,7 +61,7 @@ def _second_looks(statement: Statement) -> Refusal | None:
         return found
     if walk.dotted:
         found = attribute_use(root, walk.dotted, walk.listed, openings)
-    if found is None and walk.closed and statement.raw.tag not in ("CopyStmt", "LockStmt"):
+    if found is None and walk.closed:
         found = closed_use(root, walk.closed)
     if found is None and openings.stale:
         found = _stale_use(statement)
