@@ -63,7 +63,7 @@ def audit(config: Path) -> list[dict[str, Any]]:
 def test_f18_sigkill_of_everything_at_full_rate(database: Database, durability: str, measured: Measured) -> None:
     with tempfile.TemporaryDirectory(prefix="pgbastion-") as made:
         listen = {"host": "127.0.0.1", "port": 0, "workers": 2, "drain_seconds": 1.0}
-        config = write_config(Path(made), listen=listen, audit={"durability": durability})
+        config = write_config(Path(made), listen=listen, admin_api={"port": 0}, audit={"durability": durability})
         admin = operator(config)
         entry = allowlist.create_entry(admin.store, level=allowlist.Everybody(), network="127.0.0.1/32", label="", **WHY)
         admin.change(entry)

@@ -181,8 +181,11 @@ def processes(state_dir: Path) -> list[tuple[str, int]]:
 
 
 def write_config(directory: Path, **sections: dict[str, Any]) -> Path:
-    """A TOML file in `directory`; values are strings, numbers and lists, as JSON writes them."""
-    sections = {"listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0}, "admin_api": {"port": 0}, **sections}
+    """A TOML file in `directory`; values are strings, numbers and lists, as JSON writes them.
+
+    Without a section for it, the admin API is switched off: few tests need it, and each start would pay for it.
+    """
+    sections = {"listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0}, "admin_api": {"enabled": False}, **sections}
     lines = ['state_dir = "state"']
     for name, values in sections.items():
         lines.append(f"[{name}]")
