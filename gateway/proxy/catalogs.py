@@ -21,7 +21,6 @@ from gateway.proxy.upstream import UpstreamDialer
 from gateway.session.upstream_login import UpstreamRefused
 from gateway.settings import CurrentSettings, Settings
 from gateway.statements.catalog import Catalog, CatalogError
-from gateway.wire.errors import WireError
 
 _AFTER_DDL_SECONDS: Final = 0.05  # what comes in a burst is read once
 _RETRY_SECONDS: Final = 2.0
@@ -174,7 +173,7 @@ class _Entry:
         except UpstreamRefused as refused:
             self._failed(refused.kind, refused.sqlstate, refused.detail)
             raise CatalogUnavailable(refused.kind, refused.sqlstate) from refused
-        except (CatalogError, WireError, UnicodeDecodeError, MemoryError) as error:
+        except (CatalogError, UnicodeDecodeError, MemoryError) as error:
             self._failed("unreadable", "", str(error)[:200])
             raise CatalogUnavailable("unreadable", "") from error
         self._read_at, self._took, self._digest = started, now() - started, answers.digest

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gateway.statements.catalog_objects import (
     FIRST_USER_OID,
@@ -29,6 +29,8 @@ from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.settings import split_identifiers
 
 __all__ = ["FIRST_USER_OID", "Catalog", "CatalogError", "build_catalog"]
+
+_ROWS_AT_ONCE: Final = 200
 
 
 class CatalogError(Exception):
@@ -82,8 +84,9 @@ class Catalog:
                 special.add(number(oid))
         found = {}
         for each in map(function_of, self.rows.functions):
-            whole = replace(each, parts=tuple(parts.get(each.oid, ())))
-            found[each.oid] = replace(whole, least=0, most=-1) if each.oid in special else whole
+            if each.oid in parts:
+                each = replace(each, parts=tuple(parts[each.oid]))
+            found[each.oid] = replace(each, least=0, most=-1) if each.oid in special else each
         return found
 
     @cached_property
@@ -131,8 +134,7 @@ class Catalog:
 
 def build_catalog(rows: CatalogRows, server_major: int) -> Catalog:
     """The catalog of a database whose owners' objects are `rows`. Raises CatalogError for rows that no query of ours answers."""
-    content = json.dumps([server_major, rows.as_answers()]).encode()
-    catalog = Catalog(rows, server_major, sha256(content).hexdigest()[:16])
+    catalog = Catalog(rows, server_major, _revision(rows, server_major))
     try:
         # Whatever is wrong with the rows shows now.
         for part in ("path", "functions", "operators", "casts", "types", "built_in_comparisons", "relations", "named_columns"):
@@ -140,6 +142,16 @@ def build_catalog(rows: CatalogRows, server_major: int) -> Catalog:
     except (ValueError, TypeError) as error:
         raise CatalogError(f"unreadable catalog rows: {error}") from error
     return catalog
+
+
+def _revision(rows: CatalogRows, server_major: int) -> str:
+    """A digest of the content, made in pieces: a large catalog is megabytes, and other threads have work to do."""
+    digest = sha256(b"%d" % server_major)
+    for name, answer in rows.as_answers().items():
+        digest.update(json.dumps([name, len(answer)]).encode())
+        for start in range(0, len(answer), _ROWS_AT_ONCE):
+            digest.update(json.dumps(answer[start : start + _ROWS_AT_ONCE]).encode())
+    return digest.hexdigest()[:16]
 
 
 _Item = TypeVar("_Item")

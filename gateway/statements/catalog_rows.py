@@ -60,7 +60,12 @@ class CatalogRows:
 
 
 def _sorted(rows: Sequence[Sequence[str | None]]) -> tuple[Row, ...]:
-    return tuple(sorted((tuple(row) for row in rows), key=lambda row: tuple((value is not None, value or "") for value in row)))
+    found = list(map(tuple, rows))
+    try:
+        found.sort()
+    except TypeError:  # rows that differ first where one of them has None
+        found.sort(key=lambda row: tuple((value is not None, value or "") for value in row))
+    return tuple(found)
 
 
 def _member(classid: str, oid: str) -> str:
