@@ -9,7 +9,7 @@ import structlog
 from gateway.access.model import Snapshot
 from gateway.access_mode import AccessMode
 from gateway.bus.gateway import BusGateway
-from gateway.ports import CheckStep, GatewayUnavailable, UnitOfWork
+from gateway.ports import CheckStep, GatewayUnavailable, RoleAudit, UnitOfWork
 from gateway.services.lookup import find_target
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
@@ -62,6 +62,32 @@ class LocalGateway(BusGateway):
         except GatewayUnavailable:
             steps = []
         return steps or await self._check_from_here(name, mode)
+
+    async def audit_target(self, name: str, mode: AccessMode) -> RoleAudit | None:
+        try:
+            found = await super().audit_target(name, mode)
+        except GatewayUnavailable:
+            found = None
+        return found or await self._audit_from_here(name, mode)
+
+    async def _audit_from_here(self, name: str, mode: AccessMode) -> RoleAudit | None:
+        from gateway.proxy.role_audit import audit_target
+        from gateway.proxy.upstream import UpstreamDialer
+
+        target = find_target(await self._store.read(), name)
+        role = target.roles.get(mode)
+        if role is None:
+            return None
+        limits = self._settings.limits
+        return await audit_target(
+            UpstreamDialer(),
+            target,
+            role,
+            self._vault.open(role),
+            mode=mode,
+            timeout_seconds=limits.upstream_connect_timeout_seconds,
+            iterations_max=limits.scram_iterations_max,
+        )
 
     async def _check_from_here(self, name: str, mode: AccessMode) -> list[CheckStep]:
         from gateway.proxy.target_check import check_target

@@ -15,6 +15,7 @@ from gateway.bus.lines import Handler, JsonValue, Message, Payload
 from gateway.bus.peer import CONNECTED
 from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.listener import Listener
+from gateway.proxy.role_audit import audit_target
 from gateway.proxy.target_check import check_target
 from gateway.proxy.throttle import ThrottleState
 from gateway.proxy.tls import upstream_context
@@ -44,6 +45,7 @@ class Errands:
             "sessions": lambda _: [session.describe() for session in self._worker.registry.sessions.values()],
             "cancel-session": lambda message: _cancel_session(self._worker, message),
             "check-target": lambda message: _check_target(self._worker, message),
+            "audit-target": lambda message: _audit_target(self._worker, message),
             "refresh-catalog": lambda message: _refresh_catalog(self._worker, message),
             "target-health": lambda _: _target_health(self._worker),
             "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
@@ -128,6 +130,25 @@ async def _check_target(worker: Worker, message: Message) -> list[Payload]:
 
 def _target_health(worker: Worker) -> list[Payload]:
     return worker.health.describe({target.id: target.name for target in worker.directory.snapshot.targets.values()})
+
+
+async def _audit_target(worker: Worker, message: Message) -> list[Payload]:
+    """No answer: this worker knows no such target, or it has no login for this mode."""
+    target = worker.directory.snapshot.targets.get(str(message.payload.get("target")))
+    mode = AccessMode(str(message.payload.get("mode")))
+    if target is None or (role := target.roles.get(mode)) is None:
+        return []
+    limits = worker.settings.limits
+    found = await audit_target(
+        worker.dialer,
+        target,
+        role,
+        worker.vault.open(role),
+        mode=mode,
+        timeout_seconds=limits.upstream_connect_timeout_seconds,
+        iterations_max=limits.scram_iterations_max,
+    )
+    return [cast("Payload", {**asdict(found), "findings": [asdict(each) for each in found.findings]})]
 
 
 async def _refresh_catalog(worker: Worker, message: Message) -> list[Payload]:

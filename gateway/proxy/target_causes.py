@@ -97,6 +97,12 @@ def _tls_words(target: Target, error: Exception) -> tuple[str, str]:
             )
 
 
+def no_answer(name: str) -> CheckStep:
+    """Logged in, and then a question of ours failed."""
+    advice = "The server's own log says why; the gateway asks only the system catalogs."
+    return CheckStep(name, ok=False, detail="the server did not answer a question about it", remedy=advice)
+
+
 def refused(error: UpstreamRefused, target: Target, role: DatabaseRole, mode: AccessMode) -> CheckStep:
     """A login that did not lead to a session. The step's name says how far it came."""
     match error.kind:

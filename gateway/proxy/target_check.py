@@ -165,9 +165,7 @@ async def _check_inside(
                 facts = Facts.of(await interview.ask(DATABASE))
                 steps += [judge_database(target, role, mode, facts), judge_settings(mode, welcome, facts)]
     except (UpstreamRefused, TimeoutError):
-        name = "database" if steps else "role"
-        advice = "The server's own log says why; the gateway asks only the system catalogs."
-        steps.append(CheckStep(name, ok=False, detail="the server did not answer a question about it", remedy=advice))
+        steps.append(causes.no_answer("database" if steps else "role"))
     finally:
         interview.close()
     return steps

@@ -55,7 +55,7 @@ def init_sql(
     parts.append(f"GRANT CONNECT ON DATABASE {quoted(dbname)} TO {_names(roles)};")
     for schema in schemas:
         parts += [_present(schema, granted, read_write_role), _future(schema, granted, read_write_role)]
-    parts += ["COMMIT;", _hardening(dbname, schemas, hardening), _passwords(roles)]
+    parts += [_watch_clients(roles), "COMMIT;", _limits(roles), _hardening(dbname, schemas, hardening), _passwords(roles)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -120,6 +120,33 @@ def _read_only_by_default(role: str) -> str:
     return f"""\
 -- A second lock beside the gateway's own; what holds against a determined statement is that the role lacks the rights to write.
 ALTER ROLE {quoted(role)} SET default_transaction_read_only = on;"""
+
+
+def _watch_clients(roles: Sequence[str]) -> str:
+    """A gateway that dies cannot cancel what its sessions run; the server notices only if it looks."""
+    lines = "\n".join(f"    ALTER ROLE {quoted(role)} SET client_connection_check_interval = '5s';" for role in roles)
+    return "-- A query ends soon after the connection that waits for it (not every system can tell).\n" + _block(f"""\
+BEGIN
+  IF current_setting('server_version_num')::int >= 140000 THEN
+{lines}
+  END IF;
+EXCEPTION WHEN invalid_parameter_value THEN
+  NULL;
+END""")
+
+
+def _limits(roles: Sequence[str]) -> str:
+    """Shown only: how long a report may take is nothing that we could know."""
+    lines = [
+        "-- Choices. Limits for everything that these roles run; the values are examples. (temp_file_limit: as a superuser.)"
+    ]
+    for role in roles:
+        lines += [
+            f"-- ALTER ROLE {quoted(role)} SET statement_timeout = '30min';",
+            f"-- ALTER ROLE {quoted(role)} SET idle_in_transaction_session_timeout = '15min';",
+            f"-- ALTER ROLE {quoted(role)} SET temp_file_limit = '10GB';",
+        ]
+    return "\n".join(lines)
 
 
 def _present(schema: str, granted: Sequence[tuple[str, str]], writer: str | None) -> str:
