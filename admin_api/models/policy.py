@@ -5,6 +5,7 @@ from pydantic import Field
 from admin_api.models.fields import Mode, Record, Request
 from gateway.access_mode import AccessMode
 from gateway.services.policy import HIGHEST_MAJOR, LOWEST_MAJOR, Explanation
+from gateway.services.policy_rules import Rule, record_of
 
 
 class Question(Request):
@@ -33,6 +34,24 @@ class ExplanationRecord(Record):
     edited: bool
     sent_as: str | None = Field(description="The text that would reach the server, where it is not the very same.")
     notice: str
+
+
+class RuleRecord(Record):
+    rule: str = Field(examples=["write-statement"])
+    concerns: str
+    sqlstate: str
+    denies: str
+    why: str
+    example: str
+    given: str = Field(description="What the database holds in the example; empty: any database will do.")
+
+
+class RuleList(Record):
+    items: list[RuleRecord]
+
+
+def rule_record(rule: Rule) -> RuleRecord:
+    return RuleRecord(**record_of(rule))
 
 
 def explanation_record(found: Explanation) -> ExplanationRecord:

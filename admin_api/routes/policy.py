@@ -3,10 +3,11 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from admin_api.calls import Doing, told
-from admin_api.models.policy import ExplanationRecord, Question, explanation_record
+from admin_api.calls import Doing, Looking, told
+from admin_api.models.policy import ExplanationRecord, Question, RuleList, explanation_record, rule_record
 from gateway.services.lookup import find_target
 from gateway.services.policy import Judging, default_policy, explain, target_policy
+from gateway.services.policy_rules import RULES
 
 router = APIRouter(prefix="/policy", tags=["policy"])
 
@@ -29,6 +30,12 @@ async def explain_statement(call: Doing, body: Question) -> Response:
             max_statement_bytes=limit,
         )
     return told(explanation_record(await explain(judging, sql=body.sql, policy=policy)))
+
+
+@router.get("/rules", response_model=RuleList)
+async def list_rules(call: Looking) -> Response:
+    """List every rule that can refuse something: what it denies, why, and an example."""
+    return told(RuleList(items=[rule_record(rule) for rule in RULES]))
 
 
 def _judging(request: Request, limit: int) -> Judging:

@@ -14,6 +14,7 @@ from gateway.cli.client import Api, path
 from gateway.cli.options import AsJson, parse_mode
 from gateway.cli.output import JsonValue, Record, print_json, say, visible
 from gateway.cli.reach import admin, example_text
+from gateway.services import policy_rules
 from gateway.services.policy import Explanation, Judging, default_policy
 from gateway.services.policy import explain as explained
 from gateway.services.policy_check import check_lines
@@ -120,6 +121,28 @@ def check(
         raise typer.BadParameter(f"{file}: no such file", param_hint="FILE")
     with source_file.open("rb", buffering=0) as source:
         asyncio.run(check_lines(source.fileno(), sys.stdout.buffer, policy))
+
+
+@app.command(epilog=example_text(["pgbastion policy rules", "pgbastion policy rules --json"]))
+def rules(
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As tables for a document.")] = False,
+) -> None:
+    """List every rule that can refuse something: what it denies, why, and an example."""
+    if markdown:
+        sys.stdout.write(policy_rules.as_markdown())
+        return
+    found = [policy_rules.record_of(rule) for rule in policy_rules.RULES]
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        say(f"{each['rule']} ({each['sqlstate']}, {each['concerns']})")
+        say(f"  denies   {each['denies']}")
+        say(f"  because  {each['why']}")
+        given = f"   (given {each['given']})" if each["given"] else ""
+        say(f"  example  {each['example']}{given}")
+        say("")
 
 
 async def _explained(text: bytes, policy: Policy) -> Explanation:
