@@ -17,6 +17,7 @@ from gateway.access.model import TlsMode
 from gateway.access_mode import AccessMode
 from gateway.secret import Secret
 from gateway.services import targets
+from gateway.statements.catalog_rows import CATALOG_QUERIES
 from tests.support.gateway import WHY, Person, RunningGateway
 from tests.support.wire import Message, Place, packet, text
 
@@ -157,12 +158,26 @@ def error(sqlstate: str, message: str, severity: str = "FATAL") -> bytes:
     return packet("E", b"".join(key.encode() + text(value) for key, value in fields.items()) + b"\0")
 
 
+_ASKS_FOR_CATALOG = b"pgbastion/catalog\0"  # its application_name
+
+
+def answer_catalog(guest: Guest) -> None:
+    """An honest server with an empty database."""
+    guest.log_in()
+    assert guest.read().kind == "Q"
+    asked = 2 + sum(query.min_major <= 16 for query in CATALOG_QUERIES)  # with BEGIN and COMMIT
+    guest.send(packet("C", text("COPY 0")) * asked, ready())
+    guest.until_gone()
+
+
 Script = Callable[[Guest], None]
 
 
 @dataclass
 class Hostile:
-    """The listening server. `guests` in the order of arrival, cancel requests left out; those are in `cancels`."""
+    """The listening server. `guests` in the order of arrival, without cancel requests (those are in `cancels`) and without the
+    gateway's own look at what is in the database: there is nothing.
+    """
 
     port: int
     guests: list[Guest] = field(default_factory=list)
@@ -190,6 +205,9 @@ def hostile(script: Script) -> Iterator[Hostile]:
             head = sock.recv(16, socket.MSG_PEEK)
             if len(head) >= 8 and struct.unpack_from(">I", head, 4)[0] == CANCEL_CODE:
                 server.cancels.append((time.monotonic(), sock.recv(512)[8:]))
+                return
+            if _ASKS_FOR_CATALOG in sock.recv(4096, socket.MSG_PEEK):
+                answer_catalog(guest)
                 return
             server.guests.append(guest)
             server.script(guest)
