@@ -35,6 +35,7 @@ OWNED: Final = f"""
 SELECT quote_ident(pg_get_userbyid(d.refobjid)), left(pg_describe_object(d.classid, d.objid, 0), 200), count(*) OVER ()
 FROM pg_shdepend d
 WHERE d.deptype = 'o' AND d.refclassid = 'pg_authid'::regclass AND pg_has_role(d.refobjid, 'MEMBER')
+  AND d.classid NOT IN ('pg_user_mapping'::regclass, 'pg_default_acl'::regclass)
   AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 ORDER BY 1, d.classid <> 'pg_database'::regclass, 2 LIMIT {_ROWS}"""
 

@@ -138,6 +138,7 @@ class Worker:
         self.sessions: list[Payload] = []
         self.cancelled: list[str] = []
         self.catalogs: list[Payload] = []
+        self.audits: list[Payload] = []
         self.counters: Payload = {"sessions_live": 0, "logins_failed_total": 3}
         self.peer = BusPeer(
             path,
@@ -147,6 +148,7 @@ class Worker:
                 "cancel-session": self._cancel,
                 "counters": lambda _: self.counters,
                 "check-target": self._check,
+                "audit-target": lambda _: list(self.audits),
                 "refresh-catalog": lambda _: list(self.catalogs),
             },
         )

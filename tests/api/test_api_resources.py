@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gateway.bus.lines import Payload
 from tests.api.conftest import Api, Worker
 
 SOON = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
@@ -210,6 +211,31 @@ async def test_a_target_is_checked_by_the_gateway(api: Api, worker: Worker) -> N
     await api.admin.put("/v1/targets/shop/logins/read_only", json={"login": "app_ro", "password": "x"})
     checked = (await api.admin.post("/v1/targets/shop/check")).json()
     assert (checked["ok"], checked["steps"][0]["name"]) == (True, "DNS")
+
+
+async def test_a_targets_role_is_audited_by_the_gateway(api: Api, worker: Worker) -> None:
+    await api.target()
+    missing = await api.admin.post("/v1/targets/shop/audit")
+    assert (missing.status_code, missing.json()["rule"]) == (422, "login-missing")
+    await api.admin.put("/v1/targets/shop/logins/read_only", json={"login": "app_ro", "password": "x"})
+    assert (await api.admin.post("/v1/targets/shop/audit")).status_code == 503  # no worker has heard of it
+    finding: Payload = {"check": "limits", "severity": "info", "detail": "d", "meaning": "m", "remedy": "r"}
+    clean: Payload = {"login": "app_ro", "findings": [finding], "obstacle": None}
+    step: Payload = {"name": "login", "ok": False, "detail": "d", "remedy": "r"}
+    for answer, ok in (
+        (clean, True),
+        ({**clean, "findings": [{**finding, "severity": "warning"}]}, False),
+        ({**clean, "findings": [], "obstacle": step}, False),
+    ):
+        worker.audits = [answer]
+        found = (await api.admin.post("/v1/targets/shop/audit")).json()
+        assert found == {"target": "shop", "mode": "read_only", "ok": ok, **answer}
+
+
+async def test_every_rule_is_listed(api: Api) -> None:
+    listed = (await api.reader.get("/v1/policy/rules")).json()["items"]
+    assert {"rule", "sqlstate", "denies", "why", "example"} <= listed[0].keys()
+    assert {"write-statement", "fast-path-call"} <= {each["rule"] for each in listed}
 
 
 async def test_a_targets_catalog_is_read_again_by_the_gateway(api: Api, worker: Worker) -> None:

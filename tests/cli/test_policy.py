@@ -156,3 +156,13 @@ def test_check_does_thousands_in_seconds(tmp_path: Path) -> None:
     assert done.stdout.count(b"\n") == 5_000
     spent = after.children_user - before.children_user
     assert spent < 5, f"{spent:.1f} s of CPU, {time.monotonic() - started:.1f} s"
+
+
+def test_rules_are_listed_for_people_and_for_programs() -> None:
+    from gateway.services.policy_rules import RULES
+
+    listed = json.loads(CliRunner().invoke(app, ["policy", "rules", "--json"]).stdout)
+    assert [each["rule"] for each in listed] == [rule.id for rule in RULES]
+    shown = CliRunner().invoke(app, ["policy", "rules"]).stdout
+    assert all(each["rule"] in shown and each["why"] in shown for each in listed)
+    assert "\0" not in shown

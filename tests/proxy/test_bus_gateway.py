@@ -12,9 +12,9 @@ import pytest
 from gateway.access_mode import AccessMode
 from gateway.bus.gateway import BusGateway
 from gateway.bus.hub import BusHub
-from gateway.bus.lines import Message, Payload
+from gateway.bus.lines import JsonValue, Message, Payload
 from gateway.bus.peer import BusPeer
-from gateway.ports import CheckStep, GatewayUnavailable
+from gateway.ports import CheckStep, GatewayUnavailable, RoleAudit, RoleFinding, Severity
 
 
 def session(worker: int, number: int) -> Payload:
@@ -58,6 +58,15 @@ class Workers:
                 {"name": "tcp", "ok": False, "detail": "no", "remedy": "do"},
             ]
 
+        def audit(message: Message) -> list[Payload]:
+            if message.payload["target"] != "sales":
+                return []
+            findings: list[JsonValue] = [
+                {"check": "writing", "severity": "warning", "detail": "it may", "meaning": "so", "remedy": "REVOKE"},
+                {"check": "new", "severity": "dire", "detail": "of a weight that we do not know"},
+            ]
+            return [{"login": "app_ro", "findings": findings, "obstacle": {"name": "role", "detail": "no", "remedy": "do"}}]
+
         async def silent(_: Message) -> list[Payload]:
             await asyncio.sleep(60)
             return []
@@ -66,6 +75,7 @@ class Workers:
             "sessions": (lambda _: [session(number, 0), session(number, 1)]) if number < 9 else silent,
             "cancel-session": cancel,
             "check-target": check,
+            "audit-target": audit,
             "counters": lambda _: {"sessions_live": 2, "audit_healthy": 1},
             "wake": lambda _: self.woken.append(name),
         }
@@ -106,6 +116,14 @@ async def test_only_its_worker_cancels_a_session(workers: Workers) -> None:
 async def test_one_worker_checks_a_target(workers: Workers) -> None:
     steps = await BusGateway(workers.path).check_target("sales", AccessMode.READ_WRITE)
     assert steps == [CheckStep("dns", True, "127.0.0.1"), CheckStep("tcp", False, "no", "do")]
+
+
+async def test_one_worker_audits_a_targets_role(workers: Workers) -> None:
+    found = await BusGateway(workers.path).audit_target("sales", AccessMode.READ_ONLY)
+    finding = RoleFinding("writing", Severity.WARNING, "it may", "so", "REVOKE")
+    unknown = RoleFinding("new", Severity.CRITICAL, "of a weight that we do not know", "", "")
+    assert found == RoleAudit("app_ro", (finding, unknown), CheckStep("role", False, "no", "do"))
+    assert await BusGateway(workers.path).audit_target("nobody's", AccessMode.READ_ONLY) is None
 
 
 async def test_counters_come_one_mapping_per_worker(workers: Workers) -> None:
