@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,6 @@ class Entry:
     min_major: int = 0
     max_major: int = 99
     optional: bool = False
-    observed: dict[str, str] = field(default_factory=dict)
 
     def runs_on(self, major: int, extensions: frozenset[str]) -> bool:
         return self.min_major <= major <= self.max_major and set(self.needs) <= extensions
@@ -199,7 +198,6 @@ def _study(fields: dict[str, Any], decided: dict[str, Any]) -> Entry:
         min_major=fields.get("min_pg") or 0,
         max_major=fields.get("max_pg") or 99,
         optional=_about_extensions(decided) or ("choice" in fields and "decided" not in decided),
-        observed={server: modes.get("plain", "") for server, modes in fields["observed"].items()},
     )
 
 
