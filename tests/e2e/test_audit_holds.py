@@ -38,7 +38,9 @@ class Mortal:
             self._admin.store, level=allowlist.Everybody(), network="127.0.0.1/32", label="tests", **WHY
         )
         self._admin.change(entry)
+        began = time.monotonic()
         self.gateway = self.start()
+        self.first_start_seconds = time.monotonic() - began
 
     def start(self) -> RunningGateway:
         process, log = start_serve(self._config)
@@ -108,7 +110,8 @@ def test_a_sigkill_at_full_rate_loses_nothing_that_was_answered(database: Databa
                 answered += asker.answered
             at = time.monotonic()
             mortal.start()
-            assert time.monotonic() - at < 10  # promised: 5; this machine is busy with other tests
+            # Promised: 5 s. Tests beside this one slow it down as much as they slowed down the first start.
+            assert time.monotonic() - at < 5 + 3 * mortal.first_start_seconds
         assert mortal.stop() == 0
         assert len(answered) > 100
         records = mortal.audit()

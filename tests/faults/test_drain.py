@@ -19,7 +19,7 @@ from tests.support.wire import Closed, Message, Place, RawClient
 
 DRAIN = 3.0
 SLACK = 1.0  # promised: exit within the drain and one second
-BUSY_MACHINE = 1.0  # others test here, too
+BUSY_MACHINE = 4.0  # others test here, too
 BIG = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 200000)) TO STDOUT"
 
 
