@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 _PROBE_SECONDS: Final = 0.4
+_CANCEL_AGAIN_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 0.3
 
 _log: Final = structlog.get_logger(__name__)
@@ -65,11 +66,11 @@ class StoreDirectory:
         ]
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        # Said again until it is heard: a driver that gives up a dead connection at that moment takes it for its own time-out.
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
         self._tasks = []
         await self._feed.close()
 
