@@ -15,7 +15,8 @@ from tests.support.upstream import Database
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[RunningGateway]:
-    with running_gateway(listen={"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0, "workers": 2}) as running:
+    listen = {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0, "workers": 2}
+    with running_gateway(listen=listen, admin_api={"port": 0}) as running:
         yield running
 
 
