@@ -27,6 +27,7 @@ from gateway.audit import events
 from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
 from gateway.judging.judge import Judge
+from gateway.log_setup import set_up_logging
 from gateway.proxy import leaving
 from gateway.proxy.audit_opening import open_trail
 from gateway.proxy.catalogs import Catalogs
@@ -34,7 +35,6 @@ from gateway.proxy.counters import Counters, Gauges
 from gateway.proxy.errands import Errands, learn_throttle
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.listener import Listener
-from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.reconciler import Reconciler
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats

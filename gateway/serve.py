@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from gateway.bus.lines import BusError
+from gateway.log_setup import set_up_logging
 from gateway.proxy.audit_copies import open_copies
 from gateway.proxy.audit_shipping import AdminEventShipper
 from gateway.proxy.counters import Counters
-from gateway.proxy.log_setup import set_up_logging
 from gateway.proxy.sockets import Doors, PortError, open_doors
 from gateway.proxy.tls import TlsError
 from gateway.secret import Secret

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from ipaddress import ip_address
-from typing import Final, cast
+from typing import Final, Protocol, TypeVar, cast
 
 import structlog
 
-from gateway.access.model import Target
+from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import Handler, JsonValue, Message, Payload
 from gateway.bus.peer import CONNECTED
@@ -19,11 +19,31 @@ from gateway.proxy.role_audit import audit_target
 from gateway.proxy.target_check import check_target
 from gateway.proxy.throttle import ThrottleState
 from gateway.proxy.tls import upstream_context
-from gateway.proxy.upstream import Place
+from gateway.proxy.upstream import Place, UpstreamDialer
 from gateway.proxy.worker import Worker
+from gateway.secret import Secret
 
 _ORPHAN_PAUSES_SECONDS: Final = (0.3, 1.0)
 _log: Final = structlog.stdlib.get_logger("gateway.worker")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Look(Protocol[T_co]):
+    """A way to look at a target over a login of its own."""
+
+    async def __call__(
+        self,
+        dialer: UpstreamDialer,
+        target: Target,
+        role: DatabaseRole,
+        secret: Secret,
+        *,
+        mode: AccessMode,
+        timeout_seconds: float,
+        iterations_max: int,
+    ) -> T_co: ...
 
 
 class Errands:
@@ -110,13 +130,23 @@ def _cancel_session(worker: Worker, message: Message) -> list[Payload]:
 
 
 async def _check_target(worker: Worker, message: Message) -> list[Payload]:
-    """No answer: this worker knows no such target, or it has no login for this mode."""
+    steps = await _look_at_target(worker, message, check_target)
+    return [asdict(step) for step in steps or ()]
+
+
+async def _audit_target(worker: Worker, message: Message) -> list[Payload]:
+    found = await _look_at_target(worker, message, audit_target)
+    return [] if found is None else [cast("Payload", {**asdict(found), "findings": [asdict(each) for each in found.findings]})]
+
+
+async def _look_at_target(worker: Worker, message: Message, look: _Look[T]) -> T | None:
+    """None, so no answer: this worker knows no such target, or it has no login for this mode."""
     target = worker.directory.snapshot.targets.get(str(message.payload.get("target")))
     mode = AccessMode(str(message.payload.get("mode")))
     if target is None or (role := target.roles.get(mode)) is None:
-        return []
+        return None
     limits = worker.settings.limits
-    steps = await check_target(
+    return await look(
         worker.dialer,
         target,
         role,
@@ -125,30 +155,10 @@ async def _check_target(worker: Worker, message: Message) -> list[Payload]:
         timeout_seconds=limits.upstream_connect_timeout_seconds,
         iterations_max=limits.scram_iterations_max,
     )
-    return [asdict(step) for step in steps]
 
 
 def _target_health(worker: Worker) -> list[Payload]:
     return worker.health.describe({target.id: target.name for target in worker.directory.snapshot.targets.values()})
-
-
-async def _audit_target(worker: Worker, message: Message) -> list[Payload]:
-    """No answer: this worker knows no such target, or it has no login for this mode."""
-    target = worker.directory.snapshot.targets.get(str(message.payload.get("target")))
-    mode = AccessMode(str(message.payload.get("mode")))
-    if target is None or (role := target.roles.get(mode)) is None:
-        return []
-    limits = worker.settings.limits
-    found = await audit_target(
-        worker.dialer,
-        target,
-        role,
-        worker.vault.open(role),
-        mode=mode,
-        timeout_seconds=limits.upstream_connect_timeout_seconds,
-        iterations_max=limits.scram_iterations_max,
-    )
-    return [cast("Payload", {**asdict(found), "findings": [asdict(each) for each in found.findings]})]
 
 
 async def _refresh_catalog(worker: Worker, message: Message) -> list[Payload]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.statements import refusal
 from gateway.statements.names import Listed
 from gateway.statements.openings import Openings
-from gateway.statements.parse import Fields, Json, location, string, strings
+from gateway.statements.parse import Fields, Json, location, string, strings, tagged_nodes
 from gateway.statements.refusal import Refusal
 
 
@@ -38,18 +38,8 @@ def attribute_use(root: Json, dotted: list[Fields], listed: Listed, openings: Op
 
 def _sources(root: Json) -> _Sources:
     found = _Sources()
-    stack: list[Json] = [root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack.extend(node)
-        elif isinstance(node, dict):
-            for tag, value in node.items():
-                if isinstance(value, dict):
-                    _note(tag, value, found)
-                    stack.append(value)
-                elif isinstance(value, list):
-                    stack.append(value)
+    for tag, value in tagged_nodes(root):
+        _note(tag, value, found)
     return found
 
 

@@ -7,7 +7,7 @@ done with it could: so the column may stand as it is in a list of output columns
 from dataclasses import dataclass, field
 
 from gateway.statements import refusal
-from gateway.statements.parse import Fields, Json, location, string, strings
+from gateway.statements.parse import Fields, Json, location, string, strings, tagged_nodes
 from gateway.statements.refusal import Refusal
 
 _MAX_ROUNDS = 8
@@ -59,18 +59,8 @@ def closed_use(root: Json, closed: dict[str, frozenset[str]]) -> Refusal | None:
 
 
 def _read(root: Json, statement: _Statement) -> None:
-    stack: list[Json] = [root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack.extend(node)
-        elif isinstance(node, dict):
-            for tag, value in node.items():
-                if isinstance(value, dict):
-                    _note(tag, value, statement)
-                    stack.append(value)
-                elif isinstance(value, list):
-                    stack.append(value)
+    for tag, value in tagged_nodes(root):
+        _note(tag, value, statement)
 
 
 def _note(tag: str, value: Fields, statement: _Statement) -> None:

@@ -17,6 +17,7 @@ from gateway.statements.settings import Caps, SettingRules
 from gateway.statements.walk import Walk
 
 _RULES: Final = SettingRules(AccessMode.READ_ONLY, frozenset(), frozenset(), Caps())
+_MAX_CHARACTERS: Final = 64 * 1024  # they are judged on the event loop, where nobody may wait for them
 _RUN_WHEN_CONSTANT: Final = ("FuncCall", "A_Expr", "TypeCast")
 
 
@@ -51,7 +52,7 @@ def judge_constants(sql: str, openings: Openings) -> Refusal | None:
 
 def _parsed(sql: str) -> RawStatement | Refusal:
     """The only statement of `sql`, which must be a SELECT."""
-    statements = parse(sql) if "\0" not in sql else ()
+    statements = parse(sql) if "\0" not in sql and len(sql) <= _MAX_CHARACTERS else ()
     if isinstance(statements, ParseFailure) or len(statements) != 1 or statements[0].tag != "SelectStmt":
         return refusal.unsupported(
             "a stored definition that this gateway cannot read", "Ask an admin to list it by name.", None

@@ -6,6 +6,7 @@ a deep text.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,3 +86,19 @@ def location(fields: Fields) -> int | None:
     """A node's place: bytes from the start of the UTF-8 text; None when the parser does not know it."""
     value = fields.get("location", 0)  # the parser leaves zero out
     return value if isinstance(value, int) and value >= 0 else None
+
+
+def tagged_nodes(root: Json) -> Iterator[tuple[str, Fields]]:
+    """Each node below with its class, or with the name of the field that holds it; in no order that matters."""
+    stack: list[Json] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        elif isinstance(node, dict):
+            for tag, value in node.items():
+                if isinstance(value, dict):
+                    yield tag, value
+                    stack.append(value)
+                elif isinstance(value, list):
+                    stack.append(value)
