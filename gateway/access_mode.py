@@ -1,4 +1,4 @@
-"""The one word that every ring shares: in which access mode a session runs."""
+"""The words that every ring shares: in which access mode a session runs, and what its grant adds or takes away."""
 
 from enum import StrEnum
 
@@ -8,3 +8,17 @@ class AccessMode(StrEnum):
 
     READ_ONLY = "read_only"
     READ_WRITE = "read_write"
+
+
+class GrantOption(StrEnum):
+    """What a grant adds to its access mode, or takes from it. Without any, each mode is at its strictest but for DDL.
+
+    `TEMPORARY_TABLES`: read_only sessions may create temporary tables and fill those. The others are for read_write sessions:
+    `NO_DDL`: rows may change, objects may not. `UNFILTERED_WRITES`: UPDATE and DELETE may come without WHERE. `REPORT_ONLY`:
+    what these rules (and a row ceiling) would refuse is audited and runs.
+    """
+
+    TEMPORARY_TABLES = "temporary-tables"
+    NO_DDL = "no-ddl"
+    UNFILTERED_WRITES = "unfiltered-writes"
+    REPORT_ONLY = "report-only"

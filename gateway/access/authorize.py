@@ -85,7 +85,8 @@ def authorize(
     if isinstance(role, Denial):
         return role
     ends = (user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
-    return Lease(user, target, mode, role, grant.id, _earliest(*ends), snapshot.revision)
+    until = _earliest(*ends)
+    return Lease(user, target, mode, role, grant.id, until, snapshot.revision, grant.options, grant.max_changed_rows)
 
 
 def renew(

@@ -11,7 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.access.networks import AddressList
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 
 
 class ListMode(StrEnum):
@@ -98,7 +98,8 @@ class Target:
 class Grant:
     """A standing right: holder x target x mode x validity. A read_write grant includes read_only.
 
-    `holder_id` is a user's id or a group's; what a group holds, each of its members may use.
+    `holder_id` is a user's id or a group's; what a group holds, each of its members may use. `max_changed_rows`: how many rows
+    one statement of a read_write session may change (None: any number).
     """
 
     id: str
@@ -107,6 +108,8 @@ class Grant:
     mode: AccessMode
     valid_until: datetime | None
     version: int = 0
+    options: frozenset[GrantOption] = frozenset()
+    max_changed_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +204,8 @@ class Lease:
     grant_id: str
     valid_until: datetime | None
     revision: int
+    options: frozenset[GrantOption] = frozenset()
+    max_changed_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

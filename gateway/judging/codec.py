@@ -8,7 +8,7 @@ import json
 import struct
 from typing import Final
 
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.policy import Caps, Policy
@@ -45,6 +45,9 @@ def encode_request(sql: bytes, policy: Policy) -> bytes:
             "max_bytes": policy.max_statement_bytes,
             "catalog": None if catalog is None else catalog.revision,
             "caps": [caps.timeout_milliseconds, caps.work_mem_kilobytes, caps.hash_mem_multiplier, caps.parallel_workers],
+            "options": sorted(policy.options),
+            "max_changed_rows": policy.max_changed_rows,
+            "hide_activity": policy.hide_activity,
         }
     ).encode()
     size = len(_REQUEST) + LENGTH.size + len(head) + len(sql)
@@ -102,6 +105,9 @@ class Requests:
             int(raw["max_bytes"]),
             Caps(int(timeout), int(memory), float(multiplier), int(workers)),
             None if raw["catalog"] is None else self._catalogs[raw["catalog"]],
+            frozenset(map(GrantOption, raw["options"])),
+            None if raw["max_changed_rows"] is None else int(raw["max_changed_rows"]),
+            raw["hide_activity"] is not False,
         )
 
 
@@ -126,6 +132,9 @@ def encode_reply(verdict: Verdict) -> bytes:
             edits,
             verdict.notice,
             verdict.node,
+            verdict.row_ceiling,
+            verdict.lifts_read_only,
+            verdict.reported,
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
@@ -134,10 +143,10 @@ def encode_reply(verdict: Verdict) -> bytes:
 def decode_reply(payload: bytes) -> Verdict:
     """The verdict of a frame's payload. Raises CodecError."""
     try:
-        allowed, rule, (kind, tables, functions, names), sqlstate, message, hint, position, edits, notice, node = json.loads(
-            payload
-        )
-        if allowed is not True and allowed is not False:
+        allowed, rule, facts, sqlstate, message, hint, position, edits, notice, node, *effects = json.loads(payload)
+        kind, tables, functions, names = facts
+        row_ceiling, lifts_read_only, reported = effects
+        if not isinstance(allowed, bool) or not isinstance(lifts_read_only, bool):
             raise CodecError("bad reply")
         return Verdict(
             allowed,
@@ -150,6 +159,9 @@ def decode_reply(payload: bytes) -> Verdict:
             tuple(_edit(*edit) for edit in edits),
             str(notice),
             str(node),
+            int(row_ceiling),
+            lifts_read_only,
+            str(reported),
         )
     except (ValueError, TypeError) as error:
         raise CodecError("bad reply") from error

@@ -267,7 +267,7 @@ class LiveSession(asyncio.Protocol):
     def _adopt_policy(self) -> None:
         """The one that is right now: what was judged before is judged again when it is used."""
         policies, opened = self._worker.policies, self._opened
-        policy = policies.policy_of(self.lease.target, self.lease.mode, opened.server_major, opened.catalog)
+        policy = policies.policy_of(self.lease, opened.server_major, opened.catalog)
         self._shared.adopt(policies.in_force(policy))
 
     def terminate(self, denial: Denial) -> None:

@@ -70,7 +70,7 @@ class Opened:
 
 async def open_session(worker: Worker, session_id: str, startup: StartupMessage, lease: Lease) -> Opened | ErrorFields:
     """What went wrong as fields for the client; the audit and the log say more. Cancelling it leaves nothing open."""
-    wishes = read_wishes(startup, worker.policies.policy_of(lease.target, lease.mode, _LATEST_MAJOR))
+    wishes = read_wishes(startup, worker.policies.policy_of(lease, _LATEST_MAJOR))
     if isinstance(wishes, ErrorFields):
         return wishes
     seat = await worker.seats.take(session_id, lease)
@@ -148,7 +148,7 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
         max_prepared_statements=worker.settings.limits.max_prepared_statements,
         inline_bytes=worker.settings.policy.judge_inline_bytes,
     )
-    policy = worker.policies.policy_of(lease.target, lease.mode, opened.server_major, opened.catalog)
+    policy = worker.policies.policy_of(lease, opened.server_major, opened.catalog)
     full = events.session_fragment(
         session_id, lease.user.name, address, lease.target.name, lease.mode.value, opened.wishes.application_name
     )

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from gateway.access.model import Target
-from gateway.access_mode import AccessMode
+from gateway.access.model import Lease, Target
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory, Vault
@@ -34,8 +34,19 @@ class Policies:
         self._in_force: dict[str, PolicyInForce] = {}
         self._prepared: dict[str, Policy] = {}
 
-    def policy_of(self, target: Target, mode: AccessMode, server_major: int, catalog: Catalog | None = None) -> Policy:
+    def policy_of(self, lease: Lease, server_major: int, catalog: Catalog | None = None) -> Policy:
         """`catalog`: of the session's database; None only where no statement is judged, or in modes that need none."""
+        return self._policy(lease.target, lease.mode, server_major, catalog, lease.options, lease.max_changed_rows)
+
+    def _policy(
+        self,
+        target: Target,
+        mode: AccessMode,
+        server_major: int,
+        catalog: Catalog | None,
+        options: frozenset[GrantOption] = frozenset(),
+        max_changed_rows: int | None = None,
+    ) -> Policy:
         return Policy(
             mode=mode,
             allowed_functions=target.allowed_functions,
@@ -44,11 +55,13 @@ class Policies:
             server_major=server_major,
             max_statement_bytes=self._current.now.limits.max_statement_bytes,
             catalog=catalog,
+            options=options,
+            max_changed_rows=max_changed_rows,
         )
 
     def prepare(self, target: Target, mode: AccessMode, catalog: Catalog) -> None:
         """In a thread: work out what judging by a new catalog needs."""
-        policy = self.policy_of(target, mode, catalog.server_major, catalog)
+        policy = self._policy(target, mode, catalog.server_major, catalog)
         policy.prepare()
         self._prepared[policy.revision] = policy
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.statements import readonly, readwrite, settings
 from gateway.statements.catalog import Catalog
 from gateway.statements.catalog_objects import FIRST_USER_OID
@@ -57,6 +57,7 @@ class Policy:
     `allowed_functions` holds "schema.name", "schema.*", "name" or "extension:name" (operators, types, views and foreign tables,
     too), `allowed_schemas` what search_path may name, `allowed_settings` custom settings ("class.name"). `catalog` is what the
     owners of the database put into it; None: nothing is known of it, and so only what a name alone decides is judged.
+    `options` and `max_changed_rows` are the grant's (see `GrantOption`). `hide_activity`: what other sessions run is closed, too.
     (Without slots: what is asked for often is worked out once.)
     """
 
@@ -68,6 +69,9 @@ class Policy:
     max_statement_bytes: int = 1024 * 1024
     caps: Caps = field(default_factory=Caps)
     catalog: Catalog | None = None
+    options: frozenset[GrantOption] = frozenset()
+    max_changed_rows: int | None = None
+    hide_activity: bool = False
 
     @cached_property
     def revision(self) -> str:
@@ -84,6 +88,9 @@ class Policy:
             self.max_statement_bytes,
             repr(self.caps),
             self.catalog.revision if self.catalog is not None else None,
+            sorted(self.options),
+            self.max_changed_rows,
+            self.hide_activity,
         )
         return sha256(repr(parts).encode()).hexdigest()[:16]
 

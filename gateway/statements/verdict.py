@@ -51,7 +51,10 @@ class Verdict:
     (or field) of the parse tree that decided, "" when the text never became one.
 
     Of an allowed text: when `edits` is not empty, forward `edits.relabel(...)` in its place; `notice` is a sentence for the
-    client about a value that was lowered to its cap ("" for none).
+    client about a value that was lowered to its cap ("" for none). `row_ceiling`: how many rows it may change at most, which
+    the session must see to (0: no ceiling, or nothing to count). `lifts_read_only`: it needs a transaction that may write (a
+    read-only session that creates a temporary table). `reported`: the rule that would have refused it were the grant not
+    report-only ("" for none); `message` and `node` are that rule's then.
     """
 
     allowed: bool
@@ -64,3 +67,6 @@ class Verdict:
     edits: tuple[LabelEdit | ValueEdit, ...] = ()
     notice: str = ""
     node: str = ""
+    row_ceiling: int = 0
+    lifts_read_only: bool = False
+    reported: str = ""

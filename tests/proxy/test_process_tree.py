@@ -319,17 +319,21 @@ def test_session_limits_hold_over_all_workers(database: Database) -> None:
     """Exactly as many as the limit get in, however many knock at once."""
     with gateway_with(workers=2, limits={"max_sessions": 7, "max_sessions_per_user": 5}) as gateway:
         (ana, target), (bob, other) = gateway.analyst(database), gateway.analyst(database)
-        eventually(lambda: not sessions_of(gateway), 5)
-        assert _admitted(gateway, ana, target, 12) == 5
-        assert "2 at a time" not in str(refusal(gateway, ana, target))
-        assert "limits.max_sessions_per_user" in str(refusal(gateway, ana, target))
-        assert _admitted(gateway, bob, other, 8) == 2
-        said = str(refusal(gateway, bob, other))
-        assert "too many sessions: the gateway admits 7 at a time" in said
-        assert "limits.max_sessions" in said
-        assert len({facts.worker for facts in sessions_of(gateway)}) == 2, "all sessions on one worker prove nothing"
-        assert upstream_sessions(database) == 7
-        gateway.close_clients()
+        workers: set[int] = set()
+        for _ in range(10):  # the kernel picks a worker for each connection: once in 64 times the same for all seven
+            eventually(lambda: not sessions_of(gateway), 5)
+            assert _admitted(gateway, ana, target, 12) == 5
+            assert "limits.max_sessions_per_user" in str(refusal(gateway, ana, target))
+            assert _admitted(gateway, bob, other, 8) == 2
+            said = str(refusal(gateway, bob, other))
+            assert "too many sessions: the gateway admits 7 at a time" in said
+            assert "limits.max_sessions" in said
+            eventually(lambda: upstream_sessions(database) == 7, 5)
+            workers = {facts.worker for facts in sessions_of(gateway)}
+            gateway.close_clients()
+            if len(workers) == 2:
+                break
+        assert len(workers) == 2, "all sessions on one worker prove nothing"
         eventually(lambda: not sessions_of(gateway), 5)
         assert _admitted(gateway, ana, target, 12) == 5
 
