@@ -135,6 +135,8 @@ def encode_reply(verdict: Verdict) -> bytes:
             verdict.row_ceiling,
             verdict.lifts_read_only,
             verdict.reported,
+            verdict.temporary_made,
+            verdict.temporary_used,
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
@@ -145,7 +147,7 @@ def decode_reply(payload: bytes) -> Verdict:
     try:
         allowed, rule, facts, sqlstate, message, hint, position, edits, notice, node, *effects = json.loads(payload)
         kind, tables, functions, names = facts
-        row_ceiling, lifts_read_only, reported = effects
+        row_ceiling, lifts_read_only, reported, made, used = effects
         if not isinstance(allowed, bool) or not isinstance(lifts_read_only, bool):
             raise CodecError("bad reply")
         return Verdict(
@@ -162,6 +164,8 @@ def decode_reply(payload: bytes) -> Verdict:
             int(row_ceiling),
             lifts_read_only,
             str(reported),
+            tuple(map(str, made)),
+            tuple(map(str, used)),
         )
     except (ValueError, TypeError) as error:
         raise CodecError("bad reply") from error

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from gateway.access_mode import AccessMode, GrantOption
+
 
 class Concerns(StrEnum):
     """What a rule is about, in the order of the table."""
 
     WRITES = "writes and transactions"
+    GRANTS = "what a grant takes away or adds"
     FUNCTIONS = "functions, operators and types"
     DATABASE = "what is in the database"
     SECRETS = "secrets"
@@ -32,7 +35,9 @@ class Ask(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`given`: what the database holds in the example, "" when any database will do."""
+    """`given`: what the database holds in the example, "" when any database will do. `mode` and `options` are the session's in
+    the example, `max_changed_rows` its ceiling.
+    """
 
     id: str
     concerns: Concerns
@@ -42,6 +47,9 @@ class Rule:
     example: str
     ask: Ask = Ask.SQL
     given: str = ""
+    mode: AccessMode = AccessMode.READ_ONLY
+    options: frozenset[GrantOption] = frozenset()
+    max_changed_rows: int | None = None
 
 
 def _writes() -> tuple[Rule, ...]:
@@ -103,6 +111,59 @@ def _writes() -> tuple[Rule, ...]:
             "LISTEN in a read-only session, and forms of SET that hide their value",
             "they act beyond the statement, or cannot be judged",
             "LISTEN news",
+        ),
+    )
+
+
+def _grants() -> tuple[Rule, ...]:
+    kind, write = Concerns.GRANTS, AccessMode.READ_WRITE
+    return (
+        Rule(
+            "ddl-not-granted",
+            kind,
+            "42501",
+            "in read-write sessions with no-ddl: what does more than read, change rows and set the session up",
+            "rows may change, objects may not; DO and CALL run code that may hold anything",
+            "ALTER TABLE orders ADD COLUMN note text",
+            mode=write,
+            options=frozenset({GrantOption.NO_DDL}),
+        ),
+        Rule(
+            "where-missing",
+            kind,
+            "42501",
+            "in read-write sessions without unfiltered-writes: UPDATE and DELETE without WHERE, and TRUNCATE",
+            "it is how whole tables are lost by mistake; WHERE true says that it is meant",
+            "DELETE FROM orders",
+            mode=write,
+        ),
+        Rule(
+            "row-ceiling-uncounted",
+            kind,
+            "54000",
+            "under a ceiling of changed rows: writes whose rows nobody can count before they are committed",
+            "a DELETE in WITH is tagged SELECT, TRUNCATE and DO count nothing, a batch commits as a whole",
+            "WITH gone AS (DELETE FROM orders WHERE id = 1 RETURNING id) SELECT * FROM gone",
+            mode=write,
+            max_changed_rows=100,
+        ),
+        Rule(
+            "row-ceiling",
+            kind,
+            "54000",
+            "a statement that changed more rows than the grant's ceiling: it is rolled back",
+            "a wrong condition changes a thousand rows instead of one",
+            "UPDATE orders SET paid = true WHERE id > 0, in a session with a ceiling of 100",
+            Ask.REMARK,
+        ),
+        Rule(
+            "temporary-table-in-transaction",
+            kind,
+            "25006",
+            "in read-only sessions with temporary-tables: making or dropping one inside a transaction block",
+            "PostgreSQL refuses it there, and the mode is lifted for a single statement only",
+            "BEGIN, then CREATE TEMP TABLE x AS SELECT 1",
+            Ask.REMARK,
         ),
     )
 
@@ -364,7 +425,7 @@ def _text_and_protocol() -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-RULES: Final = (*_writes(), *_functions(), *_database(), *_secrets_and_settings(), *_text_and_protocol())
+RULES: Final = (*_writes(), *_grants(), *_functions(), *_database(), *_secrets_and_settings(), *_text_and_protocol())
 
 
 def record_of(rule: Rule) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Final
 from gateway.statements.catalogue import WHY
 
 READ_WRITE_HINT: Final = 'Connect to the database "<target>:rw" if you hold a read-write grant, or ask an admin for one.'
+TEMPORARY_HINT: Final = "Create it first (CREATE TEMP TABLE ...), or write pg_temp.<name>."
 LIST_HINT: Final = "If it is safe, an admin can list it: pgbastion targets allow-function <target> {name}"
 _LONG_NAME: Final = 100
 

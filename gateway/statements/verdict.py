@@ -55,6 +55,10 @@ class Verdict:
     the session must see to (0: no ceiling, or nothing to count). `lifts_read_only`: it needs a transaction that may write (a
     read-only session that creates a temporary table). `reported`: the rule that would have refused it were the grant not
     report-only ("" for none); `message` and `node` are that rule's then.
+
+    Of a read-only session with temporary tables, names folded and without a schema: `temporary_made` are the tables that an
+    allowed text creates, `temporary_used` those that it writes to or drops, which is allowed only when the session made them
+    all (else `in_session.not_made_here`). Names written `pg_temp.x` are not in it.
     """
 
     allowed: bool
@@ -70,3 +74,5 @@ class Verdict:
     row_ceiling: int = 0
     lifts_read_only: bool = False
     reported: str = ""
+    temporary_made: tuple[str, ...] = ()
+    temporary_used: tuple[str, ...] = ()

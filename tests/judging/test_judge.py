@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from gateway.judging.judge import Judge
 from gateway.statements.catalog import Catalog, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.policy import Caps, Policy, judge
-from gateway.statements.verdict import Verdict
+from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 
 READ_ONLY = Policy(AccessMode.READ_ONLY)
 LISTED = Policy(
@@ -65,6 +66,28 @@ def test_nothing_is_lost_on_the_pipe(text: str, policy: Policy) -> None:
     assert Requests().decode(request[4:]) == (text.encode(), policy)
     verdict = judge(text.encode(), policy)
     assert decode_reply(encode_reply(verdict)[4:]) == verdict
+
+
+def test_no_field_of_a_verdict_is_lost_on_the_pipe() -> None:
+    """Also those that no text above sets."""
+    plain = judge(b"SELECT 1", READ_ONLY)
+    for each in fields(Verdict):
+        match getattr(plain, each.name):
+            case bool(value):
+                other: object = not value
+            case int(value):
+                other = value + 7
+            case str(value):
+                other = f"{value}é"
+            case tuple() if each.name == "edits":
+                other = (LabelEdit(1, 2, "a", "b"), ValueEdit(3, 4, "c"))
+            case tuple():
+                other = ("é", "")
+            case _:
+                other = Facts("kind", ("t",), ("f",), ("+a", "-"))
+        verdict = replace(plain, **{each.name: other})
+        assert verdict != plain
+        assert decode_reply(encode_reply(verdict)[4:]) == verdict
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access_mode import AccessMode
 from gateway.services import policy_rules
 from gateway.services.policy_rules import RULES, Ask, Rule
 from gateway.statements.catalog import Catalog, build_catalog
@@ -82,7 +81,12 @@ ELSEWHERE = {"user-type", "cast-not-listed", "comparison-not-listed"}
 def test_an_example_is_refused_by_its_rule(rule: Rule) -> None:
     if rule.ask is Ask.REMARK or rule.id in ELSEWHERE:
         return
-    policy = Policy(AccessMode.READ_ONLY, catalog=database(rule) if rule.given else None)
+    policy = Policy(
+        rule.mode,
+        catalog=database(rule) if rule.given else None,
+        options=rule.options,
+        max_changed_rows=rule.max_changed_rows,
+    )
     if rule.ask is Ask.STARTUP:
         name, _, value = rule.example.partition("=")
         verdict = parse_options(value) if name == "options" else judge_setting(name, value, policy)

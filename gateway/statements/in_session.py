@@ -1,0 +1,67 @@
+"""Refusals that a session makes on the policy's behalf: the text was allowed, but what the session knows forbids it.
+
+Each takes the verdict that allowed the text and answers the one that refuses it, with the same facts.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from gateway.statements.refusal import READ_WRITE_HINT, TEMPORARY_HINT, Refusal
+from gateway.statements.verdict import Verdict
+
+_HINT_IN_TRANSACTION: Final = (
+    "Create and drop temporary tables outside of a transaction block (COMMIT first); filling and reading them may stand in one."
+)
+_HINT_OVER: Final = (
+    "Nothing was changed. Narrow the WHERE clause, or change the rows in portions; an admin can raise the ceiling of the grant."
+)
+_HINT_UNCOUNTED: Final = "Let the statement run to its end (no fetch size), so that its rows can be counted before it counts."
+
+
+def not_made_here(verdict: Verdict, name: str) -> Verdict:
+    """A read-only session would write to `name`, which is no temporary table that it made."""
+    what = f"writing to {name}, which is no temporary table of this session,"
+    return _refused(
+        verdict,
+        Refusal(
+            "write-statement", "25006", f"{what} is not allowed in a read-only session", f"{TEMPORARY_HINT} {READ_WRITE_HINT}"
+        ),
+    )
+
+
+def temporary_in_transaction(verdict: Verdict) -> Verdict:
+    """A text that lifts the read-only mode for itself came within a transaction block."""
+    words = "in a read-only session temporary tables cannot be made or dropped inside a transaction block"
+    return _refused(verdict, Refusal("temporary-table-in-transaction", "25006", words, _HINT_IN_TRANSACTION))
+
+
+def over_row_ceiling(verdict: Verdict, rows: int) -> Verdict:
+    """What the statement did is rolled back: it changed `rows` rows."""
+    words = f"the statement changed {rows} rows, more than the {verdict.row_ceiling} that this grant allows: it was rolled back"
+    return _refused(verdict, Refusal("row-ceiling", "54000", words, _HINT_OVER))
+
+
+def in_portions(verdict: Verdict) -> Verdict:
+    """Execute with a row limit of a text under a ceiling: its count comes too late."""
+    words = "a statement under a ceiling of changed rows cannot be executed in portions"
+    return _refused(verdict, Refusal("row-ceiling-uncounted", "54000", words, _HINT_UNCOUNTED))
+
+
+def _refused(verdict: Verdict, refusal: Refusal) -> Verdict:
+    return replace(
+        verdict,
+        allowed=False,
+        rule=refusal.rule,
+        sqlstate=refusal.sqlstate,
+        message=f"{refusal.message} (rule {refusal.rule})",
+        hint=refusal.hint,
+        position=0,
+        edits=(),
+        notice="",
+        node="",
+        row_ceiling=0,
+        lifts_read_only=False,
+        reported="",
+        temporary_made=(),
+        temporary_used=(),
+    )
