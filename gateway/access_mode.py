@@ -1,6 +1,9 @@
 """The words that every ring shares: in which access mode a session runs, and what its grant adds or takes away."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 
 class AccessMode(StrEnum):
@@ -22,3 +25,12 @@ class GrantOption(StrEnum):
     NO_DDL = "no-ddl"
     UNFILTERED_WRITES = "unfiltered-writes"
     REPORT_ONLY = "report-only"
+
+
+OPTIONS_OF: Final[Mapping[AccessMode, frozenset[GrantOption]]] = MappingProxyType(
+    {
+        AccessMode.READ_ONLY: frozenset({GrantOption.TEMPORARY_TABLES}),
+        AccessMode.READ_WRITE: frozenset(GrantOption) - {GrantOption.TEMPORARY_TABLES},
+    }
+)
+"""In the sessions of which mode an option means something. (A row ceiling: in read_write ones.)"""

@@ -5,14 +5,15 @@ facts. So whatever ends a right (expiry, revocation, leaving a group, an edited 
 a lockdown) ends the session.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from gateway.access.model import DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User
 from gateway.access.networks import AddressList, Admission
-from gateway.access_mode import AccessMode
+from gateway.access_mode import OPTIONS_OF, AccessMode, GrantOption
 
 _SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
 _LISTED_TARGETS: Final = 20
@@ -56,7 +57,8 @@ def authorize(
 
     `user_id` and `credential_version`, when given, are those the session logged in with: another account under the same name,
     or another password, is a denial. A target that does not exist and one without a live grant give the same Denial. What a
-    group holds, its members hold; the lease names the one grant that it stands on. A lockdown goes before everything.
+    group holds, its members hold; the lease names the one grant that it stands on: of several, the widest, and of equally wide
+    ones the longest. When that one ends, `renew` finds the next. A lockdown goes before everything.
     """
     if snapshot.lockdown is not None:
         return _locked_down("57P03", snapshot.lockdown)
@@ -75,7 +77,7 @@ def authorize(
     granted = [] if target is None else _live_grants(snapshot, user, target, now)
     if target is None or not granted:
         return _no_such_target(snapshot, target_name, user, now)
-    grant = _longest(grant for grant in granted if _includes(grant.mode, mode))
+    grant = _widest([grant for grant in granted if _includes(grant.mode, mode)], mode)
     if grant is None:
         return _mode_not_granted(target)
     local = _restricted(target.allowlist, snapshot.target_lists.get(target.id), address, now)
@@ -86,7 +88,9 @@ def authorize(
         return role
     ends = (user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
     until = _earliest(*ends)
-    return Lease(user, target, mode, role, grant.id, until, snapshot.revision, grant.options, grant.max_changed_rows)
+    options = grant.options & OPTIONS_OF[mode]  # those of the other mode mean nothing, and would only tell equal policies apart
+    ceiling = grant.max_changed_rows if mode is AccessMode.READ_WRITE else None
+    return Lease(user, target, mode, role, grant.id, until, snapshot.revision, options, ceiling)
 
 
 def renew(
@@ -172,9 +176,26 @@ def _includes(held: AccessMode, asked: AccessMode) -> bool:
     return held is asked or held is AccessMode.READ_WRITE
 
 
-def _longest(grants: Iterable[Grant]) -> Grant | None:
-    """The one that lasts longest, so that a short grant never cuts a longer one."""
-    return max(grants, key=lambda grant: (grant.valid_until is None, grant.valid_until or _BEGINNING), default=None)
+def _widest(grants: Sequence[Grant], mode: AccessMode) -> Grant | None:
+    """The one that allows most, and of equal ones the one that lasts longest: a short grant never cuts a longer one.
+
+    For it only goes first: when it is over, the longer one carries the session on.
+    """
+    if len(grants) <= 1:
+        return grants[0] if grants else None
+    return max(grants, key=lambda grant: (_width(grant, mode), grant.valid_until is None, grant.valid_until or _BEGINNING))
+
+
+def _width(grant: Grant, mode: AccessMode) -> tuple[bool, bool, bool, float]:
+    """What compares greater allows more. Two grants of which each allows what the other does not compare by the first of these."""
+    options = grant.options
+    match mode:
+        case AccessMode.READ_ONLY:
+            return GrantOption.TEMPORARY_TABLES in options, False, False, 0
+        case AccessMode.READ_WRITE:
+            rows = math.inf if grant.max_changed_rows is None else grant.max_changed_rows
+            reported = GrantOption.REPORT_ONLY in options
+            return reported, GrantOption.NO_DDL not in options, GrantOption.UNFILTERED_WRITES in options, rows
 
 
 def _earliest(*ends: datetime | None) -> datetime | None:

@@ -2,15 +2,12 @@
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
 
 from gateway.access.authorize import renew
 from gateway.access.model import Denial, Lease, Snapshot
 from gateway.proxy import rights_clock
-from gateway.wire.sqlstate import ADMIN_SHUTDOWN
-
-_EXPIRED: Final = Denial("grant-expired", ADMIN_SHUTDOWN, "your access to this target has expired", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +31,26 @@ class Standing:
         self._deadline = _deadline(lease)
 
     def renew(self, snapshot: Snapshot) -> Denial | None:
-        """Ask again, as of this snapshot and now. None: it may stay, under the lease that is now `lease`."""
+        """Ask again, as of this snapshot and now. None: it may stay, under the lease that is now `lease`.
+
+        Which may stand on another grant than before: one that came, or, when the one it stood on is over, the next.
+        """
         who = self._who
-        renewed = renew(snapshot, self.lease, address=who.address, now=rights_clock.now(), session_id=who.session_id)
+        renewed = renew(snapshot, self.lease, address=who.address, now=self._now(), session_id=who.session_id)
         if isinstance(renewed, Denial):
             return renewed
         if renewed.valid_until != self.lease.valid_until:
             self._deadline = _deadline(renewed)
         self.lease = renewed
-        return _EXPIRED if self._deadline is not None and time.monotonic() >= self._deadline else None
+        return None
+
+    def _now(self) -> datetime:
+        """By both clocks: when the deadline has passed, the lease is over, so that `authorize` finds what else there is."""
+        now = rights_clock.now()
+        ends = self.lease.valid_until
+        if ends is None or self._deadline is None or time.monotonic() < self._deadline:
+            return now
+        return max(now, ends)
 
 
 def _deadline(lease: Lease) -> float | None:

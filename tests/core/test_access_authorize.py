@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from gateway.access.authorize import admits_globally, authorize, parse_database_name, renew, user_by_id
 from gateway.access.model import Denial, Grant, Lease, ListMode, TlsMode
-from gateway.access_mode import AccessMode
+from gateway.access_mode import OPTIONS_OF, AccessMode, GrantOption
 from tests.support.snapshots import ALICE, GRANT, LATER, NOW, PAST, SALES, SOON, entry, world
 
 INSIDE = IPv4Address("10.1.2.3")
 RO, RW = AccessMode.READ_ONLY, AccessMode.READ_WRITE
+TEMPORARY, NO_DDL = GrantOption.TEMPORARY_TABLES, GrantOption.NO_DDL
+UNFILTERED, REPORT = GrantOption.UNFILTERED_WRITES, GrantOption.REPORT_ONLY
 
 
 def ask(snapshot, **changes):
@@ -136,7 +139,108 @@ def test_the_longest_fitting_grant_carries_the_lease():
     assert ask(world(grants=(long, replace(short, valid_until=None)))).grant_id == "g-short"
 
 
+def granted(grant_id="g", *options, mode=RW, rows=None, until=None):
+    return Grant(grant_id, ALICE.id, SALES.id, mode, until, options=frozenset(options), max_changed_rows=rows)
+
+
+# From the widest to the narrowest.
+BY_WIDTH = {
+    RW: [
+        granted("reports", REPORT),
+        granted("reports without ddl", REPORT, NO_DDL),
+        granted("unfiltered", UNFILTERED),
+        granted("unfiltered, a thousand rows", UNFILTERED, rows=1000),
+        granted("plain"),
+        granted("a thousand rows", rows=1000),
+        granted("ten rows", TEMPORARY, rows=10),
+        granted("unfiltered without ddl", UNFILTERED, NO_DDL),
+        granted("no ddl", NO_DDL),
+        granted("no ddl, one row", NO_DDL, rows=1),
+    ],
+    RO: [granted("with temporary tables", TEMPORARY, mode=RO), granted("plain", mode=RO)],
+}
+PAIRS = [(mode, *pair) for mode, grants in BY_WIDTH.items() for pair in combinations(grants, 2)]
+
+
+@pytest.mark.parametrize(("mode", "wide", "narrow"), PAIRS, ids=lambda each: getattr(each, "id", each))
+@pytest.mark.parametrize("ends", [(SOON, LATER), (SOON, None), (LATER, SOON)])
+def test_of_two_grants_the_wider_comes_first_and_the_session_goes_on_under_the_narrower(mode, wide, narrow, ends):
+    """A short wide grant never cuts a longer narrow one; a long one gives what the narrow one would, and more."""
+    until, narrow_until = ends
+    both = (replace(wide, valid_until=until), replace(narrow, valid_until=narrow_until))
+    for grants in (both, both[::-1]):
+        snapshot = world(grants=grants)
+        lease = ask(snapshot, mode=mode)
+        assert (lease.grant_id, lease.valid_until) == (wide.id, until)
+        assert (lease.options, lease.max_changed_rows) == (wide.options & OPTIONS_OF[mode], wide.max_changed_rows)
+        then = renew(snapshot, lease, address=INSIDE, now=until, session_id="s-1")
+        if until == LATER:
+            assert then.rule == "grant-ended"
+        else:
+            assert (then.grant_id, then.valid_until) == (narrow.id, narrow_until)
+            assert (then.options, then.max_changed_rows) == (narrow.options & OPTIONS_OF[mode], narrow.max_changed_rows)
+
+
+def test_a_revoked_wide_grant_leaves_the_session_the_narrow_one():
+    wide, narrow = granted("wide"), granted("narrow", NO_DDL, until=SOON)
+    lease = ask(world(grants=(narrow, wide)), mode=RW)
+    assert lease.grant_id == "wide"
+    then = renewed(world(grants=(narrow,)), lease)
+    assert (then.grant_id, then.options) == ("narrow", frozenset({NO_DDL}))
+    back = renewed(world(grants=(narrow, wide)), then)
+    assert (back.grant_id, back.options) == ("wide", frozenset())
+
+
+def test_of_equally_wide_grants_the_longest_carries_the_lease():
+    short, long = granted("short", NO_DDL, until=SOON), granted("long", NO_DDL, TEMPORARY, until=LATER)
+    assert ask(world(grants=(short, long)), mode=RW).grant_id == "long"
+    assert ask(world(grants=(long, replace(short, valid_until=None))), mode=RW).grant_id == "short"
+
+
+def test_what_means_nothing_in_a_mode_is_in_no_lease_of_it():
+    grants = (granted("g", *GrantOption, rows=5),)
+    reading, writing = ask(world(grants=grants)), ask(world(grants=grants), mode=RW)
+    assert (reading.options, reading.max_changed_rows) == (frozenset({TEMPORARY}), None)
+    assert (writing.options, writing.max_changed_rows) == (frozenset({NO_DDL, UNFILTERED, REPORT}), 5)
+
+
+def test_a_read_write_grant_without_temporary_tables_does_not_hide_the_grant_that_has_them():
+    grants = (granted("writer"), granted("reader", TEMPORARY, mode=RO, until=SOON))
+    assert ask(world(grants=grants)).grant_id == "reader"
+    assert ask(world(grants=grants), now=SOON).grant_id == "writer"
+    assert ask(world(grants=grants), mode=RW).grant_id == "writer"
+
+
 ENDS = st.one_of(st.none(), st.integers(1, 1000).map(lambda seconds: NOW + timedelta(seconds=seconds)))
+GRANTS = st.lists(
+    st.builds(
+        Grant,
+        id=st.uuids().map(str),
+        holder_id=st.just(ALICE.id),
+        target_id=st.just(SALES.id),
+        mode=st.just(RW),
+        valid_until=ENDS,
+        options=st.frozensets(st.sampled_from(GrantOption)),
+        max_changed_rows=st.one_of(st.none(), st.integers(1, 3)),
+    ),
+    max_size=5,
+)
+
+
+@given(GRANTS, st.sampled_from(AccessMode))
+def test_a_session_lasts_exactly_as_long_as_any_of_its_grants(grants, mode):
+    """Asked again at each end, as a live session is, it comes to its last one by way of ever narrower grants, and no later."""
+    snapshot = world(grants=tuple(grants))
+    lease, passed = ask(snapshot, mode=mode), []
+    while isinstance(lease, Lease):
+        passed.append(lease)
+        if lease.valid_until is None:
+            break
+        lease = renew(snapshot, lease, address=INSIDE, now=lease.valid_until, session_id="s-1")
+    ends = [grant.valid_until for grant in grants]
+    last = passed[-1].valid_until if passed else NOW
+    assert last == (None if None in ends else max(ends, default=NOW))
+    assert len({each.grant_id for each in passed}) == len(passed)
 
 
 @given(ENDS, ENDS, ENDS, ENDS, ENDS)

@@ -1,0 +1,68 @@
+"""By what right a session stays, by the real clocks: from grant to grant without a gap, and not a moment beyond the last."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+
+from gateway.access.authorize import authorize
+from gateway.access.model import Grant, Lease, Snapshot
+from gateway.access_mode import AccessMode, GrantOption
+from gateway.proxy.standing import Introduction, Standing
+from tests.support.snapshots import ALICE, GRANT, SALES, world
+
+ADDRESS = IPv4Address("10.1.2.3")
+WHO = Introduction("s-1", ADDRESS, "", tls=True)
+NARROW_OPTIONS = frozenset({GrantOption.NO_DDL})
+TRIALS = 60
+
+
+def standing(snapshot: Snapshot) -> Standing:
+    lease = authorize(
+        snapshot,
+        user_name=ALICE.name,
+        target_name=SALES.name,
+        mode=AccessMode.READ_WRITE,
+        address=ADDRESS,
+        now=datetime.now(UTC),
+        session_id="s-1",
+    )
+    assert isinstance(lease, Lease)
+    return Standing(WHO, lease)
+
+
+def ending(grant_id: str, seconds: float, options: frozenset[GrantOption] = frozenset()) -> Grant:
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    return replace(GRANT, id=grant_id, mode=AccessMode.READ_WRITE, valid_until=until, options=options)
+
+
+def test_a_grant_that_ends_by_the_clock_gives_way_to_a_narrower_one() -> None:
+    """Asked all the time, so that some question falls just on the end, where the two clocks may differ by a hair."""
+    for _ in range(TRIALS):
+        snapshot = world(grants=(ending("wide", 0.005), ending("narrow", 60, NARROW_OPTIONS)))
+        stays = standing(snapshot)
+        while stays.lease.grant_id == "wide":
+            assert stays.renew(snapshot) is None
+        assert (stays.lease.grant_id, stays.lease.options) == ("narrow", NARROW_OPTIONS)
+
+
+def test_after_the_last_one_it_is_over() -> None:
+    snapshot = world(grants=(ending("wide", 0.02), ending("narrow", 0.3, NARROW_OPTIONS)))
+    stays = standing(snapshot)
+    while (denial := stays.renew(snapshot)) is None:
+        """Ask on."""
+    assert denial.rule == "grant-ended"
+    assert stays.lease.grant_id == "narrow"
+    assert stays.lease.valid_until is not None
+    assert datetime.now(UTC) >= stays.lease.valid_until - timedelta(milliseconds=1)
+
+
+def test_nothing_but_a_grant_carries_it_beyond_an_end() -> None:
+    """The account's own end is the end, whatever grants there are."""
+    until = datetime.now(UTC) + timedelta(seconds=0.02)
+    grants = (ending("wide", 5), ending("narrow", 9, NARROW_OPTIONS))
+    snapshot = world(user=replace(ALICE, valid_until=until), grants=grants)
+    stays = standing(snapshot)
+    while (denial := stays.renew(snapshot)) is None:
+        assert stays.lease.grant_id == "wide"
+    assert denial.rule == "user-expired"
+    assert datetime.now(UTC) >= until - timedelta(milliseconds=1)
