@@ -23,7 +23,7 @@ from gateway.access.model import (
     User,
 )
 from gateway.access.networks import parse_network
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 
 Row = RowMapping | sqlite3.Row
@@ -127,6 +127,8 @@ def _grant(row: Row) -> Grant:
         mode=AccessMode(row["mode"]),
         valid_until=_instant(row["valid_until"]),
         version=row["version"],
+        options=frozenset(GrantOption(name) for name in json.loads(row["options"])),
+        max_changed_rows=row["max_changed_rows"],
     )
 
 

@@ -90,6 +90,8 @@ grants = Table(
     Column("mode", Text, nullable=False),
     Column("valid_until", Text),
     Column("version", Integer, nullable=False),
+    Column("options", Text, nullable=False, server_default="[]"),
+    Column("max_changed_rows", Integer),
     CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="grants_one_holder"),
     UniqueConstraint("user_id", "target_id", "mode", name="grants_one_per_user"),
     UniqueConstraint("group_id", "target_id", "mode", name="grants_one_per_group"),

@@ -72,6 +72,8 @@ def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
         "mode": grant.mode.value,
         "valid_until": to_text(grant.valid_until),
         "version": version,
+        "options": _names(grant.options),
+        "max_changed_rows": grant.max_changed_rows,
     }
 
 

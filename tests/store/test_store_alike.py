@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, TokenScope
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.ports import IdempotencyClaim, Lockdown, SessionTermination
 from gateway.store.errors import StoreConflictError
 from gateway.store.sql_store import SqlStore
@@ -23,13 +23,22 @@ NAMES = ("a", "b", "Ä", "ß'\"\\", "%_")
 def any_row(chance: random.Random):
     one, other = chance.choice(NAMES), chance.choice(NAMES)
     mode = chance.choice(list(AccessMode))
+    options = frozenset(option for option in GrantOption if chance.random() < 0.3)
     roles = {mode: replace(role, id=f"r-{one}-{mode}") for mode, role in SALES.roles.items() if chance.random() < 0.7}
     return chance.choice(
         [
             replace(user(one), id=f"u-{other}", enabled=chance.random() < 0.5),
             replace(SALES, id=f"t-{one}", name=other, roles=roles, max_sessions=chance.choice([None, 3])),
             Group(f"gr-{one}", other, frozenset(f"u-{name}" for name in NAMES if chance.random() < 0.3)),
-            Grant(f"g-{one}{other}", chance.choice(["u-", "gr-"]) + one, f"t-{other}", mode, chance.choice([None, LATER])),
+            Grant(
+                f"g-{one}{other}",
+                chance.choice(["u-", "gr-"]) + one,
+                f"t-{other}",
+                mode,
+                chance.choice([None, LATER]),
+                options=options,
+                max_changed_rows=chance.choice([None, 1, 1000]),
+            ),
             AllowlistEntry(f"e-{one}", ip_network("10.0.0.0/8"), other, None, user_id=chance.choice([None, f"u-{other}"])),
             ApiToken(f"k-{one}", other, f"hash {one}".encode(), chance.choice(list(TokenScope)), NOW, LATER, "os:ana"),
             SessionTermination(one, other),

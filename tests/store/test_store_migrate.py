@@ -5,6 +5,7 @@ import contextlib
 import subprocess
 import sys
 import traceback
+from dataclasses import replace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 import gateway.store
 from gateway.access.model import DatabaseRole, Grant, Group, ListMode, User
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent
 from gateway.store.access import Access
 from gateway.store.engine import open_engine
@@ -108,6 +109,40 @@ async def test_the_second_schema_keeps_what_the_first_one_held(kind, tmp_path, r
         assert [each.sequence for each in await store.read_events()] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_grants_of_the_second_schema_carry_nothing_and_can_be_given_something(kind, tmp_path, request):
+    with contextlib.ExitStack() as stack:
+        place = SqlitePlace(tmp_path / "store.sqlite3")
+        if kind == "postgresql":
+            place = locate(*stack.enter_context(database_on(request.getfixturevalue("postgres"), tmp_path)))
+        else:
+            create_file(place.path)
+        async with open_engine(place, Access.WRITE).begin() as connection:
+            await migrate(connection, "0002")
+            for statement in SECOND_SCHEMA:
+                await connection.exec_driver_sql(statement)
+        await upgrade(place)
+        store = SqlStore(place)
+        reading = Grant("g", "u", "t", AccessMode.READ_ONLY, None, version=7)
+        assert (await store.read()).grants == {"u": (reading,)}
+        writing = Grant("g-2", "u", "t", AccessMode.READ_WRITE, None, options=OPTIONS, max_changed_rows=1000)
+        async with store.begin() as work:
+            work.put(replace(reading, options=frozenset({GrantOption.TEMPORARY_TABLES})))
+            work.put(writing)
+            await work.commit(AdminEvent("os:test", "x.y", "id", "c", ""))
+        held = {grant.id: grant for grant in (await store.read()).grants["u"]}
+        assert held["g"].options == {GrantOption.TEMPORARY_TABLES}
+        assert held["g-2"] == replace(writing, version=held["g"].version)
+
+
+OPTIONS = frozenset({GrantOption.NO_DDL, GrantOption.UNFILTERED_WRITES})
+SECOND_SCHEMA = (
+    "UPDATE meta SET revision = 9, key_id = 'k'",
+    "INSERT INTO users VALUES ('u', 'alice', 'verifier', 1, NULL, 'inherit', 3, 9)",
+    "INSERT INTO targets (id, name, host, port, dbname, tls, allow_md5, enabled, allowlist, allowed_functions, allowed_schemas, "
+    "allowed_settings, revision) VALUES ('t', 'sales', 'db', 5432, 'prod', 'verify-full', 0, 1, 'inherit', '[]', '[]', '[]', 4)",
+    "INSERT INTO grants VALUES ('g', 'u', NULL, 't', 'read_only', NULL, 7)",
+)
 AT = "2026-01-01T00:00:00.000000+00:00"
 FIRST_SCHEMA = (
     "UPDATE meta SET revision = 9, key_id = 'k'",

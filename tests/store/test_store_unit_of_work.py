@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access.model import ApiToken, Grant, Group, ListMode, TokenScope
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import IdempotencyClaim, Lockdown, SessionTermination
 from gateway.store.errors import StoreConflictError, StoreUnavailableError
@@ -43,8 +43,10 @@ ANALYSTS = Group("gr-analysts", "analysts", frozenset({ALICE.id}))
 FULL = (
     replace(ALICE, valid_until=SOON),
     replace(SALES, ca_pem="pem", allowed_functions=frozenset({"shop.f"}), allowlist=ListMode.RESTRICT),
-    replace(GRANT, valid_until=LATER),
-    Grant("g-2", ANALYSTS.id, SALES.id, AccessMode.READ_WRITE, None),
+    replace(GRANT, valid_until=LATER, options=frozenset({GrantOption.TEMPORARY_TABLES})),
+    Grant(
+        "g-2", ANALYSTS.id, SALES.id, AccessMode.READ_WRITE, None, options=frozenset(GrantOption), max_changed_rows=2**31 - 1
+    ),
     entry("10.0.0.0/8"),
     replace(entry("2001:db8::/32", SOON), target_id=SALES.id),
     replace(entry("192.0.2.7/32"), user_id=ALICE.id),
