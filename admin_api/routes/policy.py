@@ -6,7 +6,7 @@ from starlette.responses import Response
 from admin_api.calls import Doing, Looking, told
 from admin_api.models.policy import ExplanationRecord, Question, RuleList, explanation_record, rule_record
 from gateway.services.lookup import find_target
-from gateway.services.policy import Judging, default_policy, explain, target_policy
+from gateway.services.policy import Judging, Limited, default_policy, explain, target_policy
 from gateway.services.policy_rules import RULES
 
 router = APIRouter(prefix="/policy", tags=["policy"])
@@ -15,11 +15,11 @@ router = APIRouter(prefix="/policy", tags=["policy"])
 @router.post("/explain", response_model=ExplanationRecord)
 async def explain_statement(call: Doing, body: Question) -> Response:
     """Say whether SQL may run, by which rule, and what to do."""
-    limit = call.context.settings.now.limits.max_statement_bytes
-    judging = _judging(call.request, limit)
+    limited = Limited.by(call.context.settings.now)
+    judging = _judging(call.request, limited.max_statement_bytes)
     if body.target is not None:
         target = find_target(await call.after(), body.target)
-        policy = target_policy(target, body.mode, server_major=body.server_major, max_statement_bytes=limit)
+        policy = target_policy(target, body.mode, server_major=body.server_major, limited=limited)
     else:
         policy = default_policy(
             body.mode,
@@ -27,7 +27,7 @@ async def explain_statement(call: Doing, body: Question) -> Response:
             schemas=frozenset(body.allowed_schemas),
             custom_settings=frozenset(body.allowed_settings),
             server_major=body.server_major,
-            max_statement_bytes=limit,
+            limited=limited,
         )
     return told(explanation_record(await explain(judging, sql=body.sql, policy=policy)))
 

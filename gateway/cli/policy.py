@@ -11,11 +11,13 @@ import typer
 from gateway.access_mode import AccessMode
 from gateway.cli import names
 from gateway.cli.client import Api, path
-from gateway.cli.options import AsJson, parse_mode
-from gateway.cli.output import JsonValue, Record, print_json, say, visible
+from gateway.cli.errors import CommandError
+from gateway.cli.local import load_settings
+from gateway.cli.options import AsJson, Config, parse_mode
+from gateway.cli.output import JsonValue, Record, note, print_json, say, visible
 from gateway.cli.reach import admin, example_text
 from gateway.services import policy_rules
-from gateway.services.policy import Explanation, Judging, default_policy
+from gateway.services.policy import Explanation, Judging, Limited, default_policy
 from gateway.services.policy import explain as explained
 from gateway.services.policy_check import check_lines
 from gateway.statements.policy import Policy
@@ -41,8 +43,25 @@ CustomSettings = Annotated[
 Major = Annotated[int, typer.Option("--server-major", min=13, max=18, help="The upstream server's major version.")]
 
 
+def _limited(config: Path | None) -> Limited:
+    """By the settings of the gateway whose configuration is at hand; where there is none, by the defaults."""
+    try:
+        return Limited.by(load_settings(config))
+    except CommandError as error:
+        if config is not None:
+            raise
+        if not isinstance(error.__cause__, FileNotFoundError):
+            note(f"Note: judged by the default limits, since the configuration cannot be used: {error}")
+        return Limited()
+
+
 def _policy(
-    mode: AccessMode, functions: list[str] | None, schemas: list[str] | None, custom: list[str] | None, major: int
+    mode: AccessMode,
+    functions: list[str] | None,
+    schemas: list[str] | None,
+    custom: list[str] | None,
+    major: int,
+    limited: Limited,
 ) -> Policy:
     return default_policy(
         mode,
@@ -50,6 +69,7 @@ def _policy(
         schemas=frozenset(schemas or ["public"]),
         custom_settings=frozenset(custom or ()),
         server_major=major,
+        limited=limited,
     )
 
 
@@ -80,7 +100,9 @@ def explain(
         raise typer.BadParameter("give either --target or lists of your own")
     text = sys.stdin.buffer.read() if sql == "-" else os.fsencode(sql)
     if target is None and not api.is_remote:
-        found = _record(asyncio.run(_explained(text, _policy(mode, allow_function, allow_schema, allow_setting, server_major))))
+        limited = _limited(api.config)
+        policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, limited)
+        found = _record(asyncio.run(_explained(text, policy)))
     else:
         question: Record = {
             "sql": text.decode("utf-8", "replace"),
@@ -107,12 +129,13 @@ def check(
     allow_schema: Schemas = None,
     allow_setting: CustomSettings = None,
     server_major: Major = 18,
+    config: Config = None,
 ) -> None:
     """Judge many statements: {"id", "sql"} a line in, {"id", "allowed", "rule", "sqlstate", "message"} a line out, in order.
 
     A line that cannot be read is answered, too, as refused (rule invalid-line). Exit status 0: every line was answered.
     """
-    policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major)
+    policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, _limited(config))
     if file == "-":
         asyncio.run(check_lines(sys.stdin.fileno(), sys.stdout.buffer, policy))
         return

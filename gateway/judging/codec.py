@@ -11,7 +11,8 @@ from typing import Final
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
-from gateway.statements.policy import Caps, Policy
+from gateway.statements.limits import Bounds, Caps
+from gateway.statements.policy import Policy
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 
 LENGTH: Final = struct.Struct("!I")
@@ -34,7 +35,7 @@ def encode_catalog(catalog: Catalog) -> bytes:
 
 def encode_request(sql: bytes, policy: Policy) -> bytes:
     """One whole frame. The policy's catalog stands in it by its revision."""
-    caps, catalog = policy.caps, policy.catalog
+    caps, bounds, catalog = policy.caps, policy.bounds, policy.catalog
     head = json.dumps(
         {
             "mode": policy.mode.value,
@@ -48,6 +49,7 @@ def encode_request(sql: bytes, policy: Policy) -> bytes:
             "options": sorted(policy.options),
             "max_changed_rows": policy.max_changed_rows,
             "hide_activity": policy.hide_activity,
+            "bounds": [bounds.tokens, bounds.nesting, bounds.comment_depth],
         }
     ).encode()
     size = len(_REQUEST) + LENGTH.size + len(head) + len(sql)
@@ -108,6 +110,7 @@ class Requests:
             frozenset(map(GrantOption, raw["options"])),
             None if raw["max_changed_rows"] is None else int(raw["max_changed_rows"]),
             raw["hide_activity"] is not False,
+            Bounds(*map(int, raw["bounds"])),
         )
 
 

@@ -47,16 +47,19 @@ class Policies:
         options: frozenset[GrantOption] = frozenset(),
         max_changed_rows: int | None = None,
     ) -> Policy:
+        settings = self._current.now
         return Policy(
             mode=mode,
             allowed_functions=target.allowed_functions,
             allowed_schemas=target.allowed_schemas,
             allowed_settings=target.allowed_settings,
             server_major=server_major,
-            max_statement_bytes=self._current.now.limits.max_statement_bytes,
+            max_statement_bytes=settings.limits.max_statement_bytes,
+            caps=settings.statement_caps.caps,
             catalog=catalog,
             options=options,
             max_changed_rows=max_changed_rows,
+            bounds=settings.limits.bounds,
         )
 
     def prepare(self, target: Target, mode: AccessMode, catalog: Catalog) -> None:

@@ -1,13 +1,14 @@
 """What the policy says about a statement: under a target's policy or the defaults, for people and for programs."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
 from gateway.judging.judge import Judge
-from gateway.statements.policy import Policy, is_small, judge, relabel
+from gateway.settings import Settings
+from gateway.statements.policy import Bounds, Caps, Policy, is_small, judge, relabel
 from gateway.statements.verdict import Facts, Verdict
 
 LOWEST_MAJOR: Final = 13
@@ -41,6 +42,19 @@ class Explanation:
     functions: tuple[str, ...]
     sent_as: str | None
     notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What the gateway's own settings make of every policy. Without any: the defaults."""
+
+    max_statement_bytes: int = 1024 * 1024
+    caps: Caps = field(default_factory=Caps)
+    bounds: Bounds = field(default_factory=Bounds)
+
+    @classmethod
+    def by(cls, settings: Settings) -> "Limited":
+        return cls(settings.limits.max_statement_bytes, settings.statement_caps.caps, settings.limits.bounds)
 
 
 class Judging:
@@ -118,15 +132,35 @@ def default_policy(
     schemas: frozenset[str] = frozenset({"public"}),
     custom_settings: frozenset[str] = frozenset(),
     server_major: int = HIGHEST_MAJOR,
-    max_statement_bytes: int = 1024 * 1024,
+    limited: Limited | None = None,
 ) -> Policy:
     """The policy of a target that lists just these."""
-    return Policy(mode, functions, schemas, custom_settings, server_major, max_statement_bytes)
+    return _policy(mode, functions, schemas, custom_settings, server_major, limited or Limited())
 
 
 def target_policy(
-    target: Target, mode: AccessMode, *, server_major: int = HIGHEST_MAJOR, max_statement_bytes: int = 1024 * 1024
+    target: Target, mode: AccessMode, *, server_major: int = HIGHEST_MAJOR, limited: Limited | None = None
 ) -> Policy:
     """The policy of sessions on this target. Which major its server has, only a session knows for certain."""
     lists = (target.allowed_functions, target.allowed_schemas, target.allowed_settings)
-    return Policy(mode, *lists, server_major, max_statement_bytes)
+    return _policy(mode, *lists, server_major, limited or Limited())
+
+
+def _policy(
+    mode: AccessMode,
+    functions: frozenset[str],
+    schemas: frozenset[str],
+    custom_settings: frozenset[str],
+    server_major: int,
+    limited: Limited,
+) -> Policy:
+    return Policy(
+        mode,
+        functions,
+        schemas,
+        custom_settings,
+        server_major,
+        limited.max_statement_bytes,
+        limited.caps,
+        bounds=limited.bounds,
+    )

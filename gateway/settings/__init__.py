@@ -5,7 +5,7 @@
 
 from gateway.settings.current import Changes, CurrentSettings
 from gateway.settings.loading import SettingsError, find_config, load
-from gateway.settings.model import AdminApi, Audit, Limits, Listen, Policy, Settings, Store, Throttle, Tls
+from gateway.settings.model import AdminApi, Audit, Limits, Listen, Policy, Settings, StatementCaps, Store, Throttle, Tls
 
 __all__ = [
     "AdminApi",
@@ -17,6 +17,7 @@ __all__ = [
     "Policy",
     "Settings",
     "SettingsError",
+    "StatementCaps",
     "Store",
     "Throttle",
     "Tls",

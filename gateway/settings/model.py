@@ -4,7 +4,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.statements.limits import KILOBYTES, MILLISECONDS, Bounds, Caps, amount
 
 
 def _network(text: str) -> str:
@@ -20,8 +22,26 @@ def _store_url(text: str) -> str:
     return text
 
 
+def _in_units(value: object, units: dict[str, float], wanted: str) -> int:
+    found = amount(str(value), units) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if found is None:
+        raise ValueError(f"should be {wanted}")
+    return round(found)
+
+
+def _milliseconds(value: object) -> int:
+    return _in_units(value, MILLISECONDS, 'a time as PostgreSQL writes it, such as "30min" (a plain number: milliseconds)')
+
+
+def _kilobytes(value: object) -> int:
+    return _in_units(value, KILOBYTES, 'an amount as PostgreSQL writes it, such as "256MB" (a plain number: kB)')
+
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(gt=0)]
+_LARGEST = 2**31 - 1  # of any setting of PostgreSQL
+Milliseconds = Annotated[int, BeforeValidator(_milliseconds), Field(ge=1, le=_LARGEST)]
+Kilobytes = Annotated[int, BeforeValidator(_kilobytes), Field(ge=64, le=_LARGEST)]
 
 
 Network = Annotated[str, AfterValidator(_network)]
@@ -62,7 +82,7 @@ class Tls(_WithCertificate):
 
 
 class Limits(_Section):
-    """Counts hold for the whole gateway, however many workers it has."""
+    """Counts hold for the whole gateway, however many workers it has. What the limits of a statement come from: see `Bounds`."""
 
     pre_auth_timeout_seconds: Seconds = 10.0
     max_pending: int = Field(1000, ge=1)
@@ -71,9 +91,16 @@ class Limits(_Section):
     max_sessions_per_user: int = Field(100, ge=1)
     max_message_bytes: Bytes = 16 * 1024 * 1024
     max_statement_bytes: Bytes = 1024 * 1024
+    max_statement_tokens: int = Field(Bounds().tokens, ge=1000)
+    max_statement_nesting: int = Field(Bounds().nesting, ge=10, le=10_000)
+    max_comment_depth: int = Field(Bounds().comment_depth, ge=1, le=1000)
     max_prepared_statements: int = Field(10_000, ge=1)
     upstream_connect_timeout_seconds: Seconds = 10.0
     scram_iterations_max: int = Field(100_000, ge=4096)
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(self.max_statement_tokens, self.max_statement_nesting, self.max_comment_depth)
 
 
 class Throttle(_Section):
@@ -101,7 +128,7 @@ class Audit(_Section):
 
 
 class Policy(_Section):
-    """`judge_inline_bytes`: larger texts are judged in a child process. Caps are PostgreSQL's own units.
+    """`judge_inline_bytes`: larger texts are judged in a child process.
 
     What is in a database is read again every `catalog_seconds` while read-only sessions of it live, within
     `catalog_timeout_seconds`; older than `catalog_stale_seconds` it is not relied on any more.
@@ -114,6 +141,19 @@ class Policy(_Section):
     catalog_seconds: Seconds = 30.0
     catalog_stale_seconds: Seconds = 300.0
     catalog_timeout_seconds: Seconds = 15.0
+
+
+class StatementCaps(_Section):
+    """How far a read-only session may raise its own settings, in PostgreSQL's units. `timeout`: of each setting that is one."""
+
+    timeout: Milliseconds = Caps().timeout_milliseconds
+    work_mem: Kilobytes = Caps().work_mem_kilobytes
+    hash_mem_multiplier: float = Field(Caps().hash_mem_multiplier, ge=1, le=1000)
+    max_parallel_workers_per_gather: int = Field(Caps().parallel_workers, ge=0, le=1024)
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.timeout, self.work_mem, self.hash_mem_multiplier, self.max_parallel_workers_per_gather)
 
 
 class Store(_Section):
@@ -155,6 +195,7 @@ class Settings(_Section):
     throttle: Throttle = Throttle()
     audit: Audit = Audit()
     policy: Policy = Policy()
+    statement_caps: StatementCaps = StatementCaps()
     store: Store = Store()
     admin_api: AdminApi = AdminApi()
 

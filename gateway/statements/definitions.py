@@ -8,12 +8,13 @@ from typing import Final
 
 from gateway.access_mode import AccessMode
 from gateway.statements import refusal
+from gateway.statements.limits import Caps
 from gateway.statements.names import Listed
 from gateway.statements.openings import Openings
 from gateway.statements.parse import Fields, Json, ParseFailure, RawStatement, parse
 from gateway.statements.readonly import Statement, judge_statement
 from gateway.statements.refusal import Refusal
-from gateway.statements.settings import Caps, SettingRules
+from gateway.statements.settings import SettingRules
 from gateway.statements.walk import Walk
 
 _RULES: Final = SettingRules(AccessMode.READ_ONLY, frozenset(), frozenset(), Caps())

@@ -1,34 +1,49 @@
-"""What must hold of a text before the parser sees it: valid UTF-8, no NUL, bounded size and comment depth."""
+"""What must hold of a text before the parser sees it: bounds on what would keep the lexer or the parser busy, or kill it."""
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
-MAX_COMMENT_DEPTH: Final = 32
+from gateway.statements.limits import Bounds
+
 # The lexer matches a run of operator characters (comment marks among them) as far as it goes, and then takes only its first
 # token: so many single steps it may make again and again. About 10 ns each.
 _MAX_LEXER_STEPS: Final = 20_000_000
 _OPERATOR_CHARACTERS: Final = r"[-+*/<>=~!@#%^&|`?]"
 _RUN: Final = re.compile(_OPERATOR_CHARACTERS + "++")
 _LONG_RUN: Final = re.compile(_OPERATOR_CHARACTERS + "{128}")
+_STRIDE: Final = 64  # a run of 128 shows at two of the places that are so far apart
+_TWO: Final = re.compile(_OPERATOR_CHARACTERS + "{2}")
 _BEFORE_WORD: Final = r"(?<![A-Za-z0-9_$\x80-\U0010ffff])"
-_MARK: Final = re.compile(
-    r"--[^\n\r]*|/\*|\*/|"
-    rf"(?:(?!--|/\*){_OPERATOR_CHARACTERS})++|"
+_COMMENT_OR_TEXT: Final = (
+    r"--[^\n\r]*|/\*|"
     rf"{_BEFORE_WORD}[eE]'(?:[^'\\]|\\.|'')*+'?|'[^']*+'?|\"[^\"]*+\"?|"
-    rf"{_BEFORE_WORD}\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*+)?\$",
-    re.DOTALL,
+    rf"{_BEFORE_WORD}\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*+)?\$"
 )
+_MARK: Final = re.compile(rf"{_COMMENT_OR_TEXT}|\*/|(?:(?!--|/\*){_OPERATOR_CHARACTERS})++", re.DOTALL)
+_BRACKET: Final = re.compile(rf"{_COMMENT_OR_TEXT}|[\[(\])]", re.DOTALL)
+_TOKEN: Final = re.compile(rf"{_COMMENT_OR_TEXT}|\$?[A-Za-z0-9_.\x80-\U0010ffff]++|[^\s]", re.DOTALL)
 _COMMENT_MARK: Final = re.compile(r"/\*|\*/")
 
 
-def too_tangled(text: str) -> str | None:
-    """What makes `text` quadratic for the lexer (the server's, too), in words; None: nothing does.
+def too_tangled(text: str, bounds: Bounds) -> str | None:
+    """What makes `text` too much for the lexer or the parser (the server's, too), in words; None: nothing does.
 
-    Comments that nest deeply, and long runs of operator characters; strings may hold either. Assumes
-    standard_conforming_strings = on.
+    Deeply nested comments and long runs of operator characters are quadratic; strings may hold either. Brackets within
+    brackets take stack, words take time and memory. Assumes standard_conforming_strings = on.
     """
-    if text.count("/*") <= MAX_COMMENT_DEPTH and _LONG_RUN.search(text) is None:
-        return None
+    if text.count("/*") > bounds.comment_depth or (_TWO.search(text[::_STRIDE]) and _LONG_RUN.search(text)):
+        found = _slow_for_the_lexer(text, bounds.comment_depth)
+        if found is not None:
+            return found
+    if len(text) > bounds.nesting and text.count("(") + text.count("[") > bounds.nesting and _nests(text, bounds.nesting):
+        return f"brackets nest deeper than {bounds.nesting} levels"
+    if len(text) > bounds.tokens and _holds_more(text, bounds.tokens):
+        return f"it has more than {bounds.tokens} words, numbers and signs"
+    return None
+
+
+def _slow_for_the_lexer(text: str, comment_depth: int) -> str | None:
     place = steps = 0
     while found := _MARK.search(text, place):
         mark = found[0]
@@ -36,12 +51,11 @@ def too_tangled(text: str) -> str | None:
         if mark == "/*":
             run = _RUN.match(text, found.start())
             steps += len(run[0]) if run else 0
-            place = _comment_end(text, place)
+            place = _comment_end(text, place, comment_depth)
             if place < 0:
-                return f"comments nest deeper than {MAX_COMMENT_DEPTH} levels"
+                return f"comments nest deeper than {comment_depth} levels"
         elif mark[0] == "$":
-            end = text.find(mark, place)
-            place = end + len(mark) if end >= 0 else len(text)
+            place = _text_end(text, mark, place)
         elif mark[0] not in "'\"eE" and not mark.startswith("--"):
             steps += len(mark) * len(mark) // 2
         if steps > _MAX_LEXER_STEPS:
@@ -49,19 +63,56 @@ def too_tangled(text: str) -> str | None:
     return None
 
 
-def _comment_end(text: str, place: int) -> int:
-    """Where the comment ends whose inside starts at `place`; -1 when it nests too deeply."""
+def _comment_end(text: str, place: int, limit: int) -> int:
+    """Where the comment ends whose inside starts at `place`; -1 when it nests more than `limit` levels."""
     depth = 1
     while depth and (found := _COMMENT_MARK.search(text, place)):
         depth += 1 if found[0] == "/*" else -1
         place = found.end()
-        if depth > MAX_COMMENT_DEPTH:
+        if depth > limit:
             return -1
     return place if depth == 0 else len(text)
 
 
+def _text_end(text: str, mark: str, place: int) -> int:
+    """Where the text ends whose inside starts at `place`, after the dollar quote `mark`."""
+    end = text.find(mark, place)
+    return end + len(mark) if end >= 0 else len(text)
+
+
+def _pieces(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    """What `pattern` finds, comments left out, and of dollar-quoted texts the quote that opens them."""
+    place = 0
+    while found := pattern.search(text, place):
+        mark, place = found[0], found.end()
+        if mark == "/*":
+            place = _comment_end(text, place, len(text))
+            continue
+        if mark[0] == "$" == mark[-1] and len(mark) > 1:
+            place = _text_end(text, mark, place)
+        if not mark.startswith("--"):
+            yield mark
+
+
+def _nests(text: str, limit: int) -> bool:
+    depth = 0
+    for mark in _pieces(_BRACKET, text):
+        if mark in "([":
+            depth += 1
+            if depth > limit:
+                return True
+        elif mark in ")]":
+            depth -= 1
+    return False
+
+
+def _holds_more(text: str, limit: int) -> bool:
+    return any(number > limit for number, _ in enumerate(_pieces(_TOKEN, text), 1))
+
+
 _OPERATOR_RUN: Final = re.compile(_OPERATOR_CHARACTERS.encode() + rb"{48}")
 _SMALL_WORK: Final = 900
+_FEW_COMMENTS: Final = 32
 _ALWAYS_SMALL_BYTES: Final = 256
 # Over-estimates of how many nodes the tree gets. Measured: about 5 microseconds each (tests/policy/test_policy_bounds.py).
 _PUNCTUATION: Final = b",([$"
@@ -84,7 +135,7 @@ def is_small(sql: bytes, inline_bytes: int) -> bool:
         return True
     work = size - len(sql.translate(None, _PUNCTUATION)) + sql.count(b"'") + sql.count(b'"') // 2
     work += 2 * (size - len(sql.translate(None, _OPERATORS)))
-    if work > _SMALL_WORK or sql.count(b"/*") > MAX_COMMENT_DEPTH or _OPERATOR_RUN.search(sql) is not None:
+    if work > _SMALL_WORK or sql.count(b"/*") > _FEW_COMMENTS or _OPERATOR_RUN.search(sql) is not None:
         return False
     work += _WORK_PER_WORD * len(_WORDS.findall(sql)) + _WORK_PER_SELECT * len(_SELECT.findall(sql))
     return work <= _SMALL_WORK

@@ -21,18 +21,20 @@ from gateway.statements.catalogue import REVISION
 from gateway.statements.definitions import judge_constants, judge_definition
 from gateway.statements.edits import relabel
 from gateway.statements.hygiene import is_small, too_tangled
+from gateway.statements.limits import Bounds, Caps
 from gateway.statements.names import Listed
 from gateway.statements.openings import Openings
 from gateway.statements.options import parse_options
 from gateway.statements.parse import GRAMMAR, ParseFailure, RawStatement, parse
 from gateway.statements.readonly import Statement, new_walk
 from gateway.statements.refusal import READ_WRITE_HINT, Refusal
-from gateway.statements.settings import Caps, Lower, SettingRules
+from gateway.statements.settings import Lower, SettingRules
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 from gateway.statements.walk import note_names
 from gateway.statements.words import name_change, statement_words
 
 __all__ = [
+    "Bounds",
     "Caps",
     "Policy",
     "is_small",
@@ -72,6 +74,7 @@ class Policy:
     options: frozenset[GrantOption] = frozenset()
     max_changed_rows: int | None = None
     hide_activity: bool = False
+    bounds: Bounds = field(default_factory=Bounds)
 
     @cached_property
     def revision(self) -> str:
@@ -91,6 +94,7 @@ class Policy:
             sorted(self.options),
             self.max_changed_rows,
             self.hide_activity,
+            repr(self.bounds),
         )
         return sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -141,7 +145,7 @@ def _judge(sql: bytes, policy: Policy) -> Verdict:
     except UnicodeDecodeError as error:
         words = f"the statement is not valid UTF-8 at byte {error.start + 1}"
         return _refuse("invalid-utf8", "22021", words, "Send text as UTF-8 (client_encoding is UTF8 here).")
-    tangled = too_tangled(text)
+    tangled = too_tangled(text, policy.bounds)
     if tangled is not None:
         return _refuse("statement-too-complex", "54001", tangled, "Write it more plainly.")
     statements = parse(text)

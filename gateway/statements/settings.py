@@ -12,6 +12,7 @@ from typing import Final
 from gateway.access_mode import AccessMode
 from gateway.statements import refusal
 from gateway.statements.catalogue import FREE_SETTINGS
+from gateway.statements.limits import KILOBYTES, MILLISECONDS, PLAIN, Caps, amount
 from gateway.statements.refusal import Refusal
 
 READ_ONLY_SETTINGS: Final = frozenset({"transaction_read_only", "default_transaction_read_only"})
@@ -30,19 +31,6 @@ _PINNED_ON: Final = "standard_conforming_strings"
 _PINNED_QUOTE: Final = "backslash_quote"
 _ENCODING: Final = "client_encoding"
 _TRUE: Final = frozenset({"1", "on", "t", "tr", "tru", "true", "y", "ye", "yes"})
-_MILLISECONDS: Final = {"": 1.0, "us": 0.001, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6, "d": 8.64e7}
-_KILOBYTES: Final = {"": 1.0, "B": 1 / 1024, "kB": 1.0, "MB": 1024.0, "GB": 1024.0**2, "TB": 1024.0**3}
-_NUMBER: Final = re.compile(r"\s*\+?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """How far a read-only session may raise its own limits. The timeout is in milliseconds, memory in kB."""
-
-    timeout_milliseconds: int = 24 * 3600 * 1000
-    work_mem_kilobytes: int = 1024 * 1024
-    hash_mem_multiplier: float = 8.0
-    parallel_workers: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +93,11 @@ def _read_only(
     caps = rules.caps
     match name:
         case "work_mem":
-            return _capped(name, whole, _KILOBYTES, caps.work_mem_kilobytes, f"at most {caps.work_mem_kilobytes}kB", offset)
+            return _capped(name, whole, KILOBYTES, caps.work_mem_kilobytes, f"at most {caps.work_mem_kilobytes}kB", offset)
         case "hash_mem_multiplier":
-            return _capped(name, whole, {"": 1.0}, caps.hash_mem_multiplier, f"at most {caps.hash_mem_multiplier:g}", offset)
+            return _capped(name, whole, PLAIN, caps.hash_mem_multiplier, f"at most {caps.hash_mem_multiplier:g}", offset)
         case "max_parallel_workers_per_gather":
-            return _capped(name, whole, {"": 1.0}, caps.parallel_workers, f"at most {caps.parallel_workers}", offset)
+            return _capped(name, whole, PLAIN, caps.parallel_workers, f"at most {caps.parallel_workers}", offset)
         case _:
             return refusal.setting_never(name, offset)
 
@@ -140,7 +128,7 @@ def is_utf8(value: str) -> bool:
 def _timeout(name: str, value: str | None, caps: Caps, offset: int | None) -> Refusal | Lower | None:
     if value is None:
         return None
-    number = _number(value, _MILLISECONDS)
+    number = amount(value, MILLISECONDS)
     if number is None:
         return refusal.setting_value(name, "a time such as '30s'", offset)
     # Anything that rounds to 0 is "no limit" for the server.
@@ -154,23 +142,10 @@ def _capped(
 ) -> Refusal | None:
     if value is None:
         return None
-    number = _number(value, units)
-    if number is None or number > cap:
+    found = amount(value, units)
+    if found is None or found > cap:
         return refusal.setting_value(name, wanted, offset)
     return None
-
-
-def _number(value: str, units: dict[str, float]) -> float | None:
-    """A plain decimal number with a unit. The server takes more forms (0x10, 1e3): those are refused."""
-    found = _NUMBER.fullmatch(value)
-    if (
-        not found
-        or found[2] not in units
-        or len(found[1]) > 20
-        or (len(found[1]) > 1 and found[1][0] == "0" and "." not in found[1])
-    ):
-        return None
-    return float(found[1]) * units[found[2]]
 
 
 def _search_path(value: str | Sequence[str] | None, schemas: frozenset[str], offset: int | None) -> Refusal | None:

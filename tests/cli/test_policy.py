@@ -50,6 +50,23 @@ def test_the_text_as_it_would_be_sent() -> None:
     assert "sent as    SET application_name = 'PERSON [SESSION] x'" in explain("SET application_name = 'x'").output
 
 
+def test_the_limits_are_those_of_the_configuration_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql = "SET statement_timeout = '2h'"
+    config = tmp_path / "other.toml"
+    config.write_text('state_dir = "state"\n[statement_caps]\ntimeout = "30min"\n')
+    assert "sent as" not in explain(sql).output
+    assert "sent as    SET statement_timeout = 1800000" in explain("--config", str(config), sql).output
+    monkeypatch.setenv("PGBASTION_CONFIG", str(config))
+    assert "sent as    SET statement_timeout = 1800000" in explain(sql).output
+    config.write_text("[limits]\nmax_comment_depth = 1\n")
+    broken = explain(sql)
+    assert (broken.exit_code, "sent as" in broken.output) == (0, False)
+    assert "judged by the default limits" in broken.output
+    config.write_text('state_dir = "state"\n[limits]\nmax_comment_depth = 1\n')
+    (answer,) = check(line(id=1, sql="SELECT /* /* */ */ 1"), "--config", str(config))
+    assert answer["rule"] == "statement-too-complex"
+
+
 def test_json_and_modes() -> None:
     result = explain("--json", "--mode", "read_write", "INSERT INTO t VALUES (1)")
     answer = json.loads(result.output)

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from gateway.access_mode import AccessMode
+from gateway.statements.limits import Bounds
 from gateway.statements.policy import Policy, is_small, judge
 
 POLICY = Policy(AccessMode.READ_ONLY)
@@ -53,6 +54,49 @@ def test_the_limit_is_the_policys() -> None:
     assert judge(b"SELECT   1", small).allowed
     refused = judge(b"SELECT    1", small)
     assert (refused.rule, refused.sqlstate) == ("statement-too-long", "54000")
+
+
+TIGHT = Policy(AccessMode.READ_ONLY, bounds=Bounds(tokens=40, nesting=3, comment_depth=2))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("SELECT (((1)))", None),
+        ("SELECT ((((1))))", "brackets nest deeper than 3 levels"),
+        ("SELECT ARRAY[(ARRAY[(1)])]", "brackets nest deeper than 3 levels"),
+        ("SELECT (1), (1), (1), (1), (1)", None),
+        ("SELECT '((((', \"((((\", E'\\'((((', $a$ (((( $a$ -- ((((\n /* (((( ' */", None),
+        ("SELECT $1, $1, ((1)), '$1', 1 -- ))))\n, ((((1))))", "brackets nest deeper than 3 levels"),
+        ("SELECT /* /* */ */ 1", None),
+        ("SELECT /* /* /* */ */ */ 1", "comments nest deeper than 2 levels"),
+        ("SELECT '/*/*/*/*'", None),
+        ("SELECT 1" + ",1" * 19, None),
+        ("SELECT 1" + ",1" * 20, "more than 40 words"),
+        ("SELECT 'a b c d e f g h i j k l m n o p q r s t u v w x y z , , , , , , , , , , , , , , , , , , '", None),
+        ("SELECT 1 /* a b c d e f g h i j k l m n o p q r s t u v w x y z , , , , , , , , , , , , , , , , */", None),
+        ("SELECT $$ a b c d e f g h i j k l m n o p q r s t u v w x y z , , , , , , , , , , , , , , , , $$", None),
+    ],
+)
+def test_what_a_text_is_made_of_is_bounded(text: str, words: str | None) -> None:
+    verdict = judge(text.encode(), TIGHT)
+    if words is None:
+        assert verdict.rule != "statement-too-complex"
+    else:
+        assert (verdict.rule, verdict.sqlstate) == ("statement-too-complex", "54001")
+        assert words in verdict.message
+
+
+def test_other_bounds_are_another_policy() -> None:
+    assert Policy(AccessMode.READ_ONLY).revision == POLICY.revision != TIGHT.revision
+
+
+@pytest.mark.parametrize("run", ["+" * 128, "a " * 31 + "=" * 128, "a" * 65 + "<" * 200 + "1"])
+def test_no_long_run_is_overlooked(run: str) -> None:
+    """Whatever place it starts at: 500 runs of 2,000 are more steps than anybody writes."""
+    for shift in range(0, 128, 7):
+        text = "SELECT " + " " * shift + (run + "+" * 6_500 + " ") * 2
+        assert judge(text.encode(), POLICY).rule == "statement-too-complex"
 
 
 # (before, repeated, after): what makes trees wide, deep, or the lexer slow.

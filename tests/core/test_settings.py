@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import CurrentSettings, Settings, SettingsError, load
+from gateway.statements.limits import Bounds, Caps
 
 
 def file(tmp_path: Path, text: str = "", state: str = 'state_dir = "state"\n') -> Path:
@@ -41,6 +42,18 @@ def test_lists_outside_the_file_are_json(tmp_path: Path) -> None:
     assert "should be a valid list" in problem(file(tmp_path), "tls.names=canary")
 
 
+def test_caps_are_in_the_units_of_postgresql(tmp_path: Path) -> None:
+    path = file(tmp_path, '[statement_caps]\ntimeout = "30min"\nwork_mem = 65536\n')
+    caps = load(
+        path, ["statement_caps.hash_mem_multiplier=2.5"], {"PGBASTION_STATEMENT_CAPS__TIMEOUT": "1500"}
+    ).statement_caps.caps
+    assert caps == Caps(timeout_milliseconds=1500, work_mem_kilobytes=65536, hash_mem_multiplier=2.5, parallel_workers=8)
+    assert load(path, ["statement_caps.work_mem=256MB"], {}).statement_caps.caps.work_mem_kilobytes == 256 * 1024
+    assert load(path, (), {}).statement_caps.caps.timeout_milliseconds == 30 * 60 * 1000
+    assert Settings(state_dir=tmp_path).statement_caps.caps == Caps()
+    assert Settings(state_dir=tmp_path).limits.bounds == Bounds()
+
+
 def test_paths_are_seen_from_the_file(tmp_path: Path) -> None:
     text = '[admin_api]\ncert_file = "a.pem"\nkey_file = "/k.pem"\n[store]\npassword_file = "p"\n[audit]\ndirectory = "log"\n'
     settings = load(file(tmp_path, text), (), {})
@@ -70,6 +83,11 @@ def test_paths_are_seen_from_the_file(tmp_path: Path) -> None:
         ("[limits]\nmax_sessions = 0\n", "{file}: limits.max_sessions: should be greater than or equal to 1"),
         ("[listen]\ndrain_seconds = nan\n", "{file}: listen.drain_seconds: should be a finite number"),
         ("[listen\n", "{file} is not valid TOML: Expected"),
+        ('[statement_caps]\ntimeout = "canary"\n', "{file}: statement_caps.timeout: should be a time as PostgreSQL writes it"),
+        ("[statement_caps]\ntimeout = 0\n", "{file}: statement_caps.timeout: should be greater than or equal to 1"),
+        ("[statement_caps]\nwork_mem = true\n", "{file}: statement_caps.work_mem: should be an amount as PostgreSQL writes it"),
+        ('[statement_caps]\nwork_mem = "3TB"\n', "{file}: statement_caps.work_mem: should be less than or equal to 2147483647"),
+        ("[limits]\nmax_comment_depth = 0\n", "{file}: limits.max_comment_depth: should be greater than or equal to 1"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, expected: str) -> None:

@@ -16,12 +16,21 @@ from gateway.judging.codec import CATALOGS_KEPT, CodecError, Requests, decode_re
 from gateway.judging.judge import Judge
 from gateway.statements.catalog import Catalog, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
-from gateway.statements.policy import Caps, Policy, judge
+from gateway.statements.limits import Bounds, Caps
+from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 
 READ_ONLY = Policy(AccessMode.READ_ONLY)
 LISTED = Policy(
-    AccessMode.READ_WRITE, frozenset({"a.b"}), frozenset({"é"}), frozenset({"x.y"}), 15, 1000, Caps(timeout_milliseconds=5)
+    AccessMode.READ_WRITE,
+    frozenset({"a.b"}),
+    frozenset({"é"}),
+    frozenset({"x.y"}),
+    15,
+    1000,
+    Caps(timeout_milliseconds=5),
+    hide_activity=True,
+    bounds=Bounds(900, 90, 9),
 )
 TEXTS = [
     "SELECT 1",

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gateway.access_mode import AccessMode
-from gateway.services.policy import Judging, default_policy, explain, target_policy
+from gateway.services.policy import Judging, Limited, default_policy, explain, target_policy
+from gateway.settings import Settings
 from tests.support.snapshots import SALES
 
 RO, RW = AccessMode.READ_ONLY, AccessMode.READ_WRITE
@@ -37,6 +39,17 @@ async def test_a_targets_lists_count(judging: Judging) -> None:
     assert (await explain(judging, sql=sql, policy=target_policy(listing, RO))).allowed
     assert (await explain(judging, sql=sql, policy=default_policy(RO, functions=frozenset({"shop.*"})))).allowed
     assert (await explain(judging, sql="SET search_path = shop", policy=target_policy(listing, RO))).allowed
+
+
+async def test_the_gateways_settings_count(judging: Judging, tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {"state_dir": tmp_path, "statement_caps": {"timeout": "1s"}, "limits": {"max_statement_nesting": 10}}
+    )
+    limited = Limited.by(settings)
+    for policy in (default_policy(RO, limited=limited), target_policy(SALES, RO, limited=limited)):
+        found = await explain(judging, sql="SET statement_timeout = '2s'", policy=policy)
+        assert (found.sent_as, bool(found.notice)) == ("SET statement_timeout = 1000", True)
+        assert (await explain(judging, sql=f"SELECT {'(' * 11}1{')' * 11}", policy=policy)).rule == "statement-too-complex"
 
 
 async def test_the_text_as_it_would_be_sent(judging: Judging) -> None:
