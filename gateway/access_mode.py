@@ -16,9 +16,9 @@ class AccessMode(StrEnum):
 class GrantOption(StrEnum):
     """What a grant adds to its access mode, or takes from it. Without any, each mode is at its strictest but for DDL.
 
-    `TEMPORARY_TABLES`: read_only sessions may create temporary tables and fill those. The others are for read_write sessions:
-    `NO_DDL`: rows may change, objects may not. `UNFILTERED_WRITES`: UPDATE and DELETE may come without WHERE. `REPORT_ONLY`:
-    what these rules (and a row ceiling) would refuse is audited and runs.
+    temporary-tables: read_only sessions may create temporary tables and fill those. The others are for read_write sessions:
+    no-ddl: rows may change, objects may not. unfiltered-writes: UPDATE and DELETE may come without WHERE. report-only: what
+    these rules (and a row ceiling) would refuse is audited and runs.
     """
 
     TEMPORARY_TABLES = "temporary-tables"

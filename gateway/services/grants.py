@@ -1,16 +1,18 @@
-"""Grants: who may use which target, in which access mode, until when."""
+"""Grants: who may use which target, in which access mode, until when, and within which bounds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
+from enum import Enum
+from typing import Final, Literal, assert_never
 
 from gateway.access.model import Grant, Group, Snapshot, Target, User
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import DetailValue
 from gateway.ports import Store
-from gateway.services.change import begin, new_id, shown
+from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
+from gateway.services.grant_terms import Terms, before_detail, check_terms, terms_detail, terms_of, with_terms
 from gateway.services.lookup import all_grants, find_grant, find_group, find_target, find_user, is_live
 from gateway.services.naming import check_expiry
 
@@ -30,6 +32,16 @@ class GroupHolder:
 Holder = UserHolder | GroupHolder
 
 
+class Same(Enum):
+    """The type of SAME."""
+
+    SAME = "same"
+
+
+SAME: Final = Same.SAME
+"""As an argument: leave it as it is. (None says something else: no end, no ceiling.)"""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedGrant:
     """A grant with the names that people know."""
@@ -46,11 +58,18 @@ async def create_grant(
     target_name: str,
     mode: AccessMode,
     valid_until: datetime | None = None,
+    options: frozenset[GrantOption] = frozenset(),
+    max_changed_rows: int | None = None,
     replace_live: bool = False,
     actor: str,
     reason: str,
 ) -> NamedGrant:
-    """A standing right. read_write includes read_only. An expired one of the same kind gives way, a live one if asked."""
+    """A standing right. read_write includes read_only. An expired one of the same kind gives way, a live one if asked.
+
+    `max_changed_rows`: how many rows one statement may change in a read_write session; None: any number.
+    """
+    terms = Terms(valid_until, options, max_changed_rows)
+    check_terms(mode, terms)
     async with begin(store, actor, reason) as change:
         check_expiry(valid_until, change.now)
         held_by, target = _find_holder(change.snapshot, holder), find_target(change.snapshot, target_name)
@@ -63,9 +82,9 @@ async def create_grant(
                     "Change when that one ends, or replace it.",
                 )
             change.also_remove(old)
-        grant = Grant(new_id(), held_by.id, target.id, mode, valid_until)
+        grant = with_terms(Grant(new_id(), held_by.id, target.id, mode, None), terms)
         named = NamedGrant(grant, holder, target_name)
-        detail = _detail(named) | {"valid_until": shown(valid_until), "replaced": old.id if old else None}
+        detail = grant_detail(named) | terms_detail(terms) | {"replaced": old.id if old else None}
         return replace(named, grant=await change.save(grant, "grant.created", grant_text(named), detail))
 
 
@@ -73,23 +92,34 @@ async def update_grant(
     store: Store,
     *,
     grant_id: str,
-    valid_until: datetime | None,
+    valid_until: datetime | Literal[Same.SAME] | None = SAME,
+    options: frozenset[GrantOption] | Literal[Same.SAME] = SAME,
+    max_changed_rows: int | Literal[Same.SAME] | None = SAME,
     actor: str,
     reason: str,
     expected_version: int | None = None,
 ) -> NamedGrant:
-    """Another end for a live grant (None: none). Sessions that stand on it end then."""
+    """Change what is given of a live grant: its end, all of its options, its ceiling.
+
+    Sessions that stand on it follow at once: they end when it does, and what they prepared is judged anew when it is used.
+    """
     async with begin(store, actor, reason) as change:
-        check_expiry(valid_until, change.now)
+        check_expiry(None if valid_until is SAME else valid_until, change.now)
         (named,) = _name(change.snapshot, [find_grant(change.snapshot, grant_id, expected_version)])
         old = named.grant
         if not is_live(old.valid_until, change.now):
             raise ServiceError("grant-expired", f'grant "{grant_id}" has ended, {_until(old.valid_until)}', "Make a new one.")
-        if valid_until == old.valid_until:
-            raise ServiceError("nothing-to-change", f'grant "{grant_id}" ends then already')
-        detail = _detail(named) | {"valid_until": shown(valid_until), "before": shown(old.valid_until)}
-        changed = replace(old, valid_until=valid_until)
-        return replace(named, grant=await change.save(changed, "grant.changed", grant_text(named), detail))
+        before = terms_of(old)
+        after = Terms(
+            before.valid_until if valid_until is SAME else valid_until,
+            before.options if options is SAME else options,
+            before.max_changed_rows if max_changed_rows is SAME else max_changed_rows,
+        )
+        if after == before:
+            raise ServiceError("nothing-to-change", f'grant "{grant_id}" is like that already')
+        check_terms(old.mode, after)
+        detail = grant_detail(named) | terms_detail(after) | before_detail(before)
+        return replace(named, grant=await change.save(with_terms(old, after), "grant.changed", grant_text(named), detail))
 
 
 async def revoke_grant(
@@ -98,7 +128,7 @@ async def revoke_grant(
     """One grant by its id; sessions that stood on it end."""
     async with begin(store, actor, reason) as change:
         (named,) = _name(change.snapshot, [find_grant(change.snapshot, grant_id, expected_version)])
-        await change.drop(named.grant, "grant.revoked", grant_text(named), _detail(named))
+        await change.drop(named.grant, "grant.revoked", grant_text(named), grant_detail(named))
         return named
 
 
@@ -117,7 +147,7 @@ async def revoke_grants(
             kind = f"{mode} " if mode else ""
             raise ServiceError("grant-unknown", f'{holder_text(holder)} has no {kind}grant for "{target_name}"')
         for named in found:
-            change.remove(named.grant, "grant.revoked", grant_text(named), _detail(named))
+            change.remove(named.grant, "grant.revoked", grant_text(named), grant_detail(named))
         await change.commit()
         return found
 
@@ -139,6 +169,11 @@ def grant_text(named: NamedGrant) -> str:
     """What the audit calls a grant: "ana on sales", "group analysts on sales"."""
     group = "group " if isinstance(named.holder, GroupHolder) else ""
     return f"{group}{named.holder.name} on {named.target_name}"
+
+
+def grant_detail(named: NamedGrant) -> dict[str, DetailValue]:
+    """For the audit: whose it is, where and in which access mode."""
+    return {_kind(named.holder): named.holder.name, "target": named.target_name, "mode": named.grant.mode.value}
 
 
 def _name(snapshot: Snapshot, found: Iterable[Grant]) -> list[NamedGrant]:
@@ -168,10 +203,6 @@ def _kind(holder: Holder) -> str:
 
 def _held(snapshot: Snapshot, holder: User | Group, target: Target) -> tuple[Grant, ...]:
     return snapshot.held.get((holder.id, target.id), ())
-
-
-def _detail(named: NamedGrant) -> dict[str, DetailValue]:
-    return {_kind(named.holder): named.holder.name, "target": named.target_name, "mode": named.grant.mode.value}
 
 
 def _until(valid_until: datetime | None) -> str:

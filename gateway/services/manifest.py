@@ -20,6 +20,7 @@ from gateway.secret import Secret
 from gateway.services.allowlist import NamedEntry, OfTarget, OfUser, name_entries
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
+from gateway.services.grant_terms import TERMS
 from gateway.services.grants import NamedGrant, UserHolder, name_grants
 from gateway.services.groups import member_names
 from gateway.services.manifest_change import (
@@ -221,7 +222,7 @@ def _target(target: Target) -> dict[str, JsonValue]:
 
 def _grant(named: NamedGrant) -> dict[str, JsonValue]:
     holder = "user" if isinstance(named.holder, UserHolder) else "group"
-    return {holder: named.holder.name, "target": named.target_name, **values(named.grant, ("mode", "valid_until"))}
+    return {holder: named.holder.name, "target": named.target_name, **values(named.grant, ("mode", *TERMS))}
 
 
 def _entry(named: NamedEntry) -> dict[str, JsonValue]:

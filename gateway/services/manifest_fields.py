@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from gateway.access.model import ListMode, TlsMode
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
 
 _FROM_ENV: Final = {
@@ -78,5 +78,6 @@ PemText = Annotated[str, BeforeValidator(_text), WithJsonSchema({"anyOf": [{"typ
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 # Strict mode would want enum members, which no file can hold.
 Mode = Annotated[AccessMode, Field(strict=False)]
+Options = Annotated[frozenset[Annotated[GrantOption, Field(strict=False)]], Field(strict=False)]
 OwnList = Annotated[ListMode, Field(strict=False)]
 Tls = Annotated[TlsMode, Field(strict=False)]

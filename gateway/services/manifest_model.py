@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gateway.access.model import ListMode, TlsMode
 from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
-from gateway.services.manifest_fields import Instant, Mode, Name, OwnList, PemText, SecretReference, Tls, VerifierText
+from gateway.services.grant_terms import MAX_CHANGED_ROWS
+from gateway.services.manifest_fields import Instant, Mode, Name, Options, OwnList, PemText, SecretReference, Tls, VerifierText
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 YamlValue = None | bool | int | float | str | date | Sequence["YamlValue"] | Mapping[str, "YamlValue"]
@@ -143,6 +144,18 @@ class GrantPart(_Part):
     target: Name = Field(description="The target's name.")
     mode: Mode = Field(AccessMode.READ_ONLY, description="What it allows.")
     valid_until: Instant | None = Field(None, description="When it ends (ISO 8601, UTC unless it says otherwise); null: never.")
+    options: Options = Field(
+        default=frozenset(),
+        description="What it adds or takes away. temporary-tables: read-only sessions may make temporary tables. The others are "
+        "for read_write: no-ddl (rows may change, objects may not), unfiltered-writes (UPDATE and DELETE without WHERE), "
+        "report-only (what these rules and the ceiling would refuse is audited and runs).",
+    )
+    max_changed_rows: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_CHANGED_ROWS,
+        description="For read_write: a statement that changes more rows is rolled back; null: any number.",
+    )
 
     @model_validator(mode="after")
     def _one_holder(self) -> "GrantPart":

@@ -10,7 +10,8 @@ from gateway.audit.admin_event import DetailValue
 from gateway.services.allowlist import Everybody, Level, NamedEntry, OfTarget, OfUser, level_text, name_entries, read_network
 from gateway.services.change import shown
 from gateway.services.errors import ServiceError
-from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, grant_text, name_grants
+from gateway.services.grant_terms import TERMS, Terms, before_detail, check_terms, terms_detail, terms_of, with_terms
+from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, grant_detail, grant_text, name_grants
 from gateway.services.lookup import find_group, find_target, find_user, is_live
 from gateway.services.manifest_change import Action, Change, Draft, Drafts, Kind, Means, Note, at, differing, values
 from gateway.services.manifest_model import EntryPart, GrantPart, Manifest
@@ -80,15 +81,17 @@ def _grant_name(part: GrantPart) -> str:
 
 def _create_grant(snapshot: Snapshot, part: GrantPart, means: Means, replaced: Grant | None = None) -> Draft:
     check_expiry(part.valid_until, means.now)
+    terms = _terms(part, Terms())
+    check_terms(part.mode, terms)
     holder = _holder(part)
     held_by = find_user(snapshot, holder.name) if isinstance(holder, UserHolder) else find_group(snapshot, holder.name)
-    grant = Grant(means.new_id(), held_by.id, find_target(snapshot, part.target).id, part.mode, part.valid_until)
+    grant = with_terms(Grant(means.new_id(), held_by.id, find_target(snapshot, part.target).id, part.mode, None), terms)
     named = NamedGrant(grant, holder, part.target)
-    detail = _grant_detail(named) | {"valid_until": shown(grant.valid_until), "replaced": replaced.id if replaced else None}
+    detail = grant_detail(named) | terms_detail(terms) | {"replaced": replaced.id if replaced else None}
     note = Note("grant.created", grant.id, grant_text(named), detail)
-    before = {} if replaced is None else values(replaced, ("valid_until",))
+    before = {} if replaced is None else values(replaced, TERMS)
     action = Action.CREATE if replaced is None else Action.CHANGE
-    change = Change(Kind.GRANT, action, _grant_name(part), before, values(grant, ("valid_until",)))
+    change = Change(Kind.GRANT, action, _grant_name(part), before, values(grant, TERMS))
     return Draft(change, (note,), (grant,), () if replaced is None else (replaced,))
 
 
@@ -96,13 +99,26 @@ def _change_grant(snapshot: Snapshot, part: GrantPart, named: NamedGrant, means:
     old = named.grant
     if _has_given_way(part, old, means):
         return _create_grant(snapshot, part, means, replaced=old)
-    if not differing(part, old, ("valid_until",)):
+    fields = differing(part, old, TERMS)
+    if not fields:
         return None
-    check_expiry(part.valid_until, means.now)
-    detail = _grant_detail(named) | {"valid_until": shown(part.valid_until), "before": shown(old.valid_until)}
-    change = Change(Kind.GRANT, Action.CHANGE, _grant_name(part), values(old, ("valid_until",)), values(part, ("valid_until",)))
+    before, after = terms_of(old), _terms(part, terms_of(old))
+    if "valid_until" in fields:
+        check_expiry(after.valid_until, means.now)
+    check_terms(old.mode, after)
+    change = Change(Kind.GRANT, Action.CHANGE, _grant_name(part), values(before, fields), values(after, fields))
+    detail = grant_detail(named) | terms_detail(after) | before_detail(before)
     note = Note("grant.changed", old.id, grant_text(named), detail)
-    return Draft(change, (note,), (replace(old, valid_until=part.valid_until),))
+    return Draft(change, (note,), (with_terms(old, after),))
+
+
+def _terms(part: GrantPart, otherwise: Terms) -> Terms:
+    """What the manifest does not state is as it is otherwise."""
+    return Terms(
+        part.valid_until if part.states("valid_until") else otherwise.valid_until,
+        part.options if part.states("options") else otherwise.options,
+        part.max_changed_rows if part.states("max_changed_rows") else otherwise.max_changed_rows,
+    )
 
 
 def _has_given_way(part: GrantPart | EntryPart, old: Grant | AllowlistEntry, means: Means) -> bool:
@@ -114,14 +130,9 @@ def _has_given_way(part: GrantPart | EntryPart, old: Grant | AllowlistEntry, mea
 
 def _revoke(named: NamedGrant) -> Draft:
     text = grant_text(named)
-    change = Change(Kind.GRANT, Action.REMOVE, f"{text}, {named.grant.mode}", values(named.grant, ("valid_until",)), {})
-    note = Note("grant.revoked", named.grant.id, text, _grant_detail(named))
+    change = Change(Kind.GRANT, Action.REMOVE, f"{text}, {named.grant.mode}", values(named.grant, TERMS), {})
+    note = Note("grant.revoked", named.grant.id, text, grant_detail(named))
     return Draft(change, (note,), removals=(named.grant,))
-
-
-def _grant_detail(named: NamedGrant) -> dict[str, DetailValue]:
-    kind = "user" if isinstance(named.holder, UserHolder) else "group"
-    return {kind: named.holder.name, "target": named.target_name, "mode": named.grant.mode.value}
 
 
 def _level(part: EntryPart) -> Level:

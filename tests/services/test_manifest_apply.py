@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.access.verifiers import make_verifier, parse_verifier, password_fits
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
 from gateway.services import targets, users
 from gateway.services.errors import ServiceError
@@ -245,6 +245,36 @@ async def test_grants_and_entries_change_in_place(world: World) -> None:
     assert (await apply(world, data)).changes == ()
 
 
+async def test_what_a_grant_carries_changes_in_place_and_shows_in_the_differences(world: World) -> None:
+    grant = {"user": "alice", "target": "sales", "mode": "read_write"}
+    data = manifest(grants=[{**grant, "options": ["unfiltered-writes", "no-ddl"], "max_changed_rows": 1000}])
+    (made,) = (await apply(world, data)).changes
+    assert made.after == {"valid_until": None, "options": ["no-ddl", "unfiltered-writes"], "max_changed_rows": 1000}
+    assert (await apply(world, data)).changes == ()
+    assert (await apply(world, manifest(grants=[grant]))).changes == ()  # what is left out stays
+    plan = await apply(world, manifest(grants=[{**grant, "options": ["no-ddl"]}]))
+    (change,) = plan.changes
+    assert (change.action, change.name) == (Action.CHANGE, "alice on sales, read_write")
+    assert (change.before, change.after) == ({"options": ["no-ddl", "unfiltered-writes"]}, {"options": ["no-ddl"]})
+    (event,) = [each.event for each in await world.events() if each.revision == plan.revision]
+    assert event.action == "grant.changed"
+    assert event.detail == {
+        "user": "alice",
+        "target": "sales",
+        "mode": "read_write",
+        "valid_until": None,
+        "options": ("no-ddl",),
+        "max_changed_rows": 1000,
+        "before_valid_until": None,
+        "before_options": ("no-ddl", "unfiltered-writes"),
+        "before_max_changed_rows": 1000,
+    }
+    (change,) = (await apply(world, manifest(grants=[{**grant, "options": [], "max_changed_rows": None}]))).changes
+    assert change.after == {"options": [], "max_changed_rows": None}
+    (_, held) = (await world.read()).grants[(await world.read()).users["alice"].id]
+    assert (held.options, held.max_changed_rows) == (frozenset(), None)
+
+
 async def test_an_expired_grant_gives_way_to_a_new_one(world: World) -> None:
     grant = {"user": "alice", "target": "sales", "mode": "read_write"}
     await apply(world, manifest(grants=[{**grant, "valid_until": in_days(0.5)}]))
@@ -353,6 +383,12 @@ async def test_of_two_at_once_nothing_is_lost(world: World) -> None:
         ({"grants": [{"user": "alice", "target": "sale"}]}, "target-unknown", ""),
         ({"grants": [{"user": "alice", "target": "sales"}] * 2}, "manifest-duplicate", ""),
         ({"grants": [{"user": "bob", "target": "sales", "valid_until": "2001-01-01"}]}, "expiry-in-the-past", ""),
+        (
+            {"grants": [{"user": "bob", "target": "sales", "options": ["no-ddl"]}]},
+            "option-not-for-mode",
+            "grant of bob on sales",
+        ),
+        ({"grants": [{"user": "alice", "target": "sales", "max_changed_rows": 5}]}, "option-not-for-mode", "a ceiling"),
         ({"allowlist": [{"network": "10.0.0.1/8"}]}, "network-invalid", "did you mean"),
         ({"allowlist": [{"network": "10.0.0.1", "user": "nobody"}]}, "user-unknown", ""),
         ({"allowlist": [{"network": "10.0.0.1"}, {"network": "10.0.0.1/32"}]}, "manifest-duplicate", ""),
@@ -459,9 +495,13 @@ def whole_manifests(draw: st.DrawFn) -> Data:
     target_names = ("east", "west")
     databases = draw(named(target_names, target))
     target_names = tuple(each["name"] for each in databases)
+    carried = {
+        "read_only": part(options=subset(("temporary-tables",)), max_changed_rows=st.none()),
+        "read_write": part(options=subset(tuple(GrantOption)), max_changed_rows=st.none() | st.integers(1, 3)),
+    }
     holders = [("user", name) for name in user_names] + [("group", each["name"]) for each in groups]
     rights = [
-        {kind: name, "target": target, "mode": mode, "valid_until": draw(instants)}
+        {kind: name, "target": target, "mode": mode, "valid_until": draw(instants), **draw(carried[mode])}
         for kind, name in holders
         for target in target_names
         for mode in ("read_only", "read_write")

@@ -40,6 +40,7 @@ def test_the_example_fits_the_schema() -> None:
     for target in example["targets"]:
         target |= {"port": 5432, "allow_md5": False, "enabled": True, "max_sessions": 20}
     example["users"][1]["enabled"] = True
+    example["grants"][1]["max_changed_rows"] = 1000
     jsonschema_rs.validate(manifest_schema(), {**example, "version": 1})
 
 
@@ -82,6 +83,9 @@ def test_a_day_is_its_first_instant() -> None:
         ({"version": 1, "grants": [{"target": "t"}]}, "grants[0]: give either user or group"),
         ({"version": 1, "grants": [{"user": "a", "group": "b", "target": "t"}]}, "give either user or group"),
         ({"version": 1, "grants": [{"user": "a", "target": "t", "mode": "rw"}]}, "grants[0].mode: "),
+        ({"version": 1, "grants": [{"user": "a", "target": "t", "options": ["ddl"]}]}, "grants[0].options"),
+        ({"version": 1, "grants": [{"user": "a", "target": "t", "options": "no-ddl"}]}, "grants[0].options: "),
+        ({"version": 1, "grants": [{"user": "a", "target": "t", "max_changed_rows": 0}]}, "grants[0].max_changed_rows: "),
         ({"version": 1, "allowlist": [{"network": "::/0", "user": "a", "target": "t"}]}, "or neither"),
     ],
 )

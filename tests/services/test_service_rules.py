@@ -11,6 +11,7 @@ import trustme
 from gateway.access.authorize import authorize
 from gateway.access.model import Denial, ListMode, TlsMode, TokenScope
 from gateway.access.verifiers import make_verifier, parse_verifier, password_fits
+from gateway.access_mode import GrantOption
 from gateway.secret import Secret
 from gateway.services import allowlist, grants, groups, lockdown, sessions, targets, tokens, users
 from gateway.services.allowlist import Everybody, OfUser
@@ -21,6 +22,7 @@ from gateway.services.targets import Permitted
 from tests.services.verbs import VERBS, LiveSessions, alices_grant
 from tests.services.world import ALICE, ANALYSTS, BY, PLACE, RO, RW, in_days
 
+TEMPORARY, NO_DDL = GrantOption.TEMPORARY_TABLES, GrantOption.NO_DDL
 SALT = b"0123456789abcdef"
 
 
@@ -39,6 +41,11 @@ def permit(w, kind, item):
 
 def grant(w, **facts):
     return grants.create_grant(w.store, **{"holder": ALICE, "target_name": "sales", "mode": RO, **facts}, **BY)
+
+
+async def changed(w, **facts):
+    found = alices_grant(await w.read())
+    return await grants.update_grant(w.store, grant_id=found.id, **facts, **BY)
 
 
 def listed(w, level, network):
@@ -103,6 +110,19 @@ REFUSED = [
     ("target-unknown", lambda w: grant(w, target_name="sale")),
     ("user-unknown", lambda w: grant(w, holder=UserHolder("analysts"))),
     ("group-unknown", lambda w: grant(w, holder=GroupHolder("alice"))),
+    ("option-not-for-mode", lambda w: grant(w, holder=UserHolder("bob"), options=frozenset({TEMPORARY, NO_DDL}))),
+    ("option-not-for-mode", lambda w: grant(w, holder=UserHolder("bob"), options=frozenset({GrantOption.UNFILTERED_WRITES}))),
+    ("option-not-for-mode", lambda w: grant(w, holder=UserHolder("bob"), options=frozenset({GrantOption.REPORT_ONLY}))),
+    ("option-not-for-mode", lambda w: grant(w, holder=UserHolder("bob"), max_changed_rows=5)),
+    ("max-changed-rows-invalid", lambda w: grant(w, mode=RW, max_changed_rows=0)),
+    ("max-changed-rows-invalid", lambda w: grant(w, mode=RW, max_changed_rows=10**9 + 1)),
+    ("grant-exists", lambda w: grant(w, options=frozenset({TEMPORARY}))),
+    ("option-not-for-mode", lambda w: changed(w, options=frozenset({NO_DDL}))),
+    ("option-not-for-mode", lambda w: changed(w, max_changed_rows=5)),
+    ("max-changed-rows-invalid", lambda w: changed(w, max_changed_rows=-1)),
+    ("nothing-to-change", lambda w: changed(w)),
+    ("nothing-to-change", lambda w: changed(w, valid_until=None, options=frozenset(), max_changed_rows=None)),
+    ("expiry-in-the-past", lambda w: changed(w, valid_until=in_days(-1), options=frozenset({TEMPORARY}))),
     ("grant-unknown", lambda w: grants.revoke_grant(w.store, grant_id="x", **BY)),
     ("grant-unknown", lambda w: grants.update_grant(w.store, grant_id="x", valid_until=None, **BY)),
     ("grant-unknown", lambda w: grants.revoke_grants(w.store, holder=UserHolder("bob"), target_name="sales", **BY)),
@@ -276,6 +296,53 @@ async def test_a_shortened_grant_ends_the_lease_sooner_and_a_lengthened_one_late
         assert authorized(await world.read()).valid_until == end
     with pytest.raises(ServiceError, match="already"):
         await grants.update_grant(world.store, grant_id=found.id, valid_until=None, **BY)
+
+
+async def test_any_part_of_what_a_grant_carries_can_be_changed_and_the_audit_has_both_sides(world):
+    named = await grant(world, mode=RW, options=frozenset(GrantOption), max_changed_rows=7)
+    created = (await world.events())[-1].event
+    assert created.detail == {
+        "user": "alice",
+        "target": "sales",
+        "mode": "read_write",
+        "valid_until": None,
+        "replaced": None,
+        "options": ("no-ddl", "report-only", "temporary-tables", "unfiltered-writes"),
+        "max_changed_rows": 7,
+    }
+    soon = in_days(1)
+    for facts in (
+        {"options": frozenset({NO_DDL})},
+        {"max_changed_rows": None},
+        {"valid_until": soon},
+        {"options": frozenset(), "max_changed_rows": 5, "valid_until": None},
+    ):
+        before = named.grant
+        named = await grants.update_grant(world.store, grant_id=before.id, expected_version=before.version, **facts, **BY)
+        assert named.grant == replace(before, version=named.grant.version, **facts)
+        detail = dict((await world.events())[-1].event.detail)
+        assert (detail["options"], detail["before_options"]) == (names(named.grant.options), names(before.options))
+        rows = (named.grant.max_changed_rows, before.max_changed_rows)
+        assert (detail["max_changed_rows"], detail["before_max_changed_rows"]) == rows
+        ends = [None if each is None else each.isoformat() for each in (named.grant.valid_until, before.valid_until)]
+        assert [detail["valid_until"], detail["before_valid_until"]] == ends
+
+
+def names(options):
+    return tuple(sorted(options))
+
+
+async def test_a_lease_carries_what_its_grant_does(world):
+    await changed(world, options=frozenset({TEMPORARY}))
+    assert authorized(await world.read()).options == {TEMPORARY}
+    await changed(world, options=frozenset())
+    assert authorized(await world.read()).options == frozenset()
+
+
+async def test_a_grant_that_is_replaced_leaves_nothing_of_what_it_carried(world):
+    await changed(world, options=frozenset({TEMPORARY}))
+    named = await grant(world, replace_live=True)
+    assert (named.grant.options, named.grant.max_changed_rows) == (frozenset(), None)
 
 
 async def test_an_expired_grant_is_not_brought_back(world):
