@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
 from gateway.access.model import ListMode, TlsMode, TokenScope
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
 
 _NO_INSTANT: Final = "write an instant with its offset, such as 2030-01-31T18:00:00Z"
@@ -66,6 +66,7 @@ Shown = Annotated[
 
 Password = Annotated[SecretStr, Field(strict=False)]
 Mode = Annotated[AccessMode, Field(strict=False)]
+Option = Annotated[GrantOption, Field(strict=False)]
 Lists = Annotated[ListMode, Field(strict=False, description="inherit: the own list is ignored; restrict: only what it lists.")]
 Tls = Annotated[TlsMode, Field(strict=False)]
 Scope = Annotated[TokenScope, Field(strict=False, description="admin: everything; read: only GET.")]

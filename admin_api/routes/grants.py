@@ -13,7 +13,7 @@ from gateway.access.model import Snapshot
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.services import grants
-from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, name_grants
+from gateway.services.grants import SAME, GroupHolder, Holder, NamedGrant, UserHolder, name_grants
 from gateway.services.lookup import find_grant, is_live
 
 router = APIRouter(prefix="/grants", tags=["grants"])
@@ -66,6 +66,8 @@ async def create_grant(call: Making, body: NewGrant) -> Response:
             target_name=body.target,
             mode=body.mode,
             valid_until=body.valid_until,
+            options=frozenset(body.options),
+            max_changed_rows=body.max_changed_rows,
             replace_live=body.replace,
             **call.why,
         ),
@@ -99,10 +101,16 @@ async def show_grant(call: Looking, grant_id: str) -> Response:
 
 @router.patch("/{grant_id}", response_model=GrantRecord)
 async def update_grant(call: Changing, grant_id: str, body: GrantPatch) -> Response:
-    """Change when a live grant ends."""
-    version = call.expected_version
+    """Change when a live grant ends, or what it carries: all that is given, in one change. Live sessions follow at once."""
+    given = body.model_fields_set
     named = await grants.update_grant(
-        call.store, grant_id=grant_id, valid_until=body.valid_until, expected_version=version, **call.why
+        call.store,
+        grant_id=grant_id,
+        valid_until=body.valid_until if "valid_until" in given else SAME,
+        options=frozenset(body.options) if "options" in given else SAME,
+        max_changed_rows=body.max_changed_rows if "max_changed_rows" in given else SAME,
+        expected_version=call.expected_version,
+        **call.why,
     )
     return _shown(call, named)
 

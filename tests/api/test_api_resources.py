@@ -119,6 +119,60 @@ async def test_a_grants_life(api: Api) -> None:
     assert (await api.admin.delete("/v1/grants", params={"target": "shop"})).json()["rule"] == "holder-unclear"
 
 
+async def test_what_a_grant_carries(api: Api) -> None:
+    await api.user()
+    await api.target()
+    body = {"user": "ana", "target": "shop", "mode": "read_write", "options": ["unfiltered-writes", "no-ddl"]}
+    made = await api.admin.post("/v1/grants", json={**body, "max_changed_rows": 1000})
+    assert made.status_code == 201, made.text
+    grant = made.json()
+    path = f"/v1/grants/{grant['id']}"
+    assert (grant["options"], grant["max_changed_rows"]) == (["no-ddl", "unfiltered-writes"], 1000)
+    assert (await api.reader.get(path)).json() == grant
+    for change in ({"options": ["report-only"]}, {"max_changed_rows": None}, {"valid_until": SOON}, {"options": []}):
+        before = await api.admin.get(path)
+        moved = await api.admin.patch(path, json=change, headers={"If-Match": before.headers["etag"]})
+        assert moved.status_code == 200, moved.text
+        same = {name: value for name, value in before.json().items() if name not in {*change, "version"}}
+        assert same.items() <= moved.json().items()
+        assert [moved.json()[name] for name in change if name != "valid_until"] == [
+            value for name, value in change.items() if name != "valid_until"
+        ]
+        stale = await api.admin.patch(path, json={"options": ["no-ddl"]}, headers={"If-Match": before.headers["etag"]})
+        assert (stale.status_code, stale.json()["rule"]) == (409, "changed-meanwhile")
+    listed = (await api.admin.get("/v1/grants")).json()["items"]
+    assert [(each["options"], each["max_changed_rows"]) for each in listed] == [([], None)]
+
+
+WRONG_TERMS = [
+    ({"options": ["no-ddl"]}, "option-not-for-mode"),
+    ({"options": ["temporary-tables", "report-only"]}, "option-not-for-mode"),
+    ({"max_changed_rows": 1000}, "option-not-for-mode"),
+    ({"options": ["ddl"]}, "request-invalid"),
+    ({"options": "no-ddl"}, "request-invalid"),
+    ({"options": None}, "request-invalid"),
+    ({"max_changed_rows": 0}, "request-invalid"),
+    ({"max_changed_rows": "5"}, "request-invalid"),
+    ({"max_changed_rows": 10**9 + 1}, "request-invalid"),
+]
+
+
+@pytest.mark.parametrize(("terms", "rule"), WRONG_TERMS)
+async def test_what_a_grant_cannot_carry_is_refused_and_changes_nothing(api: Api, terms: Payload, rule: str) -> None:
+    await api.user()
+    await api.target()
+    body = {"user": "ana", "target": "shop", "mode": "read_only"}
+    refused = await api.admin.post("/v1/grants", json={**body, **terms})
+    assert (refused.status_code, refused.json()["rule"]) == (422, rule)
+    made = (await api.admin.post("/v1/grants", json=body)).json()
+    refused = await api.admin.patch(f"/v1/grants/{made['id']}", json={**terms, "valid_until": SOON})
+    assert (refused.status_code, refused.json()["rule"]) == (422, rule)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert (await api.admin.get(f"/v1/grants/{made['id']}")).json() == made
+    assert (await api.admin.patch(f"/v1/grants/{made['id']}", json={})).json()["rule"] == "request-invalid"
+    assert (await api.admin.patch(f"/v1/grants/{made['id']}", json={"options": []})).json()["rule"] == "nothing-to-change"
+
+
 async def test_an_allowlist_entrys_life(api: Api) -> None:
     await api.user()
     made = await api.admin.post("/v1/allowlist", json={"network": "10.1.0.0/16", "label": "office"})
