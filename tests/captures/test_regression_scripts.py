@@ -1,0 +1,210 @@
+"""Scripts of SQL in read-only mode: nothing changes, and what succeeds directly as an ordinary role succeeds through the gateway.
+
+PGBASTION_SQL_SCRIPTS names a folder of .sql files, such as src/test/regress/sql of PostgreSQL's sources; without it the few scripts of
+this folder are run. Each is run once by real psql as superuser (see recording.py), so that its tables are there. Then each statement
+that psql sent is sent again: directly, in a read-only session of an ordinary role, and in another copy of that database through the
+gateway, whose upstream role is a superuser without PostgreSQL's own lock. The other copy is looked at whole (tests/oracle/watch.py).
+
+More variables: PGBASTION_SQL_SCHEDULE, a file of lines "test: name name", the scripts that make the common database first;
+PGBASTION_SQL_ONLY, names of scripts; PGBASTION_SQL_LISTED=yes, the functions of the database are listed for the target (then what
+they do is the admin's affair, and is only told). PG_LIBDIR and PG_DLSUFFIX are passed on.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from tests.captures.recording import Said, Terms, play, record
+from tests.captures.replay import Difference, Outcome, replay
+from tests.oracle.entries import PLAIN, Setting
+from tests.oracle.report import report_folder, write
+from tests.oracle.watch import differences
+from tests.oracle.world import World, running_world
+from tests.support.doors import program
+from tests.support.wire import Place
+
+_OWN = Path(__file__).parent / "scripts"
+_FOLDER = Path(os.environ.get("PGBASTION_SQL_SCRIPTS") or _OWN)
+_SCHEDULE = os.environ.get("PGBASTION_SQL_SCHEDULE", "")
+_ONLY = os.environ.get("PGBASTION_SQL_ONLY", "").split()
+_LISTED = bool(os.environ.get("PGBASTION_SQL_LISTED"))
+_LOOK_EVERY = 100
+_AIM = 0.99
+_READER, _PASSWORD = "ordinary_reader", "ordinary"
+_BASE = "base"
+_TERMS = Terms(
+    (
+        ("PGTZ", "PST8PDT"),
+        ("PGDATESTYLE", "Postgres, MDY"),
+        ("PGOPTIONS", "-c intervalstyle=postgres_verbose"),
+        ("PG_ABS_SRCDIR", str(_FOLDER.parent)),
+        ("PG_ABS_BUILDDIR", str(_FOLDER.parent)),
+        ("PG_LIBDIR", os.environ.get("PG_LIBDIR", "")),
+        ("PG_DLSUFFIX", os.environ.get("PG_DLSUFFIX", ".so")),
+    ),
+    (("timezone", "PST8PDT"), ("datestyle", "Postgres, MDY"), ("intervalstyle", "postgres_verbose")),
+)
+_FUNCTIONS = "SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384"
+
+
+@dataclass
+class Tally:
+    scripts: int = 0
+    statements: int = 0
+    direct: int = 0
+    changes: list[str] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def through(self) -> int:
+        return self.direct - len(self.differences)
+
+    @property
+    def share(self) -> float:
+        return self.through / self.direct if self.direct else 1.0
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.scripts} scripts, {self.statements} statements; {self.direct} succeed directly, "
+            f"{self.through} of them through the gateway: {self.share:.2%}; changes: {len(self.changes)}"
+        ]
+        kinds = Counter(difference.kind for difference in self.differences)
+        for kind, count in kinds.most_common():
+            first = next(difference for difference in self.differences if difference.kind == kind)
+            lines.append(f"{count:6}  {kind:28} {first.script}: {' '.join(first.text.split())[:110]}")
+        return "\n".join([*lines, *self.changes]) + "\n"
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with running_world("installed" if os.environ.get("PGBASTION_SQL_SCRIPTS") else "any") as running:
+        with running.cluster.upstream.connect() as connection:
+            connection.execute(f"CREATE ROLE {_READER} LOGIN PASSWORD '{_PASSWORD}'")
+            if running.cluster.major >= 14:
+                connection.execute(f"GRANT pg_read_all_data TO {_READER}")
+            connection.execute(f"CREATE DATABASE {_BASE} TEMPLATE template0")
+        for name in _scheduled():
+            play(program("psql", "postgresql-client"), running.cluster.upstream, _BASE, _FOLDER / f"{name}.sql", _TERMS)
+        yield running
+
+
+def _scheduled() -> list[str]:
+    lines = Path(_SCHEDULE).read_text().splitlines() if _SCHEDULE else []
+    return [name for line in lines if line.startswith("test:") for name in line.split()[1:]]
+
+
+@pytest.fixture(scope="module")
+def tally() -> Iterator[Tally]:
+    made = Tally()
+    yield made
+    write("regression-scripts", str(made))
+    lines = [json.dumps([d.script, d.kind, d.through.said, d.text]) for d in made.differences]
+    (report_folder() / "regression-scripts.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _scripts() -> list[str]:
+    found = sorted(path.stem for path in _FOLDER.glob("*.sql"))
+    return [name for name in found if not _ONLY or name in _ONLY]
+
+
+@pytest.mark.xdist_group("regression-scripts")
+@pytest.mark.parametrize("name", _scripts())
+def test_a_script_changes_nothing(world: World, tally: Tally, name: str) -> None:
+    said = _recorded(world, name)
+    try:
+        direct = _directly(world, name, said)
+        through, changes = _through(world, name, said)
+    finally:
+        _drop(world, name)
+    tally.scripts += 1
+    tally.statements += len(said)
+    tally.direct += sum(outcome.fine for outcome in direct)
+    tally.changes += changes
+    tally.differences += [
+        Difference(name, one.text, theirs)
+        for one, ours, theirs in zip(said, direct, through, strict=True)
+        if ours.fine and not theirs.fine
+    ]
+    assert _LISTED or not changes, changes
+
+
+@pytest.mark.xdist_group("regression-scripts")
+def test_what_succeeds_directly_succeeds_through_the_gateway(tally: Tally) -> None:
+    print(tally)
+    assert tally.scripts
+    assert tally.share >= _AIM, str(tally)
+
+
+def _recorded(world: World, name: str) -> list[Said]:
+    upstream = world.cluster.upstream
+    with upstream.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(_BASE)))
+    said = record(program("psql", "postgresql-client"), upstream, name, _FOLDER / f"{name}.sql", _TERMS)
+    with upstream.connect(name) as connection:
+        _end_others(connection, name)
+        for (gid,) in connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", (name,)).fetchall():
+            connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+    world.cluster.templates[name] = frozenset()
+    return said
+
+
+def _end_others(connection: object, name: str) -> None:
+    connection.execute(  # type: ignore[attr-defined]
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", (name,)
+    )
+
+
+def _directly(world: World, name: str, said: list[Said]) -> list[Outcome]:
+    upstream = world.cluster.upstream
+    copy = f"{name}_direct"
+    with upstream.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(copy), sql.Identifier(name)))
+        try:
+            place = Place(upstream.host, upstream.port)
+            pinned = {"default_transaction_read_only": "on", "client_encoding": "UTF8", **dict(_TERMS.parameters)}
+            return replay(lambda: place.log_in(_READER, _PASSWORD, copy, **pinned), said)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(copy)))
+
+
+def _through(world: World, name: str, said: list[Said]) -> tuple[list[Outcome], list[str]]:
+    """Also what changed, by the place where it was seen."""
+    changes: list[str] = []
+    with world.copy(name, _setting(world, name)) as copy:
+        whole, quick = copy.watch.state(), copy.watch.probe()
+
+        def look(place: int) -> None:
+            nonlocal whole, quick
+            now = copy.watch.probe()
+            shown = [what for what in differences(quick, now) if what not in ("locks held", "other sessions")]
+            if shown:
+                changes.append(f"{name}: {', '.join(shown)} by {' '.join(said[place].text.split())[:200]}")
+            quick = now
+            if place % _LOOK_EVERY == _LOOK_EVERY - 1 or place == len(said) - 1:
+                seen = copy.watch.state()
+                shown = [what for what in differences(whole, seen) if what not in ("locks held", "other sessions")]
+                if shown:
+                    changes.append(f"{name}: {', '.join(shown)} before {' '.join(said[place].text.split())[:200]}")
+                whole = seen
+                quick = copy.watch.probe()
+
+        outcomes = replay(lambda: copy.log_in(_TERMS.parameters), said, look)
+    return outcomes, changes
+
+
+def _setting(world: World, name: str) -> Setting:
+    if not _LISTED:
+        return PLAIN
+    with world.cluster.upstream.connect(name) as connection:
+        return Setting(lists=tuple(row[0] for row in connection.execute(_FUNCTIONS).fetchall()))
+
+
+def _drop(world: World, name: str) -> None:
+    with world.cluster.upstream.connect() as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
