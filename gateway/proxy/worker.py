@@ -59,6 +59,7 @@ class Policies:
             catalog=catalog,
             options=options,
             max_changed_rows=max_changed_rows,
+            hide_activity=settings.policy.other_sessions == "hidden",
             bounds=settings.limits.bounds,
         )
 

@@ -51,10 +51,16 @@ class Limited:
     max_statement_bytes: int = 1024 * 1024
     caps: Caps = field(default_factory=Caps)
     bounds: Bounds = field(default_factory=Bounds)
+    hide_activity: bool = False
 
     @classmethod
     def by(cls, settings: Settings) -> "Limited":
-        return cls(settings.limits.max_statement_bytes, settings.statement_caps.caps, settings.limits.bounds)
+        return cls(
+            settings.limits.max_statement_bytes,
+            settings.statement_caps.caps,
+            settings.limits.bounds,
+            settings.policy.other_sessions == "hidden",
+        )
 
 
 class Judging:
@@ -162,5 +168,6 @@ def _policy(
         server_major,
         limited.max_statement_bytes,
         limited.caps,
+        hide_activity=limited.hide_activity,
         bounds=limited.bounds,
     )

@@ -321,6 +321,15 @@ def _secrets_and_settings() -> tuple[Rule, ...]:
             "SELECT rolpassword FROM pg_authid",
         ),
         Rule(
+            "activity-hidden",
+            secrets,
+            "42501",
+            "what shows other sessions' statements and addresses, where policy.other_sessions is \"hidden\"",
+            "people who share an upstream role would read each other's queries",
+            "SELECT query FROM pg_stat_activity",
+            given="the setting, and any database",
+        ),
+        Rule(
             "role-change",
             settings,
             "42501",

@@ -131,7 +131,8 @@ class Policy(_Section):
     """`judge_inline_bytes`: larger texts are judged in a child process.
 
     What is in a database is read again every `catalog_seconds` while read-only sessions of it live, within
-    `catalog_timeout_seconds`; older than `catalog_stale_seconds` it is not relied on any more.
+    `catalog_timeout_seconds`; older than `catalog_stale_seconds` it is not relied on any more. `other_sessions`: whether read-only
+    sessions see what others of the same database role run.
     """
 
     judge_inline_bytes: Bytes = 16 * 1024
@@ -141,6 +142,7 @@ class Policy(_Section):
     catalog_seconds: Seconds = 30.0
     catalog_stale_seconds: Seconds = 300.0
     catalog_timeout_seconds: Seconds = 15.0
+    other_sessions: Literal["shared", "hidden"] = "shared"
 
 
 class StatementCaps(_Section):

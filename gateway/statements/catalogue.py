@@ -126,6 +126,14 @@ OPEN_COLUMNS: Final[Mapping[str, frozenset[str]]] = {
 }
 """The other columns of the same relations. A name in neither is no column (so `t.name` could be a function call)."""
 
+_ACTIVITY: Final = [line.split(None, 2) for line in lines("activity.txt")]
+
+ACTIVITY_RELATIONS: Final[Mapping[str, str]] = {name: shows for name, kind, shows in _ACTIVITY if kind == "relation"}
+"""Relations that show what other sessions run, or where they come from: what that is."""
+
+ACTIVITY_FUNCTIONS: Final[Mapping[str, str]] = {name: shows for name, kind, shows in _ACTIVITY if kind == "function"}
+"""Functions that do."""
+
 KEYWORD_SINCE: Final[Mapping[str, tuple[int, str]]] = {
     "JsonObjectConstructor": (16, "json_object"),
     "JsonArrayConstructor": (16, "json_array"),
@@ -141,7 +149,7 @@ KEYWORD_SINCE: Final[Mapping[str, tuple[int, str]]] = {
 }
 """Node classes that an older server reads as a call of a user's function: first major that knows the keyword, its name."""
 
-_FILES: Final = ("functions", "refused_functions", "operators", "types", "extensions", "settings", "nodes")
+_FILES: Final = ("functions", "refused_functions", "operators", "types", "extensions", "settings", "nodes", "activity")
 
 REVISION: Final = sha256(
     "\0".join(

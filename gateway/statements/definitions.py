@@ -62,7 +62,7 @@ def _parsed(sql: str) -> RawStatement | Refusal:
 
 
 def _walk(sql: str, openings: Openings) -> Walk:
-    listed = Listed(openings.entries, frozenset(), openings)
+    listed = Listed(openings.entries, frozenset(), openings, openings.hides_activity)
     return Walk(listed, openings.catalog.server_major, _no_set_config, sql.encode(), is_definition=True)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.statements import refusal
 from gateway.statements.catalogue import (
+    ACTIVITY_FUNCTIONS,
     BUILT_IN_TYPES,
     EXTENSION_FUNCTIONS,
     OPERATORS,
@@ -28,12 +29,16 @@ def shown(parts: tuple[str, ...]) -> str:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """What a target lists: "schema.name", "schema.*", "name", "extension:name". `schemas`: where unqualified names may be found,
-    besides pg_catalog. `openings`: what that makes of the database's catalog; None: the catalog is not known.
+    besides pg_catalog. `openings`: what that makes of the database's catalog; None: the catalog is not known. `hides_activity`:
+    what shows other sessions' activity is closed, whatever is listed. `temporary`: a relation's name without a schema may be a
+    temporary table.
     """
 
     entries: frozenset[str]
     schemas: frozenset[str]
     openings: Openings | None = None
+    hides_activity: bool = False
+    temporary: bool = False
 
     def has(self, schema: str | None, name: str) -> bool:
         """True when the name is listed. Unqualified: some entry has this name, or every reachable schema is listed whole."""
@@ -55,6 +60,8 @@ def split(parts: tuple[str, ...]) -> tuple[str | None, str]:
 def check_function(parts: tuple[str, ...], arguments: int, listed: Listed, offset: int | None) -> Refusal | None:
     """A call by name. `set_config` has rules of its own and must not come here."""
     schema, name = split(parts)
+    if listed.hides_activity and name in ACTIVITY_FUNCTIONS:
+        return refusal.activity_hidden(f"function {shown(parts)}", ACTIVITY_FUNCTIONS[name], offset)
     if listed.openings is not None and (closed := _closed_function(schema, name, arguments, listed, listed.openings, offset)):
         return closed
     if schema is None or schema in SYSTEM_SCHEMAS:

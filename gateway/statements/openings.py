@@ -5,13 +5,14 @@ it is made of nothing but open things. Function bodies stay opaque; views, polic
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
 from gateway.statements import refusal
 from gateway.statements.catalog import Catalog
 from gateway.statements.catalog_objects import FIRST_USER_OID, Cast, Function, FunctionUse, Operator, Relation, Type
-from gateway.statements.catalogue import OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
+from gateway.statements.catalogue import ACTIVITY_FUNCTIONS, OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
 from gateway.statements.curated import is_curated
 from gateway.statements.refusal import Refusal
 
@@ -33,13 +34,21 @@ class Openings:
     """`entries`: "schema.name", "schema.*", "name", "extension:name". `schemas`: where unqualified names may be found."""
 
     def __init__(
-        self, catalog: Catalog, entries: frozenset[str], schemas: frozenset[str], whole: Definition, constants: Definition
+        self,
+        catalog: Catalog,
+        entries: frozenset[str],
+        schemas: frozenset[str],
+        whole: Definition,
+        constants: Definition,
+        *,
+        hides_activity: bool = False,
     ):
-        """`whole` judges all of a definition, `constants` those parts that no column is in."""
+        """`whole` judges all of a definition, `constants` those parts that no column is in. `hides_activity`: see `Listed`."""
         self.catalog = catalog
         self.entries = entries
         self.schemas = schemas | {"pg_catalog"}
         self.stale = catalog.stale
+        self.hides_activity = hides_activity
         self._whole = whole
         self._constants = constants
         self._types: dict[int, bool] = {}
@@ -64,6 +73,8 @@ class Openings:
         return f"{schema}.{name}" in self.entries or f"{schema}.*" in self.entries or name in self.entries
 
     def function_is_open(self, function: Function) -> bool:
+        if self.hides_activity and function.name in ACTIVITY_FUNCTIONS:
+            return False
         if function.constructor or self.lists(function.schema, function.name, function.extension):
             return True
         if function.trusted and is_curated(function.extension, function.name):
@@ -78,6 +89,8 @@ class Openings:
         if use.oid >= FIRST_USER_OID:
             function = self.catalog.functions_by_oid.get(use.oid)
             return function is not None and self.function_is_open(function)
+        if self.hides_activity and use.name in ACTIVITY_FUNCTIONS:
+            return False
         if use.oid == 0 or use.name in SAFE_FUNCTIONS:
             return True
         return inside and REFUSED_FUNCTIONS.get(use.name) in ("internal", "user-code")
@@ -257,6 +270,8 @@ class Openings:
         if relation.foreign:
             return refusal.foreign_table(name, relation.foreign, relation.wrapper)
         if relation.definition and (found := self._whole(relation.definition, self)) is not None:
+            if found.rule == "activity-hidden":
+                return replace(found, message=f"view {name}: {found.message}")
             return refusal.closed_view(name, found.message)
         for policy in relation.policies:
             if (found := self._whole(f"SELECT {policy.text}" if policy.text else ";", self)) is not None:

@@ -101,11 +101,21 @@ class Policy:
     @cached_property
     def listed(self) -> Listed:
         if self.catalog is None or self.mode is AccessMode.READ_WRITE:
-            return Listed(self.allowed_functions, self.allowed_schemas)
+            hides = self.hide_activity and self.mode is AccessMode.READ_ONLY
+            return Listed(self.allowed_functions, self.allowed_schemas, hides_activity=hides)
         # What search_path may name, and what it holds when nobody names anything.
         reachable = self.allowed_schemas | self.catalog.path
-        openings = Openings(self.catalog, self.allowed_functions, reachable, judge_definition, judge_constants)
-        return Listed(self.allowed_functions, reachable, openings)
+        openings = Openings(
+            self.catalog,
+            self.allowed_functions,
+            reachable,
+            judge_definition,
+            judge_constants,
+            hides_activity=self.hide_activity,
+        )
+        return Listed(
+            self.allowed_functions, reachable, openings, self.hide_activity, GrantOption.TEMPORARY_TABLES in self.options
+        )
 
     def prepare(self) -> None:
         """Work out what takes long with a large catalog, before the first statement needs it."""

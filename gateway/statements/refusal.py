@@ -77,6 +77,18 @@ def known_function(name: str, why: str, offset: int | None) -> Refusal:
     )
 
 
+def activity_hidden(what: str, shows: str, offset: int | None) -> Refusal:
+    """Whatever shows other sessions' statements, where the gateway's settings hide those. `shows`: what it would show."""
+    return Refusal(
+        "activity-hidden",
+        "42501",
+        f"{what} is closed on this gateway: it shows {shows}",
+        "An admin decides by the setting policy.other_sessions, or may list a view of the database's owner that shows less: "
+        "pgbastion targets allow-function <target> <schema>.<view>",
+        offset,
+    )
+
+
 def unknown_name(kind: str, name: str, listed_as: str, offset: int | None, extension: str = "") -> Refusal:
     """A function, operator or type that is not PostgreSQL's own and not listed for the target."""
     whole = f" (or extension:{extension} for all of that extension)" if extension else ""

@@ -11,6 +11,8 @@ from typing import Final
 from gateway.statements import names, refusal
 from gateway.statements.catalog_objects import Relation
 from gateway.statements.catalogue import (
+    ACTIVITY_FUNCTIONS,
+    ACTIVITY_RELATIONS,
     ATTRIBUTE_FUNCTIONS,
     DENIED_RELATIONS,
     KEYWORD_SINCE,
@@ -84,6 +86,8 @@ class Walk:
         name = str(value.get("relname", ""))
         schema = value.get("schemaname")
         self.tables.add(f"{schema}.{name}" if schema else name)
+        if self.listed.hides_activity and name in ACTIVITY_RELATIONS:
+            return refusal.activity_hidden(f"relation {name}", ACTIVITY_RELATIONS[name], location(value))
         if schema is None or schema in SYSTEM_SCHEMAS:
             if name in DENIED_RELATIONS:
                 return refusal.denied_relation(name, DENIED_RELATIONS[name], location(value))
@@ -178,6 +182,8 @@ def _column(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
             name = string(fields[-1])
             if name in ATTRIBUTE_FUNCTIONS:
                 return refusal.attribute_call(name, REFUSED_FUNCTIONS[name], location(value))
+            if walk.listed.hides_activity and name in ACTIVITY_FUNCTIONS:
+                return refusal.activity_hidden(f"the attribute {name}", ACTIVITY_FUNCTIONS[name], location(value))
             openings = walk.listed.openings
             if openings is not None and name in openings.attribute_names:
                 walk.dotted.append(value)
@@ -192,6 +198,8 @@ def _indirection(walk: Walk, value: Json, push: _Push) -> Refusal | None:
             name = string(item)
             if name in ATTRIBUTE_FUNCTIONS and not walk.is_definition:
                 return refusal.attribute_call(name, REFUSED_FUNCTIONS[name], None)
+            if walk.listed.hides_activity and name in ACTIVITY_FUNCTIONS and not walk.is_definition:
+                return refusal.activity_hidden(f"the attribute {name}", ACTIVITY_FUNCTIONS[name], None)
             if openings is not None and name in openings.attribute_names:
                 return refusal.attribute_of_users(name, openings.attribute_names[name], None)
         push(value)

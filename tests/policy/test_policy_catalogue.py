@@ -8,6 +8,8 @@ import pytest
 
 from gateway.access_mode import AccessMode
 from gateway.statements.catalogue import (
+    ACTIVITY_FUNCTIONS,
+    ACTIVITY_RELATIONS,
     ATTRIBUTE_FUNCTIONS,
     DENIED_RELATIONS,
     FREE_SETTINGS,
@@ -82,6 +84,56 @@ def test_every_refused_function_that_one_argument_calls_is_watched_in_attribute_
         if count - defaults - variadic <= 1 and first not in ("internal", "cstring")
     }
     assert (callable_with_one & REFUSED_FUNCTIONS.keys()) - ATTRIBUTE_FUNCTIONS - {"ts_rewrite"} == set()
+
+
+# What has a column of such a name, and shows no other session's text or address.
+_REVIEWED_ACTIVITY = {
+    "pg_stat_wal_receiver": "refused to everybody",
+    "pg_hba_file_rules": "refused to everybody",
+    "pg_prepared_statements": "a session's own",
+    "pg_prepared_statement": "a session's own",
+    "pg_cursors": "a session's own",
+    "pg_cursor": "a session's own",
+    "pg_rules": "of no session",
+    "ts_stat": "its argument",
+    "query_to_xml": "its argument",
+    "query_to_xml_and_xmlschema": "its argument",
+    "query_to_xmlschema": "its argument",
+    "triggers": "of no session",
+    "pg_stat_get_wal_receiver": "refused to everybody",
+}
+_TELLING_COLUMNS = "query|statement|client_addr|client_hostname|client_port|application_name|sender_host|conninfo|command_text"
+
+
+def test_what_shows_other_sessions_activity_is_known(connection: "psycopg.Connection[Any]") -> None:
+    """Each relation and function with a telling column, and each view over a function on the list."""
+    relations = names(
+        connection,
+        "SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
+        " WHERE c.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
+        f" AND a.attname ~ '^({_TELLING_COLUMNS})$'",
+    )
+    functions = names(
+        connection,
+        "SELECT p.proname FROM pg_proc p, unnest(p.proargnames) n WHERE p.pronamespace = 'pg_catalog'::regnamespace"
+        f" AND n ~ '^({_TELLING_COLUMNS})$' UNION SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"
+        " AND proname ~ '^pg_stat_get_backend_(activity|client_(addr|port))$'",
+    )
+    assert relations - ACTIVITY_RELATIONS.keys() - _REVIEWED_ACTIVITY.keys() == set()
+    assert functions - ACTIVITY_FUNCTIONS.keys() - _REVIEWED_ACTIVITY.keys() - REFUSED_FUNCTIONS.keys() == set()
+    assert {"pg_stat_activity", "pg_stat_replication"} <= relations
+
+
+def test_where_activity_is_hidden_no_system_view_shows_it(connection: "psycopg.Connection[Any]") -> None:
+    hiding = Policy(AccessMode.READ_ONLY, hide_activity=True)
+    rows = connection.execute(
+        "SELECT c.relname, pg_get_viewdef(c.oid) FROM pg_class c WHERE c.relkind = 'v'"
+        " AND c.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
+    ).fetchall()
+    # Made of pg_stat_get_activity, of which they show ciphers and principals alone.
+    reviewed = {"pg_stat_ssl", "pg_stat_gssapi"}
+    made_of_it = {name for name, definition in rows if judge(definition.encode(), hiding).rule == "activity-hidden"}
+    assert made_of_it - reviewed == {name for name, _ in rows} & ACTIVITY_RELATIONS.keys()
 
 
 def test_operators_are_the_servers(connection: "psycopg.Connection[Any]") -> None:
