@@ -88,6 +88,8 @@ def _range_has(value: Fields, name: str, sources: _Sources, listed: Listed, open
         for each in ctes
     ):
         return False
+    if listed.temporary and not relation.startswith("pg_"):
+        return False
     # Every relation has a row type of its name: so these are the schemas that have such a relation.
     homes = {each.schema for each in openings.catalog.types.get(relation, ()) if each.kind == "c"} & listed.schemas
     if not homes and not ctes:

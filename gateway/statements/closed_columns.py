@@ -34,8 +34,11 @@ class _Statement:
     merges: bool = False
 
 
-def closed_use(root: Json, closed: dict[str, frozenset[str]]) -> Refusal | None:
-    """The first use below `root` of a closed column that is more than showing it. `closed`: relations and their closed columns."""
+def closed_use(root: Json, closed: dict[str, frozenset[str]], *, shows: bool = True) -> Refusal | None:
+    """The first use below `root` of a closed column that is more than showing it. `closed`: relations and their closed columns.
+
+    `shows`: the output goes to the client, not into a table.
+    """
     statement = _Statement(set().union(*closed.values()), frozenset(closed))
     _read(root, statement)
     statement.rows.update(name for name, table in statement.tables if table in statement.relations or table in statement.ctes)
@@ -46,7 +49,7 @@ def closed_use(root: Json, closed: dict[str, frozenset[str]]) -> Refusal | None:
         if join.get("isNatural") or not statement.closed.isdisjoint(strings(join.get("usingClause"))):
             return refusal.closed_column(shown, None)
     for column in statement.columns:
-        if id(column) not in statement.bare and _is_closed(column, statement):
+        if (not shows or id(column) not in statement.bare) and _is_closed(column, statement):
             return refusal.closed_column(string(_last(column)) or shown, location(column))
     carried = [column for column in statement.columns if _is_closed(column, statement)]
     if carried and (statement.merges or statement.renames):

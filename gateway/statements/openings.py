@@ -173,6 +173,14 @@ class Openings:
                 return refusal.closed_comparison(name, self._shown(use), None)
         return None
 
+    @cached_property
+    def assigning(self) -> Refusal | None:
+        """What may run wherever a value is put into a column of a built-in type. (Of other types, the type is closed then.)"""
+        for cast in self._closed_casts:
+            if cast.context == "a" and cast.source < FIRST_USER_OID and cast.target < FIRST_USER_OID:
+                return refusal.closed_cast(cast.source_name, cast.target_name, self._shown(cast.runs), None)
+        return None
+
     def _shown(self, use: FunctionUse) -> str:
         function = self.catalog.functions_by_oid.get(use.oid)
         return f"{function.schema}.{function.name}" if function else use.name

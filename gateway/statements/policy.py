@@ -6,15 +6,14 @@ judged on an event loop; others belong in an expendable process. `judge_setting`
 are the same rules for what reaches the server outside of a text.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
 from gateway.access_mode import AccessMode, GrantOption
-from gateway.statements import readonly, readwrite, settings
+from gateway.statements import settings
 from gateway.statements.catalog import Catalog
 from gateway.statements.catalog_objects import FIRST_USER_OID
 from gateway.statements.catalogue import REVISION
@@ -25,13 +24,13 @@ from gateway.statements.limits import Bounds, Caps
 from gateway.statements.names import Listed
 from gateway.statements.openings import Openings
 from gateway.statements.options import parse_options
-from gateway.statements.parse import GRAMMAR, ParseFailure, RawStatement, parse
-from gateway.statements.readonly import Statement, new_walk
+from gateway.statements.parse import GRAMMAR, ParseFailure, parse
 from gateway.statements.refusal import READ_WRITE_HINT, Refusal
 from gateway.statements.settings import Lower, SettingRules
-from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
-from gateway.statements.walk import note_names
-from gateway.statements.words import name_change, statement_words
+from gateway.statements.temporary_tables import EXCEPTIONS
+from gateway.statements.verdict import Facts, Verdict
+from gateway.statements.whole_text import TextRules, judge_statements, short, with_rule
+from gateway.statements.write_modes import WriteRules
 
 __all__ = [
     "Bounds",
@@ -45,11 +44,7 @@ __all__ = [
     "relabel",
 ]
 
-_RULES_VERSION: Final = 2
-_MAX_KINDS: Final = 8
-_MAX_NAMES: Final = 200
-_MAX_MESSAGE: Final = 500
-_BLANK: Final = re.compile(rb"(?:[\s;]|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+\*/)*+")
+_RULES_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -125,6 +120,18 @@ class Policy:
     def setting_rules(self) -> SettingRules:
         return SettingRules(self.mode, self.allowed_schemas, frozenset(map(settings.fold, self.allowed_settings)), self.caps)
 
+    @cached_property
+    def text_rules(self) -> TextRules:
+        rules = TextRules(self.listed, self.server_major, self.setting_rules)
+        if self.mode is AccessMode.READ_ONLY:
+            return replace(rules, exceptions=EXCEPTIONS if GrantOption.TEMPORARY_TABLES in self.options else None)
+        writes = WriteRules(
+            allows_ddl=GrantOption.NO_DDL not in self.options,
+            needs_where=GrantOption.UNFILTERED_WRITES not in self.options,
+            max_rows=self.max_changed_rows,
+        )
+        return replace(rules, writes=writes, reports_only=GrantOption.REPORT_ONLY in self.options)
+
 
 def judge(sql: bytes, policy: Policy) -> Verdict:
     """The verdict on a whole text: the bytes of a Query or Parse message, without the NUL that ends them. Never raises."""
@@ -161,7 +168,7 @@ def _judge(sql: bytes, policy: Policy) -> Verdict:
     statements = parse(text)
     if isinstance(statements, ParseFailure):
         return _syntax_error(statements)
-    return _judge_statements(sql, statements, policy)
+    return judge_statements(sql, statements, policy.text_rules)
 
 
 def _syntax_error(failure: ParseFailure) -> Verdict:
@@ -171,72 +178,9 @@ def _syntax_error(failure: ParseFailure) -> Verdict:
     return _refuse("syntax-error", "42601", failure.message, "", position)
 
 
-def _judge_statements(sql: bytes, statements: tuple[RawStatement, ...], policy: Policy) -> Verdict:
-    rules = policy.setting_rules
-    listed = policy.listed
-    kinds: list[str] = []
-    names: list[str] = []
-    tables: set[str] = set()
-    functions: set[str] = set()
-    edits: list[LabelEdit | ValueEdit] = []
-    refused: Refusal | None = None
-    only_read = policy.mode is AccessMode.READ_ONLY
-    for raw in statements:
-        walk = new_walk(listed, policy.server_major, sql, rules)
-        statement = Statement(raw, sql, _first_word(sql, raw.start), rules, walk)
-        found = readonly.judge_statement(statement) if only_read else readwrite.judge_statement(statement)
-        kinds.append(statement_words(raw.tag, raw.node))
-        if (change := name_change(raw.tag, raw.node)) is not None:
-            names.append(change)
-        if found is not None:
-            note_names(raw.node, walk)
-        tables |= walk.tables - walk.ctes
-        functions |= walk.functions
-        edits.extend(statement.edits)
-        if found is not None:
-            refused = found
-            break
-    words = "; ".join(kinds[:_MAX_KINDS] + ["..."] * (len(kinds) > _MAX_KINDS))
-    facts = Facts(words, _some(tables), _some(functions), tuple(names))
-    if refused is not None:
-        position = 0 if refused.offset is None else len(sql[: refused.offset].decode("utf-8", "replace")) + 1
-        return Verdict(
-            False,
-            refused.rule,
-            facts,
-            refused.sqlstate,
-            _with_rule(refused.message, refused.rule),
-            refused.hint,
-            position,
-            node=refused.node or raw.tag,
-        )
-    lowered = any(isinstance(edit, ValueEdit) and edit.text.isdecimal() for edit in edits)
-    notice = "a value above this gateway's cap was lowered to it" if lowered else ""
-    return Verdict(True, "allowed", facts, edits=tuple(edits), notice=notice)
-
-
-def _some(names: set[str]) -> tuple[str, ...]:
-    return tuple(sorted(names)[:_MAX_NAMES])
-
-
-def _first_word(sql: bytes, start: int) -> int:
-    """Past blanks and comments: where people see the statement start."""
-    found = _BLANK.match(sql, start)
-    return found.end() if found else start
-
-
-def _with_rule(message: str, rule: str) -> str:
-    return f"{_short(message)} (rule {rule})"
-
-
-def _short(message: str) -> str:
-    """Names in SET and what stands near a syntax error may be as long as the text itself."""
-    return message if len(message) <= _MAX_MESSAGE else message[:_MAX_MESSAGE] + "..."
-
-
 def _refuse(rule: str, sqlstate: str, message: str, hint: str, position: int = 0) -> Verdict:
     """A refusal of a text that has no tree. Syntax errors keep the parser's own words."""
-    words = _short(message) if rule == "syntax-error" else _with_rule(message, rule)
+    words = short(message) if rule == "syntax-error" else with_rule(message, rule)
     return Verdict(False, rule, Facts(""), sqlstate, words, hint, position)
 
 

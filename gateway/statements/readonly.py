@@ -1,6 +1,6 @@
 """The rules of read-only sessions, statement by statement. Deny by default: a statement class that is not here is a write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,9 +23,30 @@ _PLAIN_TRANSACTIONS: Final = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Exceptions:
+    """What a session may do besides reading: rules for statement classes, which go before those here, and which classes may stand
+    inside of EXPLAIN and PREPARE.
+    """
+
+    rules: "Mapping[str, Rule]"
+    inner: frozenset[str]
+
+
+@dataclass(slots=True)
+class Temporary:
+    """What a statement does with temporary tables (see `Verdict`)."""
+
+    made: list[str] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    lifts: bool = False
+
+
 @dataclass(slots=True)
 class Statement:
-    """One statement under judgement. `place` is where its first word starts, in bytes."""
+    """One statement under judgement. `place` is where its first word starts, in bytes. `temporary`: not None in sessions with
+    temporary tables, whose rules are `exceptions`. `nested`: it stands inside of another.
+    """
 
     raw: RawStatement
     sql: bytes
@@ -33,6 +54,16 @@ class Statement:
     settings: SettingRules
     walk: Walk
     edits: list[LabelEdit | ValueEdit] = field(default_factory=list)
+    exceptions: Exceptions | None = None
+    temporary: Temporary | None = None
+    nested: bool = False
+
+    def plain(self) -> Refusal | None:
+        """By the rules of a session without exceptions."""
+        return _RULES[self.raw.tag](self)
+
+
+Rule = Callable[[Statement], Refusal | None]
 
 
 def new_walk(listed: Listed, server_major: int, sql: bytes, rules: SettingRules) -> Walk:
@@ -41,7 +72,10 @@ def new_walk(listed: Listed, server_major: int, sql: bytes, rules: SettingRules)
 
 def judge_statement(statement: Statement) -> Refusal | None:
     """None: allowed. What was found on the way is in `statement.walk` and `statement.edits`."""
-    rule = _RULES.get(statement.raw.tag)
+    tag, exceptions = statement.raw.tag, statement.exceptions
+    rule = exceptions.rules.get(tag) if exceptions is not None else None
+    if rule is None:
+        rule = _RULES.get(tag)
     if rule is None:
         return _refused_class(statement)
     found = rule(statement)
@@ -62,7 +96,7 @@ def _second_looks(statement: Statement) -> Refusal | None:
     if walk.dotted:
         found = attribute_use(root, walk.dotted, walk.listed, openings)
     if found is None and walk.closed:
-        found = closed_use(root, walk.closed)
+        found = closed_use(root, walk.closed, shows=not walk.keeps)
     if found is None and openings.stale:
         found = _stale_use(statement)
     return replace(found, node="ColumnRef") if found is not None and not found.node else found
@@ -91,14 +125,26 @@ def _refused_class(statement: Statement) -> Refusal:
         case "DoStmt" | "CallStmt":
             what = f"{statement_words(tag, node).upper()} (it runs code that is not judged)"
             return refusal.write_statement(what, place)
+        case "CreateStmt" | "CreateTableAsStmt" if statement.exceptions is None and _is_temporary(node):
+            words = statement_words(tag, node).upper().replace("CREATE TABLE", "CREATE TEMP TABLE")
+            return refusal.write_statement(words, place, refusal.TEMPORARY_GRANT_HINT)
         case _ if tag.endswith("Stmt"):
             return refusal.write_statement(statement_words(tag, node).upper(), place)
         case _:
             return refusal.unknown_syntax(tag, place)
 
 
-def _query(statement: Statement, query: Json, inner: frozenset[str]) -> Refusal | None:
-    """The statement inside EXPLAIN, PREPARE, DECLARE or COPY: of a class in `inner`, and then by its own rule."""
+def _is_temporary(node: Fields) -> bool:
+    into = node.get("into")
+    relation = into.get("rel") if isinstance(into, dict) else node.get("relation")
+    return isinstance(relation, dict) and relation.get("relpersistence") == "t"
+
+
+def _query(statement: Statement, query: Json, inner: frozenset[str], exceptions: Exceptions | None = None) -> Refusal | None:
+    """The statement inside EXPLAIN, PREPARE, DECLARE or COPY: of a class in `inner`, and then by its own rule.
+
+    `exceptions`: where those of the session hold inside, too.
+    """
     if not isinstance(query, dict) or len(query) != 1:
         return refusal.unknown_syntax("query", statement.place)
     ((tag, node),) = query.items()
@@ -110,7 +156,12 @@ def _query(statement: Statement, query: Json, inner: frozenset[str]) -> Refusal 
         statement.place,
         statement.settings,
         statement.walk,
+        exceptions=exceptions,
+        temporary=statement.temporary,
+        nested=True,
     )
+    if exceptions is not None and (tag in exceptions.inner or tag == "SelectStmt"):
+        return exceptions.rules[tag](nested)
     if tag not in inner:
         return _refused_class(nested)
     return _RULES[tag](nested)
@@ -127,12 +178,13 @@ def _select(statement: Statement) -> Refusal | None:
 
 
 def _explain(statement: Statement) -> Refusal | None:
-    return _query(statement, statement.raw.node.get("query"), frozenset({"SelectStmt", "DeclareCursorStmt", "ExecuteStmt"}))
+    inner = frozenset({"SelectStmt", "DeclareCursorStmt", "ExecuteStmt"})
+    return _query(statement, statement.raw.node.get("query"), inner, statement.exceptions)
 
 
 def _prepare(statement: Statement) -> Refusal | None:
     types = statement.walk.run(statement.raw.node.get("argtypes"))
-    return types or _query(statement, statement.raw.node.get("query"), frozenset({"SelectStmt"}))
+    return types or _query(statement, statement.raw.node.get("query"), frozenset({"SelectStmt"}), statement.exceptions)
 
 
 def _declare(statement: Statement) -> Refusal | None:
@@ -194,7 +246,7 @@ def _harmless(_statement: Statement) -> Refusal | None:
     return None
 
 
-_RULES: Final[dict[str, Callable[[Statement], Refusal | None]]] = {
+_RULES: Final[dict[str, Rule]] = {
     "SelectStmt": _select,
     "ExplainStmt": _explain,
     "PrepareStmt": _prepare,

@@ -7,6 +7,10 @@ from gateway.statements.catalogue import WHY
 
 READ_WRITE_HINT: Final = 'Connect to the database "<target>:rw" if you hold a read-write grant, or ask an admin for one.'
 TEMPORARY_HINT: Final = "Create it first (CREATE TEMP TABLE ...), or write pg_temp.<name>."
+TEMPORARY_GRANT_HINT: Final = (
+    "Temporary tables are an exception that a grant can have: an admin can add the option temporary-tables to it "
+    "(pgbastion grants update ... --option temporary-tables). "
+) + READ_WRITE_HINT
 LIST_HINT: Final = "If it is safe, an admin can list it: pgbastion targets allow-function <target> {name}"
 _LONG_NAME: Final = 100
 
@@ -25,9 +29,49 @@ class Refusal:
     node: str = ""
 
 
-def write_statement(what: str, offset: int | None) -> Refusal:
+def write_statement(what: str, offset: int | None, hint: str = READ_WRITE_HINT) -> Refusal:
     """A statement that changes data, schema or shared state."""
-    return Refusal("write-statement", "25006", f"{what} is not allowed in a read-only session", READ_WRITE_HINT, offset)
+    return Refusal("write-statement", "25006", f"{what} is not allowed in a read-only session", hint, offset)
+
+
+def beyond_temporary(what: str, offset: int | None) -> Refusal:
+    """The session may have temporary tables; this is more than that."""
+    hint = (
+        "This session may make temporary tables (CREATE TEMP TABLE, SELECT ... INTO TEMP), fill, index, analyze, truncate and "
+        "drop them, and nothing beyond. "
+    )
+    return write_statement(what, offset, hint + READ_WRITE_HINT)
+
+
+def temporary_form(what: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "temporary-table-form",
+        "25006",
+        f"{what} is not allowed in a temporary table of a read-only session",
+        "Leave it out: what reaches beyond the session's own tables, or runs code later, stays closed.",
+        offset,
+    )
+
+
+def hiding_name(name: str, hidden: str, offset: int | None) -> Refusal:
+    return Refusal(
+        "temporary-table-form",
+        "25006",
+        f'a temporary table named "{name}" would hide {hidden} from later statements and from the functions that they call',
+        "Give it a name that nothing else in the database has.",
+        offset,
+    )
+
+
+def temporary_beside_others(offset: int | None) -> Refusal:
+    return Refusal(
+        "temporary-table-in-transaction",
+        "25006",
+        "in a read-only session temporary tables are made, truncated, indexed or dropped by a statement of its own, "
+        "not beside others in one text",
+        "Send it by itself, outside of a transaction block. Filling and reading temporary tables may stand in one.",
+        offset,
+    )
 
 
 def row_lock(offset: int | None) -> Refusal:
@@ -40,10 +84,8 @@ def row_lock(offset: int | None) -> Refusal:
     )
 
 
-def select_into(offset: int | None) -> Refusal:
-    return Refusal(
-        "select-into", "25006", "SELECT INTO creates a table: not allowed in a read-only session", READ_WRITE_HINT, offset
-    )
+def select_into(offset: int | None, hint: str = READ_WRITE_HINT) -> Refusal:
+    return Refusal("select-into", "25006", "SELECT INTO creates a table: not allowed in a read-only session", hint, offset)
 
 
 def read_write_transaction(offset: int | None) -> Refusal:
@@ -299,4 +341,49 @@ def server_control(what: str, offset: int | None) -> Refusal:
         f"{what} is not allowed through the gateway",
         "Ask the administrator of the database server.",
         offset,
+    )
+
+
+def ddl_not_granted(what: str, offset: int | None, node: str) -> Refusal:
+    return Refusal(
+        "ddl-not-granted",
+        "42501",
+        f"{what} is not allowed here: this grant is for changing rows, not objects",
+        "Temporary tables can be made (CREATE TEMP TABLE), and indexed or dropped as pg_temp.<name>. For anything else ask an "
+        "admin for a grant without the option no-ddl.",
+        offset,
+        node,
+    )
+
+
+def where_missing(what: str, offset: int | None, node: str) -> Refusal:
+    return Refusal(
+        "where-missing",
+        "42501",
+        f"{what} without WHERE would change every row of the table",
+        "Add a WHERE clause. If every row is meant, say so: WHERE true. (A grant with the option unfiltered-writes lifts this.)",
+        offset,
+        node,
+    )
+
+
+def truncates_all(offset: int | None) -> Refusal:
+    return Refusal(
+        "where-missing",
+        "42501",
+        "TRUNCATE would remove every row of the table",
+        "If every row is meant, say so: DELETE FROM <table> WHERE true. (A grant with the option unfiltered-writes lifts this.)",
+        offset,
+        "TruncateStmt",
+    )
+
+
+def row_ceiling_uncounted(what: str, hint: str, offset: int | None, node: str) -> Refusal:
+    return Refusal(
+        "row-ceiling-uncounted",
+        "54000",
+        f"{what} is not allowed here: this grant has a ceiling of changed rows, and these could not be counted in time",
+        hint,
+        offset,
+        node,
     )

@@ -4,7 +4,7 @@ One loop without recursion, because the tree's depth is the client's choice. Eac
 that is neither plain nor has a rule here is refused. Order of the walk does not matter: one refusal is enough.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -40,7 +40,8 @@ class Walk:
     """The walk's surroundings, and what it found. `set_config` judges calls of that function (see settings.py).
 
     `dotted` are column references that may be calls, `closed` the relations named that have columns of types which are not open
-    (both need a second look). `is_definition`: the server wrote this text, and writes calls with brackets only.
+    (both need a second look). `is_definition`: the server wrote this text, and writes calls with brackets only. `written` are
+    tables that must be temporary ones of the session's, `keeps`: what is read goes into such a table.
     """
 
     listed: Listed
@@ -55,11 +56,13 @@ class Walk:
     dotted: list[Fields] = field(default_factory=list)
     closed: dict[str, frozenset[str]] = field(default_factory=dict)
     is_definition: bool = False
+    written: list[str] = field(default_factory=list)
+    keeps: bool = False
 
-    def run(self, root: Json) -> Refusal | None:
-        """The first refusal found below `root` (a node, a list of nodes or a struct), or None."""
+    def run(self, root: Json, rules: "Rules | None" = None) -> Refusal | None:
+        """The first refusal found below `root` (a node, a list of nodes or a struct), or None. `rules`: from `with_rules`."""
         stack: list[Json] = [root]
-        pop, push, rule_of = stack.pop, stack.append, _RULES.get
+        pop, push, rule_of = stack.pop, stack.append, (_RULES if rules is None else rules).get
         while stack:
             node = pop()
             if isinstance(node, list):
@@ -134,8 +137,9 @@ def note_names(root: Json, walk: Walk) -> None:
             stack.extend(node.values())
 
 
-_Push = Callable[[Json], None]
-_Rule = Callable[[Walk, Json, _Push], Refusal | None]
+Push = Callable[[Json], None]
+Rule = Callable[[Walk, Json, Push], Refusal | None]
+Rules = Mapping[str, bool | Rule]
 
 
 def _unknown(key: str, value: Json) -> Refusal:
@@ -147,7 +151,7 @@ def _unknown(key: str, value: Json) -> Refusal:
     return refusal.unknown_syntax(key, offset)
 
 
-def _function_call(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+def _function_call(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if not isinstance(value, dict):
         return refusal.unknown_syntax("FuncCall", None)
     parts = strings(value.get("funcname"))
@@ -174,7 +178,7 @@ def _function_call(walk: Walk, value: Json, push: _Push) -> Refusal | None:
     return names.check_function(parts, count, walk.listed, location(value))
 
 
-def _column(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+def _column(walk: Walk, value: Json, _push: Push) -> Refusal | None:
     """`t.name` is a call of `name` when t has no such column. (A plain name never is.)"""
     if isinstance(value, dict) and not walk.is_definition:
         fields = value.get("fields")
@@ -190,7 +194,7 @@ def _column(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
     return None
 
 
-def _indirection(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+def _indirection(walk: Walk, value: Json, push: Push) -> Refusal | None:
     """`(x).name` is a call of `name` when x has no such field, whatever the type of x is."""
     if isinstance(value, list):
         openings = None if walk.is_definition else walk.listed.openings
@@ -206,18 +210,18 @@ def _indirection(walk: Walk, value: Json, push: _Push) -> Refusal | None:
     return None
 
 
-def _expression(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+def _expression(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if not isinstance(value, dict):
         return refusal.unknown_syntax("A_Expr", None)
     push(value)
     return names.check_operator(strings(value.get("name")), walk.listed, location(value))
 
 
-def _operator(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+def _operator(walk: Walk, value: Json, _push: Push) -> Refusal | None:
     return names.check_operator(strings(value), walk.listed, None)
 
 
-def _type(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+def _type(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if isinstance(value, dict):
         push(value)
         parts = strings(value.get("names"))
@@ -226,7 +230,7 @@ def _type(walk: Walk, value: Json, push: _Push) -> Refusal | None:
     return None
 
 
-def _hidden_equality(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+def _hidden_equality(walk: Walk, value: Json, push: Push) -> Refusal | None:
     """CASE x WHEN y, x IN (SELECT ...), JOIN ... USING and NATURAL JOIN look up the operator = with no operator in the text."""
     push(value)
     openings = walk.listed.openings
@@ -242,45 +246,49 @@ def _hidden_equality(walk: Walk, value: Json, push: _Push) -> Refusal | None:
     return None
 
 
-def _range_var(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+def _range_var(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if isinstance(value, dict):
         push(value)  # its fields and alias must be known, too
         return walk.relation(value)
     return refusal.unknown_syntax("RangeVar", None)
 
 
-def _relation_field(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+def _relation_field(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if isinstance(value, dict) and "relname" in value:
         return _range_var(walk, value, push)
     push(value)
     return None
 
 
-def _sampling(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+def _sampling(walk: Walk, value: Json, _push: Push) -> Refusal | None:
     parts = strings(value)
     if parts and (parts[-1] in _SAMPLING_METHODS and (len(parts) == 1 or parts[-2] == "pg_catalog")):
         return None
     return names.check_function(parts or ("",), 1, walk.listed, None)
 
 
-def _cte_name(walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+def _cte_name(walk: Walk, value: Json, _push: Push) -> Refusal | None:
     walk.ctes.add(str(value))
     return None
 
 
-def _row_lock(_walk: Walk, _value: Json, _push: _Push) -> Refusal | None:
+def _row_lock(_walk: Walk, _value: Json, _push: Push) -> Refusal | None:
     return refusal.row_lock(None)
 
 
-def _into(_walk: Walk, value: Json, _push: _Push) -> Refusal | None:
+def _into(_walk: Walk, value: Json, _push: Push) -> Refusal | None:
     relation = value.get("rel") if isinstance(value, dict) else None
-    return refusal.select_into(location(relation) if isinstance(relation, dict) else None)
+    if not isinstance(relation, dict):
+        return refusal.select_into(None)
+    temporary = relation.get("relpersistence") == "t"
+    hint = refusal.TEMPORARY_GRANT_HINT if temporary else refusal.READ_WRITE_HINT
+    return refusal.select_into(location(relation), hint)
 
 
-def _keyword(tag: str) -> _Rule:
+def _keyword(tag: str) -> Rule:
     since, name = KEYWORD_SINCE[tag]
 
-    def rule(walk: Walk, value: Json, push: _Push) -> Refusal | None:
+    def rule(walk: Walk, value: Json, push: Push) -> Refusal | None:
         push(value)
         if walk.server_major >= since:
             return None
@@ -292,7 +300,7 @@ def _keyword(tag: str) -> _Rule:
     return rule
 
 
-_RULES: Final[dict[str, bool | _Rule]] = {
+_RULES: Final[dict[str, bool | Rule]] = {
     **dict.fromkeys(PLAIN_NODES | NESTED_FIELDS, True),
     **dict.fromkeys(LEAF_NODES | SCALAR_FIELDS, False),
     **{tag: _keyword(tag) for tag in KEYWORD_SINCE},
@@ -315,3 +323,8 @@ _RULES: Final[dict[str, bool | _Rule]] = {
     "LockingClause": _row_lock,
     "intoClause": _into,
 }
+
+
+def with_rules(more: Rules) -> Rules:
+    """The walk's rules and more: for a walk that may meet other nodes, too."""
+    return {**_RULES, **more}

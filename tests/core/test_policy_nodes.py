@@ -3,16 +3,24 @@
 import pglast.ast
 import pytest
 
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.statements.names import Listed
 from gateway.statements.nodes import LEAF_NODES, NESTED_FIELDS, PLAIN_NODES, SCALAR_FIELDS
 from gateway.statements.parse import ParseFailure, parse
-from gateway.statements.policy import Policy, judge
+from gateway.statements.policy import Policy, judge, relabel
 from gateway.statements.readonly import ALLOWED_CLASSES
+from gateway.statements.temporary_tables import EXCEPTIONS
+from gateway.statements.temporary_writes import CHANGES, SHAPES
+from gateway.statements.temporary_writes import RULES as TEMPORARY_RULES
 from gateway.statements.walk import _RULES, Walk
+from gateway.statements.write_modes import _WITHOUT_DDL, WriteRules, judge_writes
 
 READ_ONLY = Policy(AccessMode.READ_ONLY)
 READ_WRITE = Policy(AccessMode.READ_WRITE)
+UNFILTERED_WRITES = Policy(AccessMode.READ_WRITE, options=frozenset({GrantOption.UNFILTERED_WRITES}))
+NO_DDL = Policy(AccessMode.READ_WRITE, options=frozenset({GrantOption.UNFILTERED_WRITES, GrantOption.NO_DDL}))
+WITH_TEMPORARY_TABLES = Policy(AccessMode.READ_ONLY, options=frozenset({GrantOption.TEMPORARY_TABLES}))
+RULES_OF_NO_DDL = WriteRules(allows_ddl=False, needs_where=False, max_rows=None)
 
 # One text for each statement class that the grammar knows; those in ALLOWED are what a reader may send.
 ALLOWED = {
@@ -164,11 +172,89 @@ def test_every_other_statement_is_refused(tag: str) -> None:
     assert not inside.allowed
 
 
+#: Refused in every read-write session, and those that need a WHERE (or a grant with unfiltered-writes).
+NEVER = {"AlterRoleSetStmt", "AlterRoleStmt", "AlterSystemStmt", "CreateRoleStmt", "DropRoleStmt", "LoadStmt"}
+UNFILTERED = {"DeleteStmt", "TruncateStmt", "UpdateStmt"}
+#: What a grant without DDL leaves of the classes, in the forms of the texts here.
+ROWS_ONLY = {
+    *ALLOWED,
+    *("DeleteStmt", "InsertStmt", "ListenStmt", "MergeStmt", "NotifyStmt", "TruncateStmt", "UpdateStmt", "VacuumStmt"),
+}
+#: Of these, forms that make temporary things pass as well.
+TEMPORARY = {
+    "CreateStmt": "CREATE TEMP TABLE t (a int)",
+    "CreateTableAsStmt": "CREATE TEMP TABLE t AS SELECT 1",
+    "DropStmt": "DROP TABLE pg_temp.t",
+    "IndexStmt": "CREATE INDEX ON pg_temp.t (a)",
+}
+
+
 @pytest.mark.parametrize("tag", sorted(REFUSED.keys() | ALLOWED.keys()))
 def test_read_write_refuses_only_what_would_break_the_gateway(tag: str) -> None:
-    text = (REFUSED | ALLOWED)[tag]
-    blocked = {"AlterRoleSetStmt", "AlterRoleStmt", "AlterSystemStmt", "CreateRoleStmt", "DropRoleStmt", "LoadStmt"}
-    assert judge(text.encode(), READ_WRITE).allowed == (tag not in blocked)
+    text = (REFUSED | ALLOWED)[tag].encode()
+    assert judge(text, READ_WRITE).allowed == (tag not in NEVER | UNFILTERED)
+    assert judge(text, UNFILTERED_WRITES).allowed == (tag not in NEVER)
+
+
+@pytest.mark.parametrize("tag", sorted(REFUSED.keys() | ALLOWED.keys()))
+def test_without_ddl_a_class_that_is_not_known_to_leave_objects_alone_is_refused(tag: str) -> None:
+    text = (REFUSED | ALLOWED)[tag].encode()
+    verdict = judge(text, NO_DDL)
+    assert verdict.allowed == (tag in ROWS_ONLY)
+    assert verdict.allowed or verdict.rule == "ddl-not-granted" or tag in NEVER
+    if tag in TEMPORARY:
+        assert judge(TEMPORARY[tag].encode(), NO_DDL).allowed
+        assert not judge(b"EXPLAIN ANALYZE " + text, NO_DDL).allowed
+
+
+def test_without_ddl_the_tables_of_classes_agree() -> None:
+    assert _WITHOUT_DDL.keys() == ROWS_ONLY | TEMPORARY.keys()
+    for name in dir(pglast.ast):
+        if name.endswith("Stmt") and name not in _WITHOUT_DDL:
+            for root in (name, "ExplainStmt", "SelectStmt"):
+                inside = {} if root == name else {"query": {name: {}}}
+                found, _ = judge_writes(root, inside, b"", RULES_OF_NO_DDL, alone=True)
+                assert found is not None, (name, root)
+                assert found.rule == "ddl-not-granted"
+    found, _ = judge_writes("AStatementOfTomorrowStmt", {}, b"", RULES_OF_NO_DDL, alone=True)
+    assert found is not None
+
+
+#: What a session with temporary tables may send besides, in these very texts.
+WITH_TEMPORARY = {"DeleteStmt", "IndexStmt", "InsertStmt", "MergeStmt", "TruncateStmt", "UpdateStmt", "DropStmt", *ALLOWED}
+
+
+@pytest.mark.parametrize("tag", sorted(REFUSED.keys() | ALLOWED.keys()))
+def test_temporary_tables_add_no_other_class(tag: str) -> None:
+    text = (REFUSED | ALLOWED)[tag].encode()
+    verdict = judge(text, WITH_TEMPORARY_TABLES)
+    assert verdict.allowed == (tag in WITH_TEMPORARY)
+    if verdict.allowed and tag not in ALLOWED:
+        assert verdict.temporary_used == ("t",)
+        assert b"pg_temp." in relabel(text, verdict, "")
+
+
+def test_temporary_tables_add_no_class_unseen() -> None:
+    assert EXCEPTIONS.rules.keys() - ALLOWED_CLASSES == (WITH_TEMPORARY - ALLOWED.keys()) | {
+        *("CreateStmt", "CreateTableAsStmt", "VacuumStmt"),
+    }
+    assert EXCEPTIONS.inner == CHANGES
+
+
+def test_every_field_of_a_change_is_classified_as_what_it_holds() -> None:
+    never_written = {"returningList", "exclRelIndex"}
+    for tag, node in ((tag, getattr(pglast.ast, tag)) for tag in SHAPES):
+        for name, slot in node.__slots__.items():
+            holds_nodes = slot.c_type.endswith("*") and slot.c_type != "char*"
+            if not holds_nodes or name in never_written | {"relation", "opclass", "opclassopts", "collation"}:
+                continue
+            walk = Walk(Listed(frozenset(), frozenset()), 18, lambda _call: None)
+            inside = {name: {"onConflictClause": {"targetList": [UNKNOWN]}, "infer": {"whereClause": UNKNOWN}}.get(name)}
+            inside = inside if inside[name] else {name: {"exprs": [UNKNOWN]} if name == "returningClause" else [UNKNOWN]}
+            assert walk.run({tag: inside}, TEMPORARY_RULES) is not None, (tag, name)
+
+
+UNKNOWN = {"ANodeOfTomorrow": {}}
 
 
 def _walk() -> Walk:
