@@ -180,7 +180,7 @@ class LiveSession(asyncio.Protocol):
             shared.records.clear()
         if shared.effects:
             self._act()
-        elif self._client_side.waiting_for_replies:
+        if self._client_side.waiting_for_replies and not self._ended:
             self._resume(self._client_side.resume(now))
 
     def _resume(self, out: bytes) -> None:

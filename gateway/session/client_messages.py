@@ -6,8 +6,10 @@
 from collections.abc import Callable
 from typing import Final
 
+from gateway.session.careful import Careful
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
+from gateway.session.holding import HoldStream
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
 from gateway.session.names import UNSETTLED, Unsettled, names_will_change
 from gateway.session.refusals import Refusals, error, named_by_sql
@@ -34,22 +36,15 @@ _STATEMENT: Final = ord("S")
 _Handler = Callable[[bytes, float], bytes | None]
 
 
-class HoldStream(Exception):
-    """This message and all behind it must wait: for a verdict on `sql`, or (None) for the replies that are owed."""
-
-    def __init__(self, sql: bytes | None) -> None:
-        super().__init__()
-        self.sql = sql
-
-
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_handlers", "_refusals", "_shared", "in_hand")
+    __slots__ = ("_careful", "_handlers", "_refusals", "_shared", "in_hand")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._refusals = Refusals(shared)
+        self._careful = Careful(shared, self._refusals)
         self.in_hand: Judged | None = None
         self._handlers: Final[dict[int, _Handler]] = {
             ord("Q"): self._query,
@@ -77,9 +72,18 @@ class Messages:
             refusal = self._shared.refuse(ErrorFields("ERROR", bad.sqlstate, bad.message), "malformed-message")
             return self._replace_malformed_query() if kind == _QUERY else self._replace(refusal)
 
-    def _describe(self, body: bytes, _now: float) -> None:
-        read_kind_and_name(body)
+    def _describe(self, body: bytes, _now: float) -> bytes | None:
+        kind, name = read_kind_and_name(body)
+        if not name and kind == _STATEMENT and (refusal := self._of_unnamed(self._shared.prepared.lookup(b""))) is not None:
+            return self._replace(refusal)
         self._owe(DESCRIBE_ENTRY)
+        return None
+
+    def _of_unnamed(self, known: Judged | Unsettled | None) -> Refusal | None:
+        """Of the unnamed statement, which at upstream may be ours."""
+        if known is None and self._shared.unnamed_is_ours:
+            return self._refusals.of_absent("26000", "unnamed prepared statement does not exist")
+        return None
 
     def _copy_end(self, _body: bytes, _now: float) -> None:
         self._shared.ledger.copy_end_sent()
@@ -111,6 +115,9 @@ class Messages:
 
     def _of_text(self, judged: Judged, phase: str) -> Refusal | None:
         """Of the text, and of what it runs by name, under a policy that came since that was judged."""
+        lifted = self._shared.ledger.lifted
+        if lifted is not None and (phase != "execute" or judged.sql != lifted.sql):
+            return self._refusals.of_group()
         refusal = self._refusals.of_text(judged, phase)
         if refusal is not None or judged.passes or self._shared.in_force.policy is self._shared.first_policy:
             return refusal
@@ -131,15 +138,19 @@ class Messages:
         shared = self._shared
         judged = self._judge(read_query(body))
         refusal = self._of_text(judged, "query")
+        if refusal is None and (judged.ceiling or judged.verdict.lifts_read_only):
+            refusal = self._careful.of_query(judged)
         if refusal is not None:
             return self._replace_query(refusal)
         entry = Entry(QUERY, shared.started(judged.fragment, "query", 0), now, judged=judged)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
             return None
-        shared.ledger.queue.append(entry)
         shared.prepared.will_drop(b"")
         self._note_names(judged)
+        if self._careful.must_watch(judged):
+            raise self._careful.send_query(entry, judged, self._relabelled(judged))
+        shared.ledger.queue.append(entry)
         return build_query(self._relabelled(judged)) if judged.verdict.edits else None
 
     def _parse(self, body: bytes, now: float) -> bytes | None:
@@ -154,7 +165,10 @@ class Messages:
             if not name:
                 shared.prepared.will_drop(b"")  # as any error in such a Parse does
             return self._replace(refusal, name)
-        if any(oid >= FIRST_USER_OID for oid in types):
+        lifting = b""
+        if judged.verdict.lifts_read_only:
+            lifting = self._careful.lifting(judged)
+        if any(oid >= FIRST_USER_OID for oid in types) or judged.verdict.lifts_read_only:
             judged = judged.with_types(types)
         entry = Entry(PARSE, shared.started(judged.fragment, "parse", 0), now, None, name, judged)
         if shared.ledger.skipping:
@@ -164,8 +178,8 @@ class Messages:
             entry.judged = existing  # upstream will answer 42P05: the first text stands
         shared.ledger.queue.append(entry)
         shared.prepared.send(name, entry.judged)
-        if judged.verdict.edits:
-            return build_parse(name, self._relabelled(judged), types)
+        if judged.verdict.edits or lifting:
+            return lifting + build_parse(name, self._relabelled(judged), types)
         return None
 
     def _bind(self, body: bytes, now: float) -> bytes | None:
@@ -176,16 +190,21 @@ class Messages:
         if judged is not None and judged is not known:
             shared.prepared.renew(statement, judged)
         refusal = self._of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
+        if refusal is None and not statement:
+            refusal = self._of_unnamed(known)
         if refusal is None and portal and len(shared.portals) >= shared.facts.max_prepared_statements:
             text = f"too many open portals (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
             refusal = shared.refuse(error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-portals")
         if refusal is not None:
             return self._replace(refusal)
+        lifting = b""
+        if judged is not None and judged.verdict.lifts_read_only:
+            lifting = self._careful.lifting(judged, self._relabelled(judged) if not statement else b"")
         if not shared.ledger.skipping:
             entry = Entry(BIND, 0, 0.0, None, portal, judged, parameters)
             shared.ledger.queue.append(entry)
             shared.portals.send(portal, entry)
-        return None
+        return lifting + message(b"B", body) if lifting else None
 
     def _execute(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
@@ -195,8 +214,14 @@ class Messages:
             raise HoldStream(None)
         judged = self._judged(bound.judged) if isinstance(bound, Entry) else None
         refusal = self._of_text(judged, "execute") if judged is not None else self._of_unseen_portal(bound)
+        if refusal is None and bound is None and not portal and shared.unnamed_is_ours:
+            refusal = self._refusals.of_absent("34000", 'portal "" does not exist')
+        careful = judged.ceiling or judged.verdict.lifts_read_only if judged is not None else isinstance(bound, Entry)
+        if refusal is None and careful:
+            refusal = self._careful.of_execute(judged)
         if refusal is not None:
             return self._replace(refusal)
+        seen = judged is not None
         if judged is None:
             judged = named_by_sql(portal)
         parameters = bound.parameters if isinstance(bound, Entry) else 0
@@ -206,6 +231,8 @@ class Messages:
         else:
             shared.ledger.queue.append(entry)
             self._note_names(judged)
+            if careful:
+                self._careful.send_execute(entry, judged, body, seen=seen)
         return None
 
     def _of_unseen_portal(self, bound: Entry | Unsettled | None) -> Refusal | None:
@@ -260,6 +287,7 @@ class Messages:
     def _replace_malformed_query(self) -> bytes:
         """By one without any text: upstream cannot read it either, says so itself, and drops no unnamed statement for it."""
         self._owe(Entry(QUERY))
+        self._shared.ledger.group_aborted()
         return message(b"Q", b"")
 
     def _replace_query(self, refusal: Refusal) -> bytes:
@@ -267,6 +295,7 @@ class Messages:
         shared = self._shared
         if not shared.ledger.skipping:
             shared.ledger.queue.append(Entry(QUERY, refusal=refusal))
+            shared.ledger.group_aborted()
             shared.prepared.will_drop(b"")
         return refusal.as_query()
 

@@ -6,9 +6,10 @@ before their first byte leaves; a refused message is replaced (see `denial`); a 
 
 from typing import Final
 
-from gateway.session.client_messages import HoldStream, Messages
+from gateway.session.client_messages import Messages
 from gateway.session.conversation import Conversation
 from gateway.session.effects import ClientQuit, End, JudgeElsewhere, fatal
+from gateway.session.holding import HoldStream
 from gateway.session.usual import UsualRequest
 from gateway.statements.verdict import Verdict
 from gateway.wire.errors import SilentClose, WireError
@@ -115,6 +116,12 @@ class ClientSide:
             try:
                 instead = self._messages.read(kind, data[position + HEADER_SIZE : end], now)
             except HoldStream as hold:
+                if hold.first:
+                    out.append(data[start:position])
+                    out.append(hold.first)
+                    start = position
+                if hold.passed:
+                    start = position = end
                 self._hold(hold, data[position:])
                 break
             if instead is not None:
@@ -131,7 +138,7 @@ class ClientSide:
                 self._wanted = HEADER_SIZE  # and then as much as that header says
         if self._wanted:
             self._partial += data[position:]
-        if start == 0 and position == size:
+        if start == 0 and position == size and not out:
             return data
         out.append(data[start:position])
         return b"".join(out)
@@ -154,9 +161,16 @@ class ClientSide:
 
     def resume(self, now: float) -> bytes:
         """Go on with what was held (and hold again, if the policy changed meanwhile)."""
+        first = b""
+        watched = self._shared.watched
+        if watched is not None:
+            first = watched.take()
+            if not watched.done:
+                return first
+            self._shared.watched = None
         self.waiting_for_replies = False
         held, self._held = self._held, None
-        return self.feed(bytes(held), now) if held else b""
+        return first + self.feed(bytes(held), now) if held else first
 
     def drop(self) -> None:
         """The session ends: nothing that was held or half read will leave."""

@@ -1,7 +1,7 @@
 """What both directions of a relayed session share: the ledger, the names, the policy in force, and what is to be audited."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.audit.events import STATEMENT_STARTED, session_event, statement_ended, statement_head
 from gateway.session.denial import Refusal, fields_of
@@ -13,6 +13,9 @@ from gateway.session.verdicts import Judged, PolicyInForce
 from gateway.statements.policy import Policy
 from gateway.statements.verdict import Verdict
 from gateway.wire.backend import ErrorFields
+
+if TYPE_CHECKING:
+    from gateway.session.watched import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,10 @@ class Conversation:
         "statements",
         "status",
         "tally",
+        "temporary",
+        "unnamed_is_ours",
         "upstream_fatal",
+        "watched",
     )
 
     def __init__(
@@ -74,7 +80,10 @@ class Conversation:
         self.records: list[bytes] = []
         self.effects: list[Effect] = []
         self.statements = 0
-        self.status = b"I"
+        self.status = b"I"  # of the last ReadyForQuery; empty when other replies came since
+        self.watched: Watched | None = None  # see there: one statement, with all behind it on hold
+        self.temporary: set[str] = set()  # the temporary tables that the session made, whether or not they still are
+        self.unnamed_is_ours = False  # at upstream the empty names may stand for texts that the client did not prepare
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
         self._full = full_fragment
@@ -91,6 +100,12 @@ class Conversation:
             self.first_policy = None  # it may come back; what was judged in between does not
         self.in_force = in_force
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is owed, and upstream is in no transaction: none of a block, none of a group without its Sync."""
+        ledger = self.ledger
+        return self.status == b"I" and not (ledger.queue or ledger.copy_in or ledger.skipping)
+
     def transaction_over(self) -> None:
         """Upstream is idle: portals end with their transaction, and what DDL did can be seen now."""
         self.portals.all_dropped()
@@ -103,6 +118,10 @@ class Conversation:
         if not self.audit_sqlstate:
             self.event("refused", {"rule": rule, "sqlstate": fields.sqlstate, "message": fields.message})
         return self._marked(fields, rule)
+
+    def answer(self, fields: ErrorFields) -> Refusal:
+        """What upstream would say by itself: no refusal to speak of."""
+        return self._marked(fields, "absent")
 
     def _marked(self, fields: ErrorFields, rule: str) -> Refusal:
         self._marks += 1

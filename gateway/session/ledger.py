@@ -4,6 +4,8 @@ Rules. Every message that upstream answers leaves one entry when it is forwarded
 extended message's until its own completion. An error in the extended protocol takes with it every entry up to the next Sync, and
 if that Sync is not sent yet, everything until it is sent is *skipped* by upstream and leaves no entry. While COPY IN runs, Sync
 and Flush are swallowed by upstream until CopyDone or CopyFail.
+
+Before a message of the client's, some of ours may stand (INSERTED), whose replies are for us alone.
 """
 
 from collections import deque
@@ -21,12 +23,18 @@ CLOSE: Final = 6
 SYNC: Final = 7
 COPY_END: Final = 8
 CLOSE_PORTAL: Final = 9
+INSERTED: Final = 10
+
+#: These run nothing, and no COPY can begin with them.
+_DEFINITIONS: Final = frozenset((PARSE, BIND, DESCRIBE, CLOSE, CLOSE_PORTAL))
+_GROUP_ENDS: Final = frozenset((SYNC, QUERY))
 
 
 class Entry:
     """One owed reply. `statement_id` is the audit's (0: not audited), `started` monotonic seconds, `rows` as the tags say.
 
-    Of a Bind, `name` is the portal's, `judged` the statement's and `parameters` how many values were bound.
+    Of a Bind, `name` is the portal's, `judged` the statement's and `parameters` how many values were bound. Of what we INSERTED,
+    `name` has the types of the replies that are due, and `parameters` tells how many have come.
     """
 
     __slots__ = ("judged", "kind", "name", "parameters", "refusal", "rows", "sqlstate", "started", "statement_id")
@@ -58,26 +66,66 @@ DESCRIBE_ENTRY: Final = Entry(DESCRIBE)
 COPY_END_ENTRY: Final = Entry(COPY_END)
 
 
-class Ledger:
-    """`queue` is read directly by the relay's hot loops; it changes only there and here."""
+class Lifted:
+    """The group that is being sent began with our lifting of the read-only mode, for the sake of this text alone."""
 
-    __slots__ = ("copy_in", "queue", "skipping", "swallowed_syncs")
+    __slots__ = ("executed", "sql")
+
+    def __init__(self, sql: bytes) -> None:
+        self.sql = sql
+        self.executed = False
+
+
+class Ledger:
+    """`queue` is read directly by the relay's hot loops; it changes only there and here.
+
+    `unusual`: upstream skips, or its read-only mode is lifted, so that no short cut may be taken.
+    """
+
+    __slots__ = ("copy_in", "lifted", "queue", "skipping", "swallowed_syncs", "unusual")
 
     def __init__(self) -> None:
         self.queue: deque[Entry] = deque()
         self.skipping = False
         self.copy_in = False
         self.swallowed_syncs = 0
+        self.lifted: Lifted | None = None
+        self.unusual = False
 
     @property
     def busy(self) -> bool:
         return bool(self.queue) or self.copy_in
 
+    @property
+    def runs_nothing(self) -> bool:
+        """Nothing that is owed can run a statement or begin a COPY."""
+        return not self.copy_in and all(entry.kind in _DEFINITIONS for entry in self.queue)
+
+    @property
+    def last_run(self) -> Entry | None:
+        """Of what is owed, the last that is no mere definition."""
+        return next((entry for entry in reversed(self.queue) if entry.kind not in _DEFINITIONS), None)
+
+    @property
+    def group_is_open(self) -> bool:
+        """Something that is owed was sent behind the last Sync. (What was answered already is not known here.)"""
+        return bool(self.queue) and self.queue[-1].kind not in _GROUP_ENDS
+
+    def lift(self, sql: bytes) -> None:
+        self.lifted = Lifted(sql)
+        self.unusual = True
+
+    def group_aborted(self) -> None:
+        """A Query that will fail was sent: it ends what the group before it began."""
+        self.lifted = None
+        self.unusual = self.skipping
+
     def sync_sent(self) -> None:
         if self.copy_in:
             self.swallowed_syncs += 1
             return
-        self.skipping = False
+        self.lifted = None
+        self.skipping = self.unusual = False
         self.queue.append(SYNC_ENTRY)
 
     def copy_end_sent(self) -> None:
@@ -114,7 +162,7 @@ class Ledger:
         while self.queue and self.queue[0].kind != SYNC:
             lost.append(self.queue.popleft())
         if not self.queue:
-            self.skipping = True
+            self.skipping = self.unusual = True
         return lost
 
     def absorb_surplus_ready(self) -> bool:

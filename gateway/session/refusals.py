@@ -1,15 +1,21 @@
 """Why a message of the client may not pass. Refused texts are put into the audit here; allowed ones are the caller's to record."""
 
 from dataclasses import replace
+from typing import Final
 
 from gateway.audit.events import statement_fragment
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
+from gateway.session.holding import HoldStream
+from gateway.session.ledger import EXECUTE, QUERY
 from gateway.session.verdicts import Judged
+from gateway.statements.in_session import not_made_here, temporary_in_transaction
 from gateway.statements.policy import judge_parameter_types
 from gateway.statements.verdict import Facts, Verdict
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
+
+_RUNS: Final = frozenset((QUERY, EXECUTE))
 
 
 class Refusals:
@@ -29,12 +35,49 @@ class Refusals:
         if not judged.verdict.allowed:
             shared.started(judged.fragment, phase, 0)
             return shared.refuse_verdict(judged.verdict)
+        if judged.verdict.temporary_used or judged.verdict.temporary_made:
+            return self._of_temporary(judged, phase)
         return None
+
+    def _of_temporary(self, judged: Judged, phase: str) -> Refusal | None:
+        """Raises HoldStream while it is not known whether what it uses is made."""
+        shared, verdict = self._shared, judged.verdict
+        for name in verdict.temporary_used:
+            # Where the server's own lock is lifted, the text is edited so that the name can mean nothing else (pg_temp.name).
+            if name in shared.temporary and (verdict.edits or not verdict.lifts_read_only):
+                continue
+            if any(e.kind in _RUNS and e.judged and name in e.judged.verdict.temporary_made for e in shared.ledger.queue):
+                raise HoldStream(None)
+            return self._refuse_allowed(judged, not_made_here(verdict, name), phase)
+        if verdict.temporary_made and len(shared.temporary) >= shared.facts.max_prepared_statements:
+            text = f"too many temporary tables (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
+            return shared.refuse(error(sqlstate.CONFIGURATION_LIMIT, text, "Connect again."), "too-many-temporary-tables")
+        return None
+
+    def of_lifting(self, judged: Judged, phase: str) -> Refusal:
+        """A text that lifts the read-only mode, where more than itself would run in that transaction."""
+        return self._refuse_allowed(judged, temporary_in_transaction(judged.verdict), phase)
+
+    def of_group(self) -> Refusal:
+        """Something else than the text for which the read-only mode is lifted up to the next Sync."""
+        text = "nothing else may run in the transaction that makes a temporary table"
+        fields = error(sqlstate.READ_ONLY, text, "Send a Sync first.")
+        return self._shared.refuse(fields, "temporary-table-in-transaction")
+
+    def of_absent(self, code: str, text: str) -> Refusal:
+        """What upstream would say of a name that is not there, were it not in use by us."""
+        return self._shared.answer(error(code, text))
+
+    def _refuse_allowed(self, judged: Judged, verdict: Verdict, phase: str) -> Refusal:
+        shared = self._shared
+        text = judged.sql.decode("utf-8", "backslashreplace")
+        shared.started(statement_fragment(text, verdict, shared.in_force.audit_bytes), phase, 0)
+        return shared.refuse_verdict(verdict)
 
     def of_cursor(self) -> Refusal | None:
         """What SQL's DECLARE named was judged, and planned, when it was; not by lists that changed since."""
         shared = self._shared
-        if shared.audit_sqlstate or shared.lists_changed:
+        if shared.audit_sqlstate or shared.lists_changed or shared.ledger.lifted is not None:
             return self.of_unseen_text()
         return None
 
@@ -43,6 +86,8 @@ class Refusals:
         shared = self._shared
         if shared.audit_sqlstate:
             return self._of_anything()
+        if shared.ledger.lifted is not None:
+            return self.of_group()
         if shared.in_force.policy is shared.first_policy:
             return None
         text = "the policy changed since this statement was prepared"

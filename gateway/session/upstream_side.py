@@ -10,9 +10,10 @@ from typing import Final
 from gateway.session import ledger
 from gateway.session.conversation import Conversation
 from gateway.session.effects import End, fatal
-from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, PARSE, QUERY, SYNC, Entry
+from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, INSERTED, PARSE, QUERY, SYNC, Entry
 from gateway.session.names import names_changed
 from gateway.session.usual import take_usual_reply
+from gateway.session.watched import LIFT_TAG, reported
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_notice, error_code, parameter_status, read_parameter_status, rows_of_tag
 from gateway.wire.errors import ProtocolViolation
@@ -27,7 +28,9 @@ _ERROR: Final = ord("E")
 _ROWS: Final = frozenset(b"Dd")
 _ROW_DESCRIPTION: Final = ord("T")
 _BIND_COMPLETE: Final = ord("2")
+_NOTICE: Final = ord("N")
 _READ_WHOLE: Final = frozenset(b"CEZS")
+_READ_BESIDE_OURS: Final = _READ_WHOLE | {_NOTICE}
 _STATUSES: Final = frozenset((b"I", b"T", b"E"))
 _RUNS: Final = frozenset((QUERY, EXECUTE))
 _ANY_TIME: Final = frozenset(b"NA")
@@ -73,6 +76,7 @@ class UpstreamSide:
             self._body_left -= position
         out: list[bytes] = []
         queue = self._shared.ledger.queue
+        whole = _READ_BESIDE_OURS if queue and queue[0].kind == INSERTED else _READ_WHOLE
         try:
             while position + HEADER_SIZE <= size:
                 kind, length = unpack_header(data, position)
@@ -82,7 +86,7 @@ class UpstreamSide:
                 if not 4 <= length <= LARGE_LIMIT:
                     raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
                 end = position + 1 + length
-                if kind in _READ_WHOLE:
+                if kind in whole:
                     if end > size:
                         if length > _READ_LIMIT:
                             raise ProtocolViolation(f"a message {chr(kind)!r} of {length} bytes")
@@ -92,12 +96,24 @@ class UpstreamSide:
                             out.append(data[start:position])
                             out.append(_notice(queue[0].judged.verdict.notice))
                             start = position
-                        self._complete(rows_of_tag(data[position + HEADER_SIZE : end]), now)
+                        tag = data[position + HEADER_SIZE : end]
+                        if self._complete(rows_of_tag(tag), now, tag):
+                            out.append(data[start:position])
+                            start = end
                     elif kind == _READY:
-                        self._ready(data[position + HEADER_SIZE : end], now)
+                        if kept := self._ready(data[position + HEADER_SIZE : end], now):
+                            out.append(data[start:position])
+                            out.append(kept)
+                            start = position
                     else:
                         body = data[position + HEADER_SIZE : end]
-                        instead = self._error(body, now) if kind == _ERROR else self._status(body)
+                        match kind:
+                            case 0x45:  # ErrorResponse
+                                instead = self._error(body, now)
+                            case 0x53:  # ParameterStatus
+                                instead = self._status(body)
+                            case _:
+                                instead = self._notice(body)
                         if instead is not None:
                             out.append(data[start:position])
                             out.append(instead)
@@ -107,8 +123,11 @@ class UpstreamSide:
                 elif kind == _BIND_COMPLETE and queue and queue[0].kind == BIND:
                     self._shared.portals.confirm(queue[0].name, queue[0])
                     self._pop()
-                else:
-                    self._note(kind, now)
+                elif self._note(kind, now):
+                    if length != 4:
+                        raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
+                    out.append(data[start:position])
+                    start = end
                 position = end
         except (ProtocolViolation, _Breach) as breach:
             self._break(breach)
@@ -141,14 +160,15 @@ class UpstreamSide:
     def _pop(self) -> None:
         queue = self._shared.ledger.queue
         queue.popleft()
+        self._shared.status = b""  # until ReadyForQuery says it
         if queue and queue[0].kind == COPY_END:
             self._shared.ledger.popped()
 
-    def _note(self, kind: int, now: float) -> None:
-        """A message whose header says enough."""
+    def _note(self, kind: int, now: float) -> bool:
+        """A message whose header says enough. True: it answers one of ours, and is not for the client."""
         head = self._head()
         if kind in _ANY_TIME:
-            return
+            return False
         if head is None or head.refusal is not None:
             raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
         match head.kind:
@@ -161,31 +181,63 @@ class UpstreamSide:
             ):  # RowDescription, NoData: of a statement's Describe, after its ParameterDescription
                 pass
             case ledger.DESCRIBE if kind == 0x74:
-                return
+                return False
+            case ledger.INSERTED:
+                return self._ours(head, kind)
+            case ledger.QUERY if kind in b"12n" and self._watches(head):
+                return True
+            case ledger.EXECUTE if kind == 0x73 and self._watches(head):  # PortalSuspended
+                self._suspended()
+                return True
             case ledger.CLOSE if kind == 0x33:  # CloseComplete
                 self._shared.prepared.confirm(head.name, None)
             case ledger.CLOSE_PORTAL if kind == 0x33:
                 self._shared.portals.confirm(head.name, None)
             case ledger.EXECUTE if kind in b"Is":  # EmptyQueryResponse, PortalSuspended
                 self._complete(None, now)
-                return
-            case ledger.QUERY | ledger.EXECUTE if kind == 0x47:  # CopyInResponse
+                return False
+            case ledger.QUERY | ledger.EXECUTE if kind == 0x47 and not self._watches(head):  # CopyInResponse
                 self._shared.ledger.copy_in_started()
-                return
+                return False
             case ledger.QUERY | ledger.EXECUTE if kind in b"Hc":  # CopyOutResponse, CopyDone
-                return
+                return False
             case ledger.QUERY if kind == 0x54:  # RowDescription
-                return
+                return False
             case ledger.QUERY if kind == 0x49:  # EmptyQueryResponse
                 self._shared.ledger.settled()
-                return
+                return False
             case _:
                 raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
         self._pop()
+        return False
 
-    def _complete(self, rows: int | None, now: float) -> None:
-        """CommandComplete and its kin: of an Execute the end, of a Query one statement's."""
+    def _watches(self, entry: Entry) -> bool:
+        watched = self._shared.watched
+        return watched is not None and watched.entry is entry
+
+    def _suspended(self) -> None:
+        if (watched := self._shared.watched) is not None:
+            watched.suspended()
+
+    def _ours(self, head: Entry, kind: int) -> bool:
+        """A reply to what we put before the client's message."""
+        if head.name[head.parameters] != kind:
+            raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
+        head.parameters += 1
+        if head.parameters == len(head.name):
+            self._pop()
+        return True
+
+    def _notice(self, body: bytes) -> bytes | None:
+        """PostgreSQL warns of a SET LOCAL that stands in no transaction block."""
         head = self._head()
+        return b"" if head is not None and head.kind == INSERTED and error_code(body) == "25P01" else None
+
+    def _complete(self, rows: int | None, now: float, tag: bytes = b"") -> bool:
+        """CommandComplete and its kin: of an Execute the end, of a Query one statement's. True: the client does not get it."""
+        head = self._head()
+        if head is not None and head.kind == INSERTED and tag == LIFT_TAG:
+            return self._ours(head, _COMMAND_COMPLETE)
         if head is None or head.refusal is not None or head.kind not in (QUERY, EXECUTE):
             raise ProtocolViolation("unexpected CommandComplete")
         if rows is not None:
@@ -194,9 +246,16 @@ class UpstreamSide:
         owed.copy_in = False
         if owed.swallowed_syncs:
             owed.settled()
+        watched = self._shared.watched
+        if watched is not None and watched.entry is head:
+            if watched.completed(tag):
+                return True
+        elif tag and head.judged is not None and head.judged.verdict.row_ceiling:
+            reported(self._shared, head, tag)
         if head.kind == EXECUTE:
             self._pop()
             self._finished(head, now)
+        return False
 
     def _finished(self, entry: Entry, now: float) -> None:
         outcome = "ok" if not entry.sqlstate else "cancelled" if entry.sqlstate == "57014" else "error"
@@ -206,8 +265,11 @@ class UpstreamSide:
                 names_changed(self._shared.prepared, names, entry.judged, certain=outcome == "ok")
             if entry.judged.changes_catalog:
                 self._shared.catalog_touched = True
+            if outcome == "ok" and entry.judged.verdict.temporary_made:
+                self._shared.temporary.update(entry.judged.verdict.temporary_made)
 
-    def _ready(self, body: bytes, now: float) -> None:
+    def _ready(self, body: bytes, now: float) -> bytes:
+        """Returns what the client gets before it."""
         shared = self._shared
         if body not in _STATUSES:
             raise ProtocolViolation("malformed ReadyForQuery")
@@ -215,19 +277,21 @@ class UpstreamSide:
         unanswered = head is not None and head.kind == QUERY and not head.sqlstate and shared.ledger.swallowed_syncs
         if head is None or head.kind not in (QUERY, SYNC) or unanswered:
             if shared.ledger.absorb_surplus_ready():
-                return
+                return b""
             raise ProtocolViolation("unexpected ReadyForQuery")
         if head.refusal is not None and not head.sqlstate:
             raise ProtocolViolation("a success where a replaced statement had to fail")
-        shared.status = body
         shared.ledger.copy_in = False
         self._pop()
+        shared.status = body
+        kept = shared.watched.ready() if shared.watched is not None and shared.watched.entry is head else b""
         if head.kind == QUERY:
             if head.sqlstate != sqlstate.PROTOCOL_VIOLATION:  # else upstream could not even read it
                 shared.prepared.dropped(b"")
             self._finished(head, now)
         if body == b"I":
             shared.transaction_over()
+        return kept
 
     def _error(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
@@ -241,12 +305,15 @@ class UpstreamSide:
         instead = None
         if head is not None and head.refusal is not None and head.refusal.matches(code, body):
             instead = head.refusal.message()
+            code = head.refusal.fields.sqlstate
         if head is None:
             return instead
         head_is_failing = head.kind != SYNC
         if head_is_failing and head.kind == QUERY:
             head.sqlstate = code
             shared.ledger.copy_in = False
+            if shared.watched is not None and shared.watched.entry is head:
+                shared.watched.failed()
             return instead
         for place, entry in enumerate(shared.ledger.fail()):
             self._lost(entry, code if place == 0 else "", now)
@@ -260,6 +327,10 @@ class UpstreamSide:
             shared.prepared.abandon(entry.name)
         elif kind in (BIND, CLOSE_PORTAL):
             shared.portals.abandon(entry.name)
+        elif kind == INSERTED:
+            shared.prepared.dropped(b"")
+        if shared.watched is not None and shared.watched.entry is entry:
+            shared.watched.lost()
         if code and kind == PARSE and not entry.name:
             shared.prepared.dropped(b"")  # an error in a Parse drops the unnamed statement
         entry.sqlstate = code

@@ -44,7 +44,7 @@ class UsualRequest:
         """True: it may pass as it is, and is in the ledger and in the records."""
         shared = self._shared
         size = len(data)
-        if size <= HEADER_SIZE or shared.ledger.skipping or shared.audit_sqlstate:
+        if size <= HEADER_SIZE or shared.ledger.unusual or shared.audit_sqlstate:
             return False
         kind, length = unpack_header(data)
         if kind == _BIND:
@@ -70,7 +70,7 @@ class UsualRequest:
         """A Bind, and what stands behind it up to the end of the chunk: what drivers send for each query."""
         shared = self._shared
         ledger = shared.ledger
-        if tail not in _TAILS or ledger.skipping or ledger.copy_in or shared.audit_sqlstate:
+        if tail not in _TAILS or ledger.unusual or ledger.copy_in or shared.audit_sqlstate:
             return False
         try:
             if not body.startswith(self._last_beginning):

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.access_mode import GrantOption
 from gateway.audit.events import statement_fragment
 from gateway.statements.policy import Policy, judge
 from gateway.statements.shape import keeps_for_shape, shape_of
@@ -30,7 +31,18 @@ _CATALOG_CHANGERS: Final = (
 class Judged:
     """A text with its verdict and the audit fragment that tells of both. Shared between sessions; never changed."""
 
-    __slots__ = ("changes_catalog", "executes", "executes_names", "fragment", "passes", "policy", "sql", "types", "verdict")
+    __slots__ = (
+        "ceiling",
+        "changes_catalog",
+        "executes",
+        "executes_names",
+        "fragment",
+        "passes",
+        "policy",
+        "sql",
+        "types",
+        "verdict",
+    )
 
     def __init__(
         self, sql: bytes, verdict: Verdict, fragment: bytes, policy: Policy | None, types: tuple[int, ...] = ()
@@ -47,9 +59,21 @@ class Judged:
         self.executes = _executed(verdict.facts.names)
         #: May change what is in the database besides rows.
         self.changes_catalog = verdict.allowed and any(kind.startswith(_CATALOG_CHANGERS) for kind in kinds)
+        if verdict.lifts_read_only:
+            self.changes_catalog = False  # temporary tables are the session's own
+        #: How many rows it may change before it is rolled back; 0: any number.
+        self.ceiling = 0 if policy is not None and GrantOption.REPORT_ONLY in policy.options else verdict.row_ceiling
         #: Allowed as it stands, whatever the session's state.
         self.passes = verdict.allowed and not (
-            verdict.edits or verdict.facts.names or self.executes_names or types or self.changes_catalog
+            verdict.edits
+            or verdict.facts.names
+            or self.executes_names
+            or types
+            or self.changes_catalog
+            or verdict.row_ceiling
+            or verdict.lifts_read_only
+            or verdict.temporary_made
+            or verdict.temporary_used
         )
 
     def for_text(self, sql: bytes, fragment: bytes) -> "Judged":
@@ -58,6 +82,7 @@ class Judged:
         other.sql, other.fragment, other.verdict, other.policy = sql, fragment, self.verdict, self.policy
         other.passes, other.executes_names = self.passes, self.executes_names
         other.types, other.executes, other.changes_catalog = self.types, self.executes, self.changes_catalog
+        other.ceiling = self.ceiling
         return other
 
     def with_types(self, types: tuple[int, ...]) -> "Judged":

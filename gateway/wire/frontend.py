@@ -146,3 +146,4 @@ def read_sasl_initial(body: bytes) -> tuple[bytes, bytes | None]:
 
 TERMINATE: Final = message(b"X", b"")
 SYNC: Final = message(b"S", b"")
+FLUSH: Final = message(b"H", b"")

@@ -57,7 +57,7 @@ _WRITES = (
     "INSERT INTO scratch VALUES (2), (3) %",
     "INSERT INTO scratch VALUES (4) RETURNING k",
     "INSERT INTO scratch VALUES ($1)",
-    "UPDATE scratch SET k = k + 1",
+    "UPDATE scratch SET k = k + 1 WHERE true",
     "DELETE FROM scratch WHERE k > 3",
 )
 _COPIES = ("COPY scratch FROM STDIN", "COPY scratch FROM STDIN %")
