@@ -1,0 +1,97 @@
+"""Interleaved rounds: each runs every contestant once per workload, in an order that rotates, so that slow minutes hit all alike."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tests.bench.proxies.contestant import Contestant
+from tests.bench.proxies.ground import Ground
+from tests.bench.proxies.lineup import DIRECT, USUAL_CAPACITY, Entry
+from tests.bench.samples import Run, Sample
+from tests.bench.workloads.idle import IDLE, measure_idle
+from tests.bench.workloads.workload import Readings, Task, Workload
+
+T = TypeVar("T")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`idle_connections`: for the workload of idle connections, run once at the end; 0 leaves it out."""
+
+    rounds: int
+    seconds: int
+    idle_connections: int
+
+
+def run_all(plan: Plan, ground: Ground, entries: Sequence[Entry], workloads: Sequence[Workload], tell: Tell) -> Run:
+    """What cannot start or fails is noted in the run, and the others go on."""
+    run = Run()
+    present = [entry for entry in entries if not _left_out(entry, run)]
+    if workloads:
+        with contextlib.ExitStack() as stack:
+            contestants = [made for entry in present if (made := _start(entry, ground, stack, run)) is not None]
+            for number in range(plan.rounds):
+                started_at = time.monotonic()
+                for workload in workloads:
+                    for contestant in rotated(contestants, number):
+                        _measure(number, workload, contestant, plan, run)
+                tell(f"round {number + 1} of {plan.rounds}: {time.monotonic() - started_at:.0f} s")
+    if plan.idle_connections:
+        for entry in present:
+            if entry.name != DIRECT:
+                _measure_idle(entry, ground, plan, run)
+        tell(f"{plan.idle_connections} idle connections each")
+    return run
+
+
+def rotated(items: Sequence[T], turn: int) -> list[T]:
+    """Another one begins each time."""
+    at = turn % len(items) if items else 0
+    return [*items[at:], *items[:at]]
+
+
+def _left_out(entry: Entry, run: Run) -> bool:
+    reason = entry.missing()
+    if reason:
+        run.failures.append(f"{entry.name} did not take part: {reason}")
+    return bool(reason)
+
+
+def _start(entry: Entry, ground: Ground, stack: contextlib.ExitStack, run: Run) -> Contestant | None:
+    try:
+        return stack.enter_context(entry.start(ground, USUAL_CAPACITY))
+    except Exception as error:  # one that does not start must not keep the others away
+        run.failures.append(f"{entry.name} did not take part: {_said(error)}")
+        return None
+
+
+def _measure(number: int, workload: Workload, contestant: Contestant, plan: Plan, run: Run) -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-task-") as made:
+        try:
+            readings = workload.measure(contestant, Task(plan.seconds, Path(made)))
+        except Exception as error:  # an hour of others' figures is not lost for one
+            run.failures.append(f"{contestant.name}, {workload.name}, round {number + 1}: {_said(error)}")
+            return
+    _keep(run, number, workload.name, contestant.name, readings)
+
+
+def _measure_idle(entry: Entry, ground: Ground, plan: Plan, run: Run) -> None:
+    try:
+        readings = measure_idle(entry, ground, plan.idle_connections)
+    except Exception as error:  # as above
+        run.failures.append(f"{entry.name}, {IDLE}: {_said(error)}")
+        return
+    _keep(run, 0, IDLE, entry.name, readings)
+
+
+def _keep(run: Run, number: int, workload: str, contestant: str, readings: Readings) -> None:
+    run.samples += [Sample(number, workload, contestant, metric, value) for metric, value in readings.items()]
+
+
+def _said(error: Exception) -> str:
+    return " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])[:600].replace("\n", " ")

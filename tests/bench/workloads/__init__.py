@@ -1,0 +1,1 @@
+"""What each contestant is asked to do, and what is read off it. `catalogue.py` lists them all."""

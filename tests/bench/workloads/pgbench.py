@@ -1,0 +1,104 @@
+"""Workloads that pgbench drives: the usual queries, changing literals, real statements, connections for one query each."""
+
+import functools
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.proxies.contestant import Contestant, Door
+from tests.bench.proxies.processes import find_program
+from tests.bench.samples import Metric, percentile
+from tests.bench.workloads.workload import Readings, Task
+
+_TRANSACTIONS = re.compile(r"number of transactions actually processed: (\d+)")
+_TPS = re.compile(r"tps = ([\d.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call of pgbench. Without `scripts` it runs its own `-S`. `rate`: queries per second that are asked for (0: no limit)."""
+
+    mode: str
+    clients: int
+    scripts: tuple[Path, ...] = ()
+    reconnect: bool = False
+    rate: int = 0
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`latencies`: seconds of each query, from when it was due, if they were logged."""
+
+    transactions: int
+    per_second: float
+    latencies: tuple[float, ...] = ()
+
+
+def run_pgbench(door: Door, job: Job, task: Task) -> Outcome:
+    """Raises RuntimeError with what pgbench said."""
+    command = [find_program("pgbench") or "pgbench", "-n", "-M", job.mode, "-c", str(job.clients), "-j", "1", "-T", str(task.seconds)]
+    for script in job.scripts:
+        command += ["-f", str(script)]
+    command += [] if job.scripts else ["-S"]
+    command += ["-C"] if job.reconnect else []
+    command += ["-R", str(job.rate)] if job.rate else []
+    prefix = task.folder / "latencies"
+    command += ["--log", f"--log-prefix={prefix}"] if job.log else []
+    done = subprocess.run(
+        command, env=door.environment(), capture_output=True, text=True, check=False, timeout=task.seconds + 120
+    )
+    transactions, tps = _TRANSACTIONS.search(done.stdout), _TPS.search(done.stdout)
+    if done.returncode != 0 or transactions is None or tps is None or int(transactions[1]) == 0:
+        raise RuntimeError(f"pgbench: {done.stderr.strip()[-500:] or done.stdout.strip()[-500:]}")
+    return Outcome(int(transactions[1]), float(tps[1]), _logged(prefix) if job.log else ())
+
+
+def _logged(prefix: Path) -> tuple[float, ...]:
+    """The third column of each line: microseconds. The files are removed."""
+    found: list[float] = []
+    for path in prefix.parent.glob(f"{prefix.name}.*"):
+        found += [int(line.split(" ", 3)[2]) / 1e6 for line in path.read_text().splitlines()]
+        path.unlink()
+    return tuple(found)
+
+
+def measure_queries(job: Job, contestant: Contestant, task: Task) -> Readings:
+    """CPU per query, queries per second, and latencies where they are logged."""
+    before = contestant.cpu()
+    outcome = run_pgbench(contestant.reader, job, task)
+    used = contestant.cpu().seconds_since(before)
+    cpu, rate = (Metric.LOGIN_CPU, Metric.LOGINS) if job.reconnect else (Metric.QUERY_CPU, Metric.QUERIES)
+    found = {rate: outcome.per_second}
+    if not contestant.is_direct:
+        found[cpu] = used / outcome.transactions
+    if outcome.latencies:
+        found[Metric.P50] = percentile(outcome.latencies, 0.5)
+        found[Metric.P99] = percentile(outcome.latencies, 0.99)
+    return found
+
+
+def usual(mode: str, clients: int) -> Callable[[Contestant, Task], Readings]:
+    """pgbench -S. Latencies are logged where one client asks alone."""
+    return functools.partial(measure_queries, Job(mode, clients, log=clients == 1))
+
+
+def scripted(texts: Sequence[str], clients: int, *, mode: str = "simple") -> Callable[[Contestant, Task], Readings]:
+    """pgbench with scripts of ours, chosen at random with equal weight."""
+
+    def measure(contestant: Contestant, task: Task) -> Readings:
+        paths = []
+        for number, text in enumerate(texts):
+            path = task.folder / f"script{number}.sql"
+            path.write_text(text)
+            paths.append(path)
+        return measure_queries(Job(mode, clients, tuple(paths)), contestant, task)
+
+    return measure
+
+
+def connecting(clients: int) -> Callable[[Contestant, Task], Readings]:
+    """A connection for each query."""
+    return functools.partial(measure_queries, Job("simple", clients, reconnect=True))
