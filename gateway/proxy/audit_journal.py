@@ -17,6 +17,8 @@ from typing import Final
 
 import structlog
 
+from gateway.compiled import twin_of
+
 _SIZE: Final = 1024 * 1024
 _MAGIC: Final = b"pgbastn1"
 _HEADER_SIZE: Final = 64  # the magic, the committed length, and room
@@ -25,19 +27,13 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _log: Final = structlog.stdlib.get_logger("gateway.audit")
 
 
-class Journal:
-    """One mapping, one writer (who holds the lock of the trail's file). Raises OSError when it cannot be made or read."""
+class PureJournal:
+    """One mapping of a whole journal, one writer (who holds the lock of the trail's file). The mapping is closed with it."""
 
     __slots__ = ("_committed", "_end", "_map")
 
-    def __init__(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            if os.fstat(fd).st_size != _SIZE or os.pread(fd, len(_MAGIC), 0) != _MAGIC:
-                _make(fd)
-            self._map = mmap.mmap(fd, _SIZE)
-        finally:
-            os.close(fd)
+    def __init__(self, mapping: mmap.mmap) -> None:
+        self._map = mapping
         self._committed = memoryview(self._map)[len(_MAGIC) : len(_MAGIC) + 8].cast("Q")
         self._end = min(max(self._committed[0], _HEADER_SIZE), _SIZE)
 
@@ -64,6 +60,21 @@ class Journal:
         self._map.close()
 
 
+_twin: Final = twin_of(__name__)
+Journal: Final[type[PureJournal]] = _twin.Journal if _twin is not None else PureJournal
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """Raises OSError when it cannot be made or read."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if os.fstat(fd).st_size != _SIZE or os.pread(fd, len(_MAGIC), 0) != _MAGIC:
+            _make(fd)
+        return mmap.mmap(fd, _SIZE)
+    finally:
+        os.close(fd)
+
+
 def _make(fd: int) -> None:
     """All blocks allocated and written: a store into the mapping never needs space. The magic comes last."""
     os.ftruncate(fd, 0)
@@ -72,16 +83,16 @@ def _make(fd: int) -> None:
     os.pwrite(fd, _MAGIC, 0)
 
 
-def open_journal(path: Path) -> Journal:
+def open_journal(path: Path) -> PureJournal:
     """Raises OSError, also where a journal would not be safe."""
     if not hasattr(os, "posix_fallocate"):
         raise OSError("no posix_fallocate here")
     if (kind := _file_system(path.parent)) not in _IN_PLACE:
         raise OSError(f"the file system ({kind or 'unknown'}) does not overwrite in place")
-    return Journal(path)
+    return Journal(_mapped(path))
 
 
-def empty_journal(path: Path) -> Journal | None:
+def empty_journal(path: Path) -> PureJournal | None:
     """For a worker whose file has all that the journal held; None where there can be none."""
     try:
         journal = open_journal(path)

@@ -3,10 +3,12 @@
 import time
 from typing import Final
 
+from gateway.compiled import twin_of
+
 _SECOND: Final = 1_000_000  # microseconds
 
 
-class Stamp:
+class PureStamp:
     """`seq` is the number of the last record. `at` is the wall clock's, to the microsecond; `mono` never goes back."""
 
     __slots__ = ("_head", "_line", "_second", "_second_began", "_worker", "seq")
@@ -51,3 +53,7 @@ class Stamp:
         self._head = f'{{"at":"{text}.%06dZ","mono":%d.%06d,"worker":{self._worker},"seq":'.encode()
         self._line = self._head + b"%d,%b}\n"
         return since
+
+
+_twin: Final = twin_of(__name__)
+Stamp: Final[type[PureStamp]] = _twin.Stamp if _twin is not None else PureStamp

@@ -21,7 +21,7 @@ import structlog
 from gateway.audit.events import event
 from gateway.proxy.audit_copies import Copies
 from gateway.proxy.audit_file import Action, AuditFile, AuditFileError, archive, run_actions
-from gateway.proxy.audit_journal import Journal, empty_journal
+from gateway.proxy.audit_journal import PureJournal, empty_journal
 from gateway.proxy.audit_lines import Stamp
 from gateway.proxy.audit_recovery import Backlog, end_crashed_sessions, settle_journal
 from gateway.proxy.counters import Counters
@@ -71,11 +71,11 @@ class AuditTrail:
         if settled.lines:
             self._copies.offer(settled.lines)
         self._first_seq = settled.last_seq
-        self._stamp = Stamp(worker, self._first_seq)
+        self.stamp = Stamp(worker, self._first_seq)
         self._journal = empty_journal(journal_path) if journal else None
         if self._journal is None:
             journal_path.unlink(missing_ok=True)
-        self._at_once = self._journal  # None while records must take the other way
+        self.at_once = self._journal  # None while records must take the other way
         if settled.torn_bytes:
             self.append(event("trail_repaired", {"torn_bytes": settled.torn_bytes}))
         for body in end_crashed_sessions(self._file.paths()):
@@ -84,16 +84,20 @@ class AuditTrail:
     # --- records
 
     def write_now(self, bodies: list[bytes]) -> bool:
-        journal = self._at_once
+        journal = self.at_once
         if journal is None or not bodies:
             return journal is not None
-        lines = self._stamp.lines(bodies)
+        lines = self.stamp.lines(bodies)
         if not journal.put(lines) and not self._make_room(journal, lines):
-            self._stamp.seq -= len(bodies)
+            self.stamp.seq -= len(bodies)
             return False
+        self.drain_later()
+        return True
+
+    def drain_later(self) -> None:
+        """Something was put into the journal."""
         if self._later is None:
             self._later = self._loop.call_later(_DRAIN_SECONDS, self._tick)
-        return True
 
     def append(self, body: bytes) -> None:
         if not self.write_now([body]):
@@ -119,7 +123,7 @@ class AuditTrail:
 
     def _tick(self) -> None:
         self._later = None
-        self._stamp.look_at_the_clock()
+        self.stamp.look_at_the_clock()
         if not self._scheduled:
             self._flush()
 
@@ -133,7 +137,7 @@ class AuditTrail:
         if self._closed:
             return
         self._closing = True  # from here on everything happens in the foreground
-        self._at_once = None
+        self.at_once = None
         self._cancel_timers()
         self._thread.shutdown(wait=True)
         self._await_disk()
@@ -171,7 +175,7 @@ class AuditTrail:
                 _log.error("audit records after the trail was closed", count=len(bodies))
             run_actions(releases, written=False)
             return
-        lines = self._stamp.lines(bodies) if bodies else b""
+        lines = self.stamp.lines(bodies) if bodies else b""
         if not (self.healthy and self._write(lines)) and lines:
             self._backlog.keep(lines, len(bodies))
         self._settle(releases)
@@ -183,7 +187,7 @@ class AuditTrail:
 
     # --- the file
 
-    def _make_room(self, journal: Journal, lines: bytes) -> bool:
+    def _make_room(self, journal: PureJournal, lines: bytes) -> bool:
         """The journal goes into the file; so does at once what is larger than a journal."""
         if not self._write(b""):
             return False
@@ -209,7 +213,7 @@ class AuditTrail:
         self._copy(data)
 
     def _copy(self, data: bytes) -> None:
-        self._counters.audit_records = self._stamp.seq - self._first_seq
+        self._counters.audit_records = self.stamp.seq - self._first_seq
         self._copies.offer(data)
 
     def _rotate_if_due(self) -> None:
@@ -222,7 +226,7 @@ class AuditTrail:
     def _rotate(self) -> int | None:
         """The former file's descriptor, to be synced and closed by the thread; None: not rotated."""
         try:
-            former = self._file.rotate(self._stamp.seq)
+            former = self._file.rotate(self.stamp.seq)
         except (OSError, AuditFileError) as error:
             _log.warning("audit file not rotated", reason=str(error))
             self._rotate_at = self._file.size + self._rotate_bytes
@@ -234,7 +238,7 @@ class AuditTrail:
 
     def _fail(self, error: OSError) -> None:
         self.sqlstate_of_failure = "53100" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "58030"
-        self._at_once = None
+        self.at_once = None
         if self.healthy:
             self.healthy = False
             self._failed_at = time.monotonic()
@@ -257,12 +261,12 @@ class AuditTrail:
         """Write what was kept and a record that says what happened; that it can be written is the proof of recovery."""
         seconds = round(time.monotonic() - self._failed_at, 3)
         dropped = self._backlog.dropped
-        probe = self._stamp.lines([event("trail_recovered", {"seconds": seconds, "records_dropped": dropped})])
+        probe = self.stamp.lines([event("trail_recovered", {"seconds": seconds, "records_dropped": dropped})])
         if self._write(self._backlog.lines + probe):
             self._backlog = Backlog()
             self._recovered()
         else:
-            self._stamp.seq -= 1
+            self.stamp.seq -= 1
 
     def _recovered(self) -> None:
         self._succeed()
@@ -275,7 +279,7 @@ class AuditTrail:
         if not self._write(backlog.lines):
             self._backlog = backlog
         elif not self._closing:
-            self._at_once = self._journal
+            self.at_once = self._journal
         if self.healthy and backlog.dropped:
             self.append(event("trail_dropped", {"records_dropped": backlog.dropped}))
 

@@ -8,8 +8,10 @@ looked at such a value is another question (`keeps_for_shape`): settings do, exp
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
+from gateway.compiled import twin_of
 from gateway.statements.verdict import Verdict
 
 _PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ .,*=<>()+-/%;:[]!"
@@ -25,13 +27,17 @@ _KINDS: Final = frozenset({"select", "insert", "update", "delete"})
 _LITERAL_SENSITIVE: Final = frozenset({"set_config", "ts_rewrite", "interval_avg"})
 
 
-def shape_of(sql: bytes) -> bytes | None:
+def pure_shape_of(sql: bytes) -> bytes | None:
     """The key, or None for a text that has none."""
     if len(sql) > _MAX_BYTES or sql.translate(None, _PLAIN):
         return None
     if (_DASH in sql and b"--" in sql) or (_SLASH in sql and b"/*" in sql):
         return None
     return _INTEGER.sub(b"0", sql)
+
+
+_twin: Final = twin_of(__name__)
+shape_of: Final[Callable[[bytes], bytes | None]] = _twin.shape_of if _twin is not None else pure_shape_of
 
 
 def keeps_for_shape(verdict: Verdict) -> bool:

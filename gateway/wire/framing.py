@@ -1,12 +1,14 @@
 """Where messages begin and end in a byte stream. Bodies are not touched. (Documentation: "Message Formats".)
 
-A message is one type byte, a 4-byte big-endian length that counts itself, and the body. This is the one module that may get a
-compiled twin; `skip_rows` is its hot loop.
+A message is one type byte, a 4-byte big-endian length that counts itself, and the body. `skip_rows` is the
+hot loop, and may be compiled (see `gateway.compiled`).
 """
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
+from gateway.compiled import twin_of
 from gateway.wire.errors import ProtocolViolation, SilentClose
 from gateway.wire.sqlstate import PROGRAM_LIMIT
 
@@ -26,7 +28,7 @@ _LARGE: Final = frozenset(b"QPBFd")
 KNOWN_FRONTEND: Final = _SMALL | _LARGE
 
 
-def skip_rows(data: bytes, position: int, end: int) -> int:
+def pure_skip_rows(data: bytes, position: int, end: int) -> int:
     """Step over DataRow and CopyData messages. Returns the position of the first other message, or one at or past
     `end - 4` where the next header is not whole yet, or past `end` where a row's body is still to come."""
     while position + HEADER_SIZE <= end:
@@ -35,6 +37,10 @@ def skip_rows(data: bytes, position: int, end: int) -> int:
             return position
         position += 1 + length
     return position
+
+
+_twin: Final = twin_of(__name__)
+skip_rows: Final[Callable[[bytes, int, int], int]] = _twin.skip_rows if _twin is not None else pure_skip_rows
 
 
 def check_frontend_length(kind: int, length: int, limit: int) -> None:

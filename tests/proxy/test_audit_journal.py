@@ -16,7 +16,7 @@ import pytest
 from gateway.audit.events import event
 from gateway.proxy import audit_journal
 from gateway.proxy.audit_file import AuditFileError
-from gateway.proxy.audit_journal import Journal, left_in
+from gateway.proxy.audit_journal import left_in, open_journal
 from gateway.proxy.audit_synced import SyncedAuditTrail
 from gateway.proxy.audit_trail import AuditTrail
 from tests.proxy.test_audit_trail import file_size_limit, open_trail, records, until
@@ -187,7 +187,7 @@ def test_a_journal_that_was_cut_off_while_it_was_made_is_made_anew(tmp_path: Pat
     for content in (b"", b"pgb", bytes(4096), b"x" * (1 << 20)):
         path.write_bytes(content)
         assert left_in(path, 0) == (b"", 0)
-        journal = Journal(path)
+        journal = open_journal(path)
         assert journal.pending() == b""
         assert journal.put(b'{"seq":1}\n')
         assert left_in(path, 0) == (b'{"seq":1}\n', 0)

@@ -192,11 +192,11 @@ def test_what_a_killed_worker_left_in_its_journal_is_found(tmp_path: Path, order
 
 
 def test_the_journal_is_read_as_it_is_written(tmp_path: Path) -> None:
-    from gateway.proxy.audit_journal import Journal
+    from gateway.proxy.audit_journal import open_journal
 
     writer = Writer(tmp_path)
     writer.write({"n": 1})
-    journal = Journal(tmp_path / "audit-0.journal")
+    journal = open_journal(tmp_path / "audit-0.journal")
     assert journal.put(writer.line({"n": 2}, 2))
     journal.close()
     assert numbers(everything(tmp_path)) == [1, 2]

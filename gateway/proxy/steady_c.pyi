@@ -1,0 +1,26 @@
+import asyncio
+
+from gateway.proxy.account import Account
+from gateway.proxy.audit_journal_c import Journal
+from gateway.proxy.audit_lines_c import Stamp
+from gateway.proxy.audit_trail import AuditTrail
+from gateway.proxy.counters import Counters
+from gateway.proxy.live import LiveSession
+from gateway.session.conversation import Conversation
+
+class Steady:
+    def __init__(
+        self,
+        session: LiveSession,
+        shared: Conversation,
+        trail: AuditTrail,
+        account: Account,
+        counters: Counters,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        journal: Journal,
+        stamp: Stamp,
+    ) -> None: ...
+    def client_data(self, data: bytes) -> None: ...
+    def upstream_data(self, data: bytes) -> None: ...
+    def settle(self) -> None: ...
