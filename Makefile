@@ -43,6 +43,7 @@ lock: $(VENV)/.dev-ready
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
+	find gateway -name '*_c.c' -delete -o -name '*_c.*.so' -delete
 
 # The virtual environment. A stamp says what is installed; nothing is installed twice. The project itself is installed
 # editable, without looking for dependencies, so that the lock is the only source of what is there.
@@ -50,7 +51,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pgbastion needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No venv module: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/.demo-ready: $(BIN)/python requirements-demo.txt pyproject.toml
+$(VENV)/.demo-ready: $(BIN)/python requirements-demo.txt pyproject.toml setup.py $(wildcard gateway/*/*.pyx gateway/*/*.pxd)
 	@echo "Installing into $(VENV) (once) ..."
 	@$(PIP) install --require-hashes --requirement requirements-demo.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
