@@ -8,6 +8,7 @@ from gateway.statements import assignment, refusal
 from gateway.statements.attribute_calls import attribute_use
 from gateway.statements.catalogue import SAFE_FUNCTIONS
 from gateway.statements.closed_columns import closed_use
+from gateway.statements.compat import without_mapping_options
 from gateway.statements.names import SYSTEM_SCHEMAS, Listed
 from gateway.statements.parse import Fields, Json, RawStatement, location
 from gateway.statements.refusal import Refusal
@@ -89,6 +90,8 @@ def _second_looks(statement: Statement) -> Refusal | None:
     """At what the walk noted: columns that are secret, or of closed types, calls that look like columns."""
     walk = statement.walk
     root: Json = [{statement.raw.tag: statement.raw.node}]
+    if "pg_user_mappings" in walk.secret and not walk.is_definition:
+        statement.edits.extend(without_mapping_options(root, statement.sql))
     found = secret_use(root, frozenset(walk.secret)) if walk.secret else None
     openings = walk.listed.openings
     if openings is None or found is not None:

@@ -172,7 +172,8 @@ def _function_call(walk: Walk, value: Json, push: Push) -> Refusal | None:
     count = len(arguments) if isinstance(arguments, list) else 0
     if parts == _JSON_OBJECT:
         parts = parts[1:]  # the parser put the schema there; servers before 16 do not
-    if count == 0 and (harmless := next_id_instead(parts[-1], location(value), walk.sql)) is not None:
+    harmless = next_id_instead(parts[-1], location(value), walk.sql) if count == 0 and not walk.is_definition else None
+    if harmless is not None:
         walk.edits.append(harmless)
         return None
     return names.check_function(parts, count, walk.listed, location(value))
