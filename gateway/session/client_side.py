@@ -53,6 +53,11 @@ class ClientSide:
         return len(self._held) if self._held is not None else 0
 
     @property
+    def at_rest(self) -> bool:
+        """Between two messages, with nothing on hold."""
+        return not (self._quit or self._wanted or self._body_left) and self._held is None
+
+    @property
     def on_hold(self) -> bool:
         return self._held is not None
 
@@ -161,6 +166,8 @@ class ClientSide:
 
     def resume(self, now: float) -> bytes:
         """Go on with what was held (and hold again, if the policy changed meanwhile)."""
+        if self._held is None:
+            return b""
         first = b""
         watched = self._shared.watched
         if watched is not None:
@@ -170,7 +177,7 @@ class ClientSide:
             self._shared.watched = None
         self.waiting_for_replies = False
         held, self._held = self._held, None
-        return first + self.feed(bytes(held), now) if held else first
+        return first + self.feed(bytes(held), now)
 
     def drop(self) -> None:
         """The session ends: nothing that was held or half read will leave."""

@@ -1,5 +1,6 @@
 """What both directions of a relayed session share: the ledger, the names, the policy in force, and what is to be audited."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -33,24 +34,29 @@ class Facts:
     inline_bytes: int
 
 
+def _settled() -> None:
+    """The ledger knows all."""
+
+
 class Conversation:
     """`records` (audit bodies) and `effects` are emptied by the shell after each call into either side."""
 
     __slots__ = (
         "_full",
-        "_heads",
         "_marks",
         "audit_sqlstate",
         "catalog_touched",
         "effects",
         "facts",
         "first_policy",
+        "heads",
         "in_force",
         "ledger",
         "lists_changed",
         "portals",
         "prepared",
         "records",
+        "settle",
         "short",
         "statements",
         "status",
@@ -87,10 +93,11 @@ class Conversation:
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
         self._full = full_fragment
-        self._heads = {phase: statement_head(full_fragment, phase) for phase in ("query", "parse", "execute")}
+        self.heads = {phase: statement_head(full_fragment, phase) for phase in ("query", "parse", "execute")}
         self.short = short_fragment
         self.tally = tally or Tally()
         self._marks = 0
+        self.settle: Callable[[], None] = _settled  # of who relays beside the ledger: to be told before it is looked at
 
     def adopt(self, in_force: PolicyInForce) -> None:
         """Judge by this from now on, also what is prepared already."""
@@ -99,6 +106,12 @@ class Conversation:
             self.lists_changed = self.lists_changed or replace(policy, catalog=before.catalog) != before
             self.first_policy = None  # it may come back; what was judged in between does not
         self.in_force = in_force
+
+    @property
+    def busy(self) -> bool:
+        """Upstream owes an answer."""
+        self.settle()
+        return self.ledger.busy
 
     @property
     def at_rest(self) -> bool:
@@ -136,7 +149,7 @@ class Conversation:
         """Record that a text (its audit fragment) is about to leave, or was refused; returns its number in the session."""
         self.tally.statements += 1
         self.statements = number = self.statements + 1
-        self.records.append(STATEMENT_STARTED % (self._heads[phase], number, parameters, text))
+        self.records.append(STATEMENT_STARTED % (self.heads[phase], number, parameters, text))
         return number
 
     def ended(self, entry: Entry, now: float, outcome: str) -> None:
@@ -151,6 +164,7 @@ class Conversation:
 
     def abandon_all(self, now: float) -> None:
         """The session ends while upstream still owes replies: nobody will learn how these statements went."""
+        self.settle()
         for entry in self.ledger.queue:
             if entry.kind in (QUERY, EXECUTE):
                 self.ended(entry, now, "unknown")

@@ -30,6 +30,11 @@ class Names(Generic[T]):
     def __len__(self) -> int:
         return len(self._confirmed) + len(self._group)
 
+    @property
+    def tables(self) -> tuple[dict[bytes, T | None], dict[bytes, T | None], dict[bytes, int]]:
+        """What replies told, what was sent since the last Sync, and how often a name is in flight; the same all the time."""
+        return self._confirmed, self._group, self._in_flight
+
     def send(self, name: bytes, value: T | None) -> None:
         """A definition (None: a Close) leaves; `confirm` or `abandon` follows with its reply."""
         self._group[name] = value

@@ -56,6 +56,11 @@ class UpstreamSide:
         self._broken = False
 
     @property
+    def at_rest(self) -> bool:
+        """Between two messages."""
+        return not (self._broken or self._tail or self._body_left)
+
+    @property
     def mid_message(self) -> bool:
         """The client has part of a message: nothing may be put between."""
         return self._body_left > 0

@@ -107,13 +107,13 @@ _AFTER_TEXT: Final = b',"kind":'
 class PolicyInForce:
     """One policy and what it already said. `remembered` is read directly on the hot path."""
 
-    __slots__ = ("_bytes", "_max_bytes", "_max_entries", "_shapes", "audit_bytes", "policy", "remembered")
+    __slots__ = ("_bytes", "_max_bytes", "_max_entries", "audit_bytes", "policy", "remembered", "shapes")
 
     def __init__(self, policy: Policy, max_entries: int, max_bytes: int, audit_bytes: int) -> None:
         """`audit_bytes`: how much of a text the audit keeps."""
         self.policy = policy
         self.remembered: dict[bytes, Judged] = {}
-        self._shapes: dict[bytes, tuple[Judged, bytes]] = {}
+        self.shapes: dict[bytes, tuple[Judged, bytes]] = {}
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self.audit_bytes = audit_bytes
@@ -124,16 +124,16 @@ class PolicyInForce:
         verdict = judge(sql, self.policy)
         judged = self.remember(sql, verdict)
         if judged.passes and keeps_for_shape(verdict) and len(sql) <= self.audit_bytes and (shape := shape_of(sql)) is not None:
-            if len(self._shapes) >= self._max_entries:
-                del self._shapes[next(iter(self._shapes))]
+            if len(self.shapes) >= self._max_entries:
+                del self.shapes[next(iter(self.shapes))]
             # A text that has a shape is plain: the first such key in its fragment is ours.
-            self._shapes[shape] = judged, judged.fragment[judged.fragment.index(_AFTER_TEXT) :]
+            self.shapes[shape] = judged, judged.fragment[judged.fragment.index(_AFTER_TEXT) :]
         return judged
 
     def by_shape(self, sql: bytes) -> tuple[Judged, bytes] | None:
         """A passing text that differs from this one in nothing but small integers, and this one's audit fragment."""
         shape = shape_of(sql)
-        like = self._shapes.get(shape) if shape is not None else None
+        like = self.shapes.get(shape) if shape is not None else None
         if like is None:
             return None
         # As JSON a plain text is itself, and it hides no password.

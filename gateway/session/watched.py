@@ -39,7 +39,7 @@ def in_parts(sql: bytes) -> bytes:
 
 def changed_rows(tag: bytes) -> int:
     """How many rows a CommandComplete (its body) tells to be changed. Raises ProtocolViolation."""
-    if tag.partition(b" ")[0] not in _COUNTED:
+    if tag[:-1].partition(b" ")[0] not in _COUNTED:
         return 0
     rows = rows_of_tag(tag)
     if rows is None:
@@ -100,7 +100,9 @@ class Watched:
             self._shared.ledger.sync_sent()
 
     def ready(self) -> bytes:
-        """ReadyForQuery came for it: what the client gets before that."""
+        """ReadyForQuery came for it: what the client gets before that. Raises ProtocolViolation."""
+        if not self._synced:
+            raise ProtocolViolation("ReadyForQuery before its Sync")
         self.done = True
         self._shared.portals.dropped(b"")
         return message(b"C", self._tag) if self._tag else b""
