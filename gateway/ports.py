@@ -239,6 +239,37 @@ class RoleAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedObject:
+    """Something that an entry of a target's list opens. `kind`: function, aggregate, window function, procedure, operator, cast,
+    type, view, table or foreign table; `name` as the database has it, with the types of its arguments.
+
+    Of functions: `volatility` ("volatile", "stable", "immutable"), `language`, `owner`. `warnings`: a sentence each.
+    """
+
+    kind: str
+    name: str
+    volatility: str = ""
+    security_definer: bool = False
+    language: str = ""
+    owner: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPreview:
+    """What an entry would open in the database as it is now, what there is to warn of first. `more`: how many are not here.
+
+    `notes` are about the entry as a whole. `obstacle`: why it could not be looked at; there is nothing else then.
+    """
+
+    entry: str
+    objects: tuple[OpenedObject, ...] = ()
+    more: int = 0
+    notes: tuple[str, ...] = ()
+    obstacle: CheckStep | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogRefresh:
     """What one worker knows of a database now. `failure`: why it could not be read again ("" when it was), as counters name it."""
 
@@ -272,6 +303,10 @@ class LiveGateway(Protocol):
 
     async def audit_target(self, name: str, mode: AccessMode) -> RoleAudit | None:
         """What the role of this mode could do if the parser failed. None: the gateway has not heard of this login yet."""
+        ...
+
+    async def preview_entry(self, name: str, entry: str) -> EntryPreview | None:
+        """What an entry of the target's list would open to read-only sessions. None: the gateway has not heard of their login."""
         ...
 
     async def refresh_catalog(self, name: str) -> list[CatalogRefresh]:

@@ -5,7 +5,7 @@ from pydantic import Field
 from admin_api.models.fields import Lists, Page, Password, Record, Request, Tls, Version
 from gateway.access.model import ListMode, Target, TlsMode
 from gateway.access_mode import AccessMode
-from gateway.ports import CatalogRefresh, CheckStep, RoleAudit, Severity, TargetHealth
+from gateway.ports import CatalogRefresh, CheckStep, EntryPreview, RoleAudit, Severity, TargetHealth
 
 
 class NewTarget(Request):
@@ -126,6 +126,26 @@ class RoleAuditRecord(Record):
     obstacle: CheckStepRecord | None = Field(description="Why the role could not be looked at.")
 
 
+class OpenedRecord(Record):
+    kind: str = Field(description="function, aggregate, operator, cast, type, view ...", examples=["function"])
+    name: str = Field(examples=["public.revenue_of(integer)"])
+    volatility: str = Field(description="Of functions: volatile, stable or immutable.", examples=["stable"])
+    security_definer: bool
+    language: str = Field(examples=["sql"])
+    owner: str
+    warnings: list[str]
+
+
+class PreviewRecord(Record):
+    target: str
+    entry: str = Field(examples=["public.revenue_of"])
+    ok: bool = Field(description="The database could be looked at, and there is nothing to warn of.")
+    objects: list[OpenedRecord] = Field(description="What the entry opens; what there is to warn of first.")
+    more: int = Field(description="How many are not listed here.")
+    notes: list[str] = Field(description="About the entry as a whole.")
+    obstacle: CheckStepRecord | None = Field(description="Why the database could not be looked at.")
+
+
 class InitSql(Record):
     target: str
     sql: str = Field(description="For the database's administrator to run in that database. It holds no password.")
@@ -194,4 +214,28 @@ def role_audit_record(target: str, mode: AccessMode, found: RoleAudit) -> RoleAu
             for each in found.findings
         ],
         obstacle=step and CheckStepRecord(name=step.name, ok=step.ok, detail=step.detail, remedy=step.remedy),
+    )
+
+
+def preview_record(target: str, found: EntryPreview) -> PreviewRecord:
+    step = found.obstacle
+    return PreviewRecord(
+        target=target,
+        entry=found.entry,
+        ok=step is None and not any(each.warnings for each in found.objects),
+        objects=[
+            OpenedRecord(
+                kind=each.kind,
+                name=each.name,
+                volatility=each.volatility,
+                security_definer=each.security_definer,
+                language=each.language,
+                owner=each.owner,
+                warnings=list(each.warnings),
+            )
+            for each in found.objects
+        ],
+        more=found.more,
+        notes=list(found.notes),
+        obstacle=None if step is None else CheckStepRecord(name=step.name, ok=step.ok, detail=step.detail, remedy=step.remedy),
     )

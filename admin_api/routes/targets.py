@@ -11,12 +11,14 @@ from admin_api.models.targets import (
     InitSql,
     NewLogin,
     NewTarget,
+    PreviewRecord,
     RefreshRecord,
     RoleAuditRecord,
     TargetPage,
     TargetPatch,
     TargetRecord,
     check_record,
+    preview_record,
     refresh_record,
     role_audit_record,
     target_record,
@@ -32,7 +34,7 @@ from gateway.services import allowlist, targets
 from gateway.services.allowlist import OfTarget
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_target
-from gateway.services.target_facts import Permitted, Place
+from gateway.services.target_facts import Permitted, Place, check_permitted
 from gateway.services.target_sql import init_sql
 
 router = APIRouter(prefix="/targets", tags=["targets"])
@@ -201,6 +203,25 @@ async def audit_target(call: Doing, name: str, mode: AccessMode = AccessMode.REA
     if found is None:
         raise GatewayUnavailable("the gateway has not heard of this target yet")
     return told(role_audit_record(name, mode, found))
+
+
+@router.post("/{name}/preview", response_model=PreviewRecord)
+async def preview_entry(
+    call: Doing, name: str, entry: Annotated[str, Query(max_length=300, examples=["public.revenue_of"])]
+) -> Response:
+    """Say what a function entry would open in the database as it is now, with warnings. Nothing is changed."""
+    target = find_target(await call.after(), name)
+    check_permitted(Permitted.FUNCTION, entry)
+    if AccessMode.READ_ONLY not in target.roles:
+        raise ServiceError(
+            "login-missing",
+            f'target "{name}" has no login for {AccessMode.READ_ONLY}',
+            f"PUT /v1/targets/{name}/logins/{AccessMode.READ_ONLY} first.",
+        )
+    found = await call.gateway.preview_entry(name, entry)
+    if found is None:
+        raise GatewayUnavailable("the gateway has not heard of this target yet")
+    return told(preview_record(name, found))
 
 
 @router.get("/{name}/init-sql", response_model=InitSql)

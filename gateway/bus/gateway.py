@@ -15,7 +15,9 @@ from gateway.bus.lines import ALL, ANY, HUB, MAX_LINE_BYTES, BusLineError, Envel
 from gateway.ports import (
     CatalogRefresh,
     CheckStep,
+    EntryPreview,
     GatewayUnavailable,
+    OpenedObject,
     RoleAudit,
     RoleFinding,
     SessionFacts,
@@ -70,6 +72,11 @@ class BusGateway:
         """By one worker, like a check."""
         answers = await self._ask(ANY, "audit-target", {"target": name, "mode": mode.value}, self._check_seconds)
         return _audit(answers[0]) if answers else None
+
+    async def preview_entry(self, name: str, entry: str) -> EntryPreview | None:
+        """By one worker, like a check."""
+        answers = await self._ask(ANY, "preview-entry", {"target": name, "entry": entry}, self._check_seconds)
+        return _preview(answers[0]) if answers else None
 
     async def counters(self) -> list[Mapping[str, float]]:
         answers = await self._ask(ALL, "counters", {})
@@ -182,6 +189,34 @@ def _finding(answer: Payload) -> RoleFinding:
         _text(answer, "meaning"),
         _text(answer, "remedy"),
     )
+
+
+def _preview(answer: Payload) -> EntryPreview:
+    obstacle = answer.get("obstacle")
+    return EntryPreview(
+        _text(answer, "entry"),
+        tuple(_opened(each) for each in _list(answer, "objects") if isinstance(each, dict)),
+        _number(answer.get("more")),
+        tuple(map(str, _list(answer, "notes"))),
+        _step(obstacle) if isinstance(obstacle, dict) else None,
+    )
+
+
+def _opened(answer: Payload) -> OpenedObject:
+    return OpenedObject(
+        kind=_text(answer, "kind"),
+        name=_text(answer, "name"),
+        volatility=_text(answer, "volatility"),
+        security_definer=answer.get("security_definer") is True,
+        language=_text(answer, "language"),
+        owner=_text(answer, "owner"),
+        warnings=tuple(map(str, _list(answer, "warnings"))),
+    )
+
+
+def _list(answer: Payload, name: str) -> list[JsonValue]:
+    value = answer.get(name)
+    return value if isinstance(value, list) else []
 
 
 def _text(answer: Payload, name: str) -> str:

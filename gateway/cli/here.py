@@ -9,7 +9,7 @@ import structlog
 from gateway.access.model import Snapshot
 from gateway.access_mode import AccessMode
 from gateway.bus.gateway import BusGateway
-from gateway.ports import CheckStep, GatewayUnavailable, RoleAudit, UnitOfWork
+from gateway.ports import CheckStep, EntryPreview, GatewayUnavailable, RoleAudit, UnitOfWork
 from gateway.services.lookup import find_target
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
@@ -69,6 +69,31 @@ class LocalGateway(BusGateway):
         except GatewayUnavailable:
             found = None
         return found or await self._audit_from_here(name, mode)
+
+    async def preview_entry(self, name: str, entry: str) -> EntryPreview | None:
+        try:
+            found = await super().preview_entry(name, entry)
+        except GatewayUnavailable:
+            found = None
+        return found or await self._preview_from_here(name, entry)
+
+    async def _preview_from_here(self, name: str, entry: str) -> EntryPreview | None:
+        from gateway.proxy.entry_preview import preview_entry
+        from gateway.proxy.upstream import UpstreamDialer
+
+        target = find_target(await self._store.read(), name)
+        role = target.roles.get(AccessMode.READ_ONLY)
+        if role is None:
+            return None
+        return await preview_entry(
+            UpstreamDialer(),
+            target,
+            role,
+            self._vault.open(role),
+            entry=entry,
+            timeout_seconds=self._settings.policy.catalog_timeout_seconds,
+            iterations_max=self._settings.limits.scram_iterations_max,
+        )
 
     async def _audit_from_here(self, name: str, mode: AccessMode) -> RoleAudit | None:
         from gateway.proxy.role_audit import audit_target

@@ -14,6 +14,7 @@ from gateway.access_mode import AccessMode
 from gateway.bus.lines import Handler, JsonValue, Message, Payload
 from gateway.bus.peer import CONNECTED
 from gateway.proxy.cancel import UpstreamCancel
+from gateway.proxy.entry_preview import preview_entry
 from gateway.proxy.listener import Listener
 from gateway.proxy.role_audit import audit_target
 from gateway.proxy.target_check import check_target
@@ -66,6 +67,7 @@ class Errands:
             "cancel-session": lambda message: _cancel_session(self._worker, message),
             "check-target": lambda message: _check_target(self._worker, message),
             "audit-target": lambda message: _audit_target(self._worker, message),
+            "preview-entry": lambda message: _preview_entry(self._worker, message),
             "refresh-catalog": lambda message: _refresh_catalog(self._worker, message),
             "target-health": lambda _: _target_health(self._worker),
             "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
@@ -137,6 +139,22 @@ async def _check_target(worker: Worker, message: Message) -> list[Payload]:
 async def _audit_target(worker: Worker, message: Message) -> list[Payload]:
     found = await _look_at_target(worker, message, audit_target)
     return [] if found is None else [cast("Payload", {**asdict(found), "findings": [asdict(each) for each in found.findings]})]
+
+
+async def _preview_entry(worker: Worker, message: Message) -> list[Payload]:
+    target = worker.directory.snapshot.targets.get(str(message.payload.get("target")))
+    if target is None or (role := target.roles.get(AccessMode.READ_ONLY)) is None:
+        return []
+    found = await preview_entry(
+        worker.dialer,
+        target,
+        role,
+        worker.vault.open(role),
+        entry=str(message.payload.get("entry")),
+        timeout_seconds=worker.settings.policy.catalog_timeout_seconds,
+        iterations_max=worker.settings.limits.scram_iterations_max,
+    )
+    return [cast("Payload", asdict(found))]
 
 
 async def _look_at_target(worker: Worker, message: Message, look: _Look[T]) -> T | None:

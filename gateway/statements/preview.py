@@ -3,39 +3,83 @@
 from dataclasses import dataclass
 
 from gateway.statements.catalog import Catalog
+from gateway.statements.catalog_objects import Cast, Function, Relation, Type
+from gateway.statements.catalogue import REFUSED_FUNCTIONS, SAFE_FUNCTIONS
 from gateway.statements.definitions import judge_constants, judge_definition
 from gateway.statements.openings import Openings
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Qualified names, sorted. `types`: whose values may now be made and compared; `relations`: views and tables to be read."""
+    """Functions that may be called, OIDs of operators and casts that may be used, types whose values may be made and compared,
+    relations that may be read; sorted by name. `named`: whether anything in the database goes by the entry's name.
+    """
 
-    functions: tuple[str, ...]
-    operators: tuple[str, ...]
-    types: tuple[str, ...]
-    relations: tuple[str, ...]
+    functions: tuple[Function, ...] = ()
+    operators: tuple[int, ...] = ()
+    casts: tuple[Cast, ...] = ()
+    types: tuple[Type, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    named: bool = False
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.functions or self.operators or self.casts or self.types or self.relations)
 
 
 def opened_by(catalog: Catalog, entry: str, entries: frozenset[str], schemas: frozenset[str]) -> Opened:
     """What `entry` opens that the target's own `entries` do not. Judges every view: seconds for thousands of them."""
-    without, those = (
-        _closed(Openings(catalog, listed, schemas | catalog.path, judge_definition, judge_constants))
+    before, after = (
+        Openings(catalog, listed, schemas | catalog.path, judge_definition, judge_constants)
         for listed in (entries - {entry}, entries | {entry})
     )
-    return Opened(*(tuple(sorted(before - after)) for before, after in zip(without, those, strict=True)))
-
-
-def _closed(openings: Openings) -> tuple[set[str], ...]:
-    catalog = openings.catalog
-    return (
-        {f"{each.schema}.{name}" for name, found in openings.closed_functions.items() for each in found},
-        {f"{schema}.{name}" for schema, name in openings.closed_operators},
-        {f"{each.schema}.{each.name}" for each in catalog.types_by_oid.values() if not openings.type_is_open(each.oid)},
-        {
-            f"{each.schema}.{name}"
-            for name, found in catalog.relations.items()
-            for each in found
-            if openings.reading(each) is not None
-        },
+    operators = before.closed_operators.keys() - after.closed_operators.keys()
+    return Opened(
+        functions=tuple(
+            sorted(
+                (
+                    each
+                    for each in catalog.functions_by_oid.values()
+                    if after.function_is_open(each) and not before.function_is_open(each)
+                ),
+                key=lambda each: (each.schema, each.name, each.oid),
+            )
+        ),
+        operators=tuple(sorted(int(row[0] or 0) for row in catalog.rows.operators if (row[1], row[2]) in operators)),
+        casts=tuple(each for each in catalog.casts if after.runs_open(each.runs) and not before.runs_open(each.runs)),
+        types=tuple(
+            sorted(
+                (
+                    each
+                    for each in catalog.types_by_oid.values()
+                    if after.type_is_open(each.oid) and not before.type_is_open(each.oid)
+                ),
+                key=lambda each: (each.schema, each.name),
+            )
+        ),
+        relations=tuple(
+            sorted(
+                (
+                    each
+                    for found in catalog.relations.values()
+                    for each in found
+                    if after.reading(each) is None and before.reading(each) is not None
+                ),
+                key=lambda each: (each.schema, each.name),
+            )
+        ),
+        named=_names_something(catalog, entry),
     )
+
+
+def _names_something(catalog: Catalog, entry: str) -> bool:
+    alone = Openings(catalog, frozenset({entry}), frozenset(), judge_definition, judge_constants)
+    kinds = (catalog.functions, catalog.operators, catalog.types)
+    if any(alone.lists(each.schema, each.name, each.extension) for kind in kinds for found in kind.values() for each in found):
+        return True
+    return any(f"{each.schema}.{each.name}" == entry for found in catalog.relations.values() for each in found)
+
+
+def is_built_in(name: str) -> bool:
+    """Whether PostgreSQL has a function of this name: an unqualified call may then turn to either."""
+    return name in SAFE_FUNCTIONS or name in REFUSED_FUNCTIONS

@@ -139,6 +139,7 @@ class Worker:
         self.cancelled: list[str] = []
         self.catalogs: list[Payload] = []
         self.audits: list[Payload] = []
+        self.previews: list[Payload] = []
         self.counters: Payload = {"sessions_live": 0, "logins_failed_total": 3}
         self.peer = BusPeer(
             path,
@@ -149,6 +150,7 @@ class Worker:
                 "counters": lambda _: self.counters,
                 "check-target": self._check,
                 "audit-target": lambda _: list(self.audits),
+                "preview-entry": lambda _: list(self.previews),
                 "refresh-catalog": lambda _: list(self.catalogs),
             },
         )

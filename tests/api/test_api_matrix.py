@@ -40,6 +40,7 @@ MATRIX: Final = {
     ("DELETE", "/v1/targets/{name}/permits/{kind}/{item}"): "change",
     ("POST", "/v1/targets/{name}/check"): "change",
     ("POST", "/v1/targets/{name}/audit"): "change",
+    ("POST", "/v1/targets/{name}/preview"): "change",
     ("POST", "/v1/targets/{name}/refresh"): "change",
     ("GET", "/v1/targets/{name}/init-sql"): "look",
     ("GET", "/v1/grants"): "look",

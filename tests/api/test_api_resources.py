@@ -286,6 +286,37 @@ async def test_a_targets_role_is_audited_by_the_gateway(api: Api, worker: Worker
         assert found == {"target": "shop", "mode": "read_only", "ok": ok, **answer}
 
 
+async def test_an_entry_is_previewed_by_the_gateway(api: Api, worker: Worker) -> None:
+    await api.target()
+    where = "/v1/targets/shop/preview"
+    assert (await api.admin.post(where)).status_code == 422
+    assert (await api.admin.post(where, params={"entry": "no name"})).json()["rule"] == "function-name-invalid"
+    missing = await api.admin.post(where, params={"entry": "public.f"})
+    assert (missing.status_code, missing.json()["rule"]) == (422, "login-missing")
+    await api.admin.put("/v1/targets/shop/logins/read_only", json={"login": "app_ro", "password": "x"})
+    assert (await api.admin.post(where, params={"entry": "public.f"})).status_code == 503  # no worker has heard of it
+    plain: Payload = {
+        "kind": "function",
+        "name": "public.f(integer)",
+        "volatility": "stable",
+        "security_definer": False,
+        "language": "sql",
+        "owner": "app",
+        "warnings": [],
+    }
+    clean: Payload = {"entry": "public.f", "objects": [plain], "more": 0, "notes": ["a note"], "obstacle": None}
+    step: Payload = {"name": "login", "ok": False, "detail": "d", "remedy": "r"}
+    for answer, ok in (
+        (clean, True),
+        ({**clean, "objects": [{**plain, "volatility": "volatile", "warnings": ["it may write"]}], "more": 7}, False),
+        ({**clean, "objects": [], "obstacle": step}, False),
+    ):
+        worker.previews = [answer]
+        found = (await api.admin.post(where, params={"entry": "public.f"})).json()
+        assert found == {"target": "shop", "ok": ok, **answer}
+    assert (await api.admin.get("/v1/targets/shop")).json()["allowed_functions"] == []
+
+
 async def test_every_rule_is_listed(api: Api) -> None:
     listed = (await api.reader.get("/v1/policy/rules")).json()["items"]
     assert {"rule", "sqlstate", "denies", "why", "example"} <= listed[0].keys()

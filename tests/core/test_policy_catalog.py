@@ -120,6 +120,26 @@ def test_a_judging_child_gets_the_same_policy() -> None:
 def test_the_preview_of_an_entry_says_what_it_opens() -> None:
     known = catalog(functions=[_FUNCTION], views=[_VIEW])
     opened = opened_by(known, "public.f", frozenset(), frozenset({"public"}))
-    assert opened == Opened(functions=("public.f",), operators=(), types=(), relations=("public.v",))
-    assert opened_by(known, "public.g", frozenset(), frozenset()) == Opened((), (), (), ())
-    assert opened_by(known, "public.v", frozenset(), frozenset()).relations == ("public.v",)
+    assert [each.oid for each in opened.functions] == [20001]
+    assert [(each.schema, each.name) for each in opened.relations] == [("public", "v")]
+    assert (opened.operators, opened.casts, opened.types, opened.named) == ((), (), (), True)
+    assert opened_by(known, "public.g", frozenset(), frozenset()) == Opened()
+    assert opened_by(known, "public.f", frozenset({"public.*"}), frozenset()) == Opened(named=True)
+    relation = opened_by(known, "public.v", frozenset(), frozenset())
+    assert ([each.name for each in relation.relations], relation.functions, relation.named) == (["v"], (), True)
+
+
+def test_a_preview_shows_operators_casts_and_types() -> None:
+    operator = ("20005", "public", "@@", "23", "23", "20001", "f", None)
+    domain = ("20006", "public", "d", "d", "N", "false", "0", "23", "0", "2597", "domain_in", None)
+    known = catalog(
+        functions=[_FUNCTION],
+        operators=[operator],
+        casts=[("23", "int4", "25", "text", "i", "f", "20001", "f")],
+        types=[domain],
+        domain_checks=[("20006", "CHECK ((public.f(VALUE) > 0))")],
+    )
+    opened = opened_by(known, "public.*", frozenset(), frozenset({"public"}))
+    assert opened.operators == (20005,)
+    assert [(each.source_name, each.target_name) for each in opened.casts] == [("int4", "text")]
+    assert [each.name for each in opened.types] == ["d"]
