@@ -100,7 +100,7 @@ def _drop(statement: Statement) -> Refusal | None:
     names = [_qualified(item) for item in objects]
     if not all(len(name) == 1 or (len(name) == 2 and name[0] == TEMPORARY_SCHEMA) for name in names):
         return _permanent(statement)
-    statement.walk.tables.update(".".join(name) for name in names)
+    statement.walk.tables.update(f"{TEMPORARY_SCHEMA}.{name[-1]}" for name in names)
     if kind == "OBJECT_TABLE" and not node.get("missing_ok"):
         noted.used.extend(name[0] for name in names if len(name) == 1)
     noted.lifts = True
@@ -201,7 +201,7 @@ def _making(statement: Statement, relation: Json, on_commit: Json) -> Refusal | 
     """Note the table that is made. Refused: a name that would hide what already has it."""
     fields: Fields = relation if isinstance(relation, dict) else {}
     name, walk, noted = str(fields.get("relname", "")), statement.walk, statement.temporary
-    walk.tables.add(f"{TEMPORARY_SCHEMA}.{name}" if "schemaname" in fields else name)
+    walk.tables.add(f"{TEMPORARY_SCHEMA}.{name}")
     openings = walk.listed.openings
     if name.startswith(("pg_", "_")) or name in BUILT_IN_TYPES:
         return refusal.hiding_name(name, "a name of PostgreSQL's own", location(fields))

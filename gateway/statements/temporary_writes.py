@@ -21,9 +21,9 @@ def target(walk: Walk, relation: Json) -> Refusal | None:
     if not isinstance(relation, dict):
         return refusal.unknown_syntax("relation", None)
     name, schema, offset = str(relation.get("relname", "")), relation.get("schemaname"), location(relation)
-    walk.tables.add(f"{schema}.{name}" if schema else name)
+    walk.tables.add(f"{schema or TEMPORARY_SCHEMA}.{name}")
     if "catalogname" in relation or schema not in (None, TEMPORARY_SCHEMA) or offset is None:
-        return refusal.beyond_temporary(f"writing to {schema}.{name}", offset)
+        return refusal.beyond_temporary(f"writing to {schema or TEMPORARY_SCHEMA}.{name}", offset)
     if schema is None:
         walk.written.append(name)
         walk.edits.append(ValueEdit(offset, offset, f"{TEMPORARY_SCHEMA}."))
