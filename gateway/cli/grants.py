@@ -8,8 +8,18 @@ from gateway.access_mode import AccessMode
 from gateway.cli import names
 from gateway.cli.client import Api, path, records
 from gateway.cli.errors import CommandError
-from gateway.cli.options import NEVER, AnyMode, AsJson, Expires, IfVersion, Mode, NewExpiry, Reason, until
-from gateway.cli.output import Record, print_json, say, show
+from gateway.cli.grant_terms import (
+    Ceiling,
+    NewCeiling,
+    NewOptions,
+    Options,
+    option_names,
+    parse_ceiling,
+    show_grants,
+    terms_text,
+)
+from gateway.cli.options import NEVER, NEW_EXPIRY_HELP, AnyMode, AsJson, Expires, IfVersion, Mode, Reason, check_expiry, until
+from gateway.cli.output import JsonValue, Record, print_json, say
 from gateway.cli.reach import admin
 
 app = typer.Typer(
@@ -21,26 +31,21 @@ Group = Annotated[
     str | None, typer.Option("--group", help="Or the group's name.", autocompletion=names.groups, show_default=False)
 ]
 Target = Annotated[str, typer.Option("--target", help="The target's name.", autocompletion=names.targets)]
+NewEnd = Annotated[
+    str | None,
+    typer.Option("--expires", metavar="WHEN", parser=check_expiry, help=NEW_EXPIRY_HELP, show_default="as it is"),
+]
 AnyTarget = Annotated[
     str | None, typer.Option("--target", help="Only on this target.", autocompletion=names.targets, show_default=False)
 ]
-
-COLUMNS = {
-    "user": "user",
-    "group": "group",
-    "target": "target",
-    "mode": "mode",
-    "valid_until": "expires",
-    "live": "live",
-    "id": "id",
-}
 
 
 @admin(
     app,
     examples=[
         'pgbastion grants create --user ana --target shop --mode read_only --expires 30d --reason "report"',
-        "pgbastion grants create --group analysts --target shop --mode ro",
+        "pgbastion grants create --group analysts --target shop --mode ro --option temporary-tables",
+        "pgbastion grants create --group ops --target shop --mode rw --option no-ddl --max-changed-rows 1000",
     ],
 )
 def create(
@@ -50,6 +55,8 @@ def create(
     user: User = None,
     group: Group = None,
     expires: Expires = None,
+    option: Options = None,
+    max_changed_rows: Ceiling = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a live grant of this kind.")] = False,
     reason: Reason = "",
     as_json: AsJson = False,
@@ -57,41 +64,69 @@ def create(
     """Give a user, or all members of a group, a target. read_write includes read_only."""
     if (user is None) == (group is None):
         raise typer.BadParameter("give either --user or --group")
-    body = {"target": target, "mode": mode.value, "valid_until": until(expires), "replace": replace}
+    body: dict[str, JsonValue] = {"target": target, "mode": mode.value, "valid_until": until(expires), "replace": replace}
+    body |= {"options": option_names(option)} if option else {}
+    body |= {"max_changed_rows": parse_ceiling(max_changed_rows)} if max_changed_rows is not None else {}
     body |= {"user": user} if user is not None else {"group": group}
     try:
         made = api.post(path("grants"), body, reason=reason)
     except CommandError as error:
-        hint = "Add --replace to change when it ends." if error.rule == "grant-exists" else error.hint
+        hint = (
+            "Add --replace for a new one in its place, or see: pgbastion grants update --help"
+            if error.rule == "grant-exists"
+            else error.hint
+        )
         raise CommandError(error.message, hint, error.rule) from error
     if as_json:
         print_json(made)
     else:
-        say(f'{holder(made)} may use "{target}" {mode}, until {made.get("valid_until") or "revoked"}.')
+        carried = f" ({terms})" if (terms := terms_text(made)) else ""
+        say(f'{holder(made)} may use "{target}" {mode}{carried}, until {made.get("valid_until") or "revoked"}.')
 
 
 @admin(app, "list", examples=["pgbastion grants list", "pgbastion grants list --target shop --json"])
 def list_grants(api: Api, user: User = None, group: Group = None, target: AnyTarget = None, as_json: AsJson = False) -> None:
     """List grants, expired ones too."""
     found = api.all(path("grants"), user=user, group=group, target=target)
-    show(found, as_json=as_json, columns=COLUMNS, empty="No grants. See: pgbastion grants create --help")
+    if as_json:
+        print_json(found)
+    else:
+        show_grants(found, empty="No grants. See: pgbastion grants create --help")
 
 
-@admin(app, examples=["pgbastion grants update 5d3e1f0a-... --expires 8h"])
+@admin(
+    app,
+    examples=[
+        "pgbastion grants update 5d3e1f0a-... --expires 8h",
+        "pgbastion grants update 5d3e1f0a-... --option no-ddl --max-changed-rows 1000",
+        "pgbastion grants update 5d3e1f0a-... --no-options --max-changed-rows none",
+    ],
+)
 def update(
     api: Api,
     grant_id: Annotated[str, typer.Argument(metavar="ID", help="The grant's id.", show_default=False)],
-    expires: NewExpiry,
+    expires: NewEnd = None,
+    option: NewOptions = None,
+    no_options: Annotated[bool, typer.Option("--no-options", help="Take all options away.")] = False,
+    max_changed_rows: NewCeiling = None,
     if_version: IfVersion = None,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Change when a grant ends."""
-    changed = api.patch(path("grants", grant_id), {"valid_until": until(expires)}, reason=reason, version=if_version)
+    """Change when a grant ends, or what it carries; its live sessions follow within a second."""
+    if no_options and option:
+        raise typer.BadParameter("give either --option or --no-options")
+    given: dict[str, JsonValue] = {} if expires is None else {"valid_until": until(expires)}
+    given |= {"options": option_names(option or [])} if option or no_options else {}
+    given |= {"max_changed_rows": parse_ceiling(max_changed_rows)} if max_changed_rows is not None else {}
+    if not given:
+        raise typer.BadParameter("say what to change: see pgbastion grants update --help")
+    changed = api.patch(path("grants", grant_id), given, reason=reason, version=if_version)
     if as_json:
         print_json(changed)
     else:
-        what = f'{changed.get("mode")} on "{changed.get("target")}"'
+        carried = f" carries: {terms_text(changed) or 'nothing'};" if given.keys() - {"valid_until"} else ""
+        what = f'{changed.get("mode")} on "{changed.get("target")}"{carried}'
         say(f"{holder(changed)}: {what} expires: {changed.get('valid_until') or NEVER}.")
 
 

@@ -48,7 +48,7 @@ def list_groups(api: Api, as_json: AsJson = False) -> None:
 @admin(app, "show", examples=["pgbastion groups show analysts"])
 def show_group(api: Api, name: Name, as_json: AsJson = False) -> None:
     """Show one group with its members and grants."""
-    from gateway.cli import grants
+    from gateway.cli.grant_terms import show_grants
 
     group = api.get(path("groups", name)).record
     held = api.all(path("grants"), group=name)
@@ -56,7 +56,7 @@ def show_group(api: Api, name: Name, as_json: AsJson = False) -> None:
         print_json({**group, "grant_list": held})
         return
     show([group], as_json=False, columns=COLUMNS, empty="")
-    show(held, as_json=False, columns=grants.COLUMNS, empty="No grants.")
+    show_grants(held)
 
 
 @admin(app, examples=["pgbastion groups add analysts ana ben"])

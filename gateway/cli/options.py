@@ -12,6 +12,7 @@ from gateway.access_mode import AccessMode
 _DURATION: Final = re.compile(r"(?:(\d{1,4})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 _MODES: Final = {"ro": AccessMode.READ_ONLY, "rw": AccessMode.READ_WRITE}
 NEVER: Final = "never"
+NEW_EXPIRY_HELP: Final = "A duration (8h), an instant, or never."
 URL_VARIABLE: Final = "PGBASTION_URL"
 TOKEN_FILE_VARIABLE: Final = "PGBASTION_TOKEN_FILE"  # noqa: S105
 CA_FILE_VARIABLE: Final = "PGBASTION_CA_FILE"
@@ -47,7 +48,7 @@ def _modes(incomplete: str) -> list[str]:
     return [mode.value for mode in AccessMode if mode.value.startswith(incomplete)]
 
 
-def _expiry(text: str) -> str:
+def check_expiry(text: str) -> str:
     parse_expiry(text, datetime.now(UTC))  # refuse it as a usage error now; the verb reads it again
     return text
 
@@ -81,14 +82,12 @@ Expires = Annotated[
     typer.Option(
         "--expires",
         metavar="WHEN",
-        parser=_expiry,
+        parser=check_expiry,
         help="When it ends: a duration (8h, 30m, 1d12h) or an instant (2030-01-31T18:00Z; UTC unless it says otherwise).",
         show_default="never",
     ),
 ]
-NewExpiry = Annotated[
-    str, typer.Option("--expires", metavar="WHEN", parser=_expiry, help="A duration (8h), an instant, or never.")
-]
+NewExpiry = Annotated[str, typer.Option("--expires", metavar="WHEN", parser=check_expiry, help=NEW_EXPIRY_HELP)]
 Mode = Annotated[
     AccessMode,
     typer.Option("--mode", metavar="MODE", parser=parse_mode, help="read_only or read_write (ro, rw).", autocompletion=_modes),

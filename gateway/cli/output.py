@@ -22,14 +22,18 @@ def show(
     columns: Mapping[str, str],
     empty: str,
     styles: Styles = MappingProxyType({}),
+    stacked: Sequence[str] = (),
 ) -> None:
-    """A listing. `columns`: field name to heading, for people; `empty`: the sentence when there is nothing."""
+    """A listing. `columns`: field name to heading, for people; `empty`: the sentence when there is nothing.
+
+    `stacked`: fields whose lists stand one below the other on a terminal, whole, whatever else has to be cut there.
+    """
     if as_json:
         print_json(records)
     elif not records:
         say(empty)
     else:
-        _table(records, columns, styles)
+        _table(records, columns, styles, stacked if sys.stdout.isatty() else ())
 
 
 def print_json(value: JsonValue) -> None:
@@ -80,7 +84,7 @@ def when(instant: datetime | None) -> str | None:
     return None if instant is None else instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _table(records: Sequence[Record], columns: Mapping[str, str], styles: Styles) -> None:
+def _table(records: Sequence[Record], columns: Mapping[str, str], styles: Styles, stacked: Sequence[str]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -89,15 +93,15 @@ def _table(records: Sequence[Record], columns: Mapping[str, str], styles: Styles
     # A pipe gets lines as long as they are, whatever the terminal around it.
     console = Console() if sys.stdout.isatty() else Console(width=100_000, color_system=None)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in columns.values():
-        table.add_column(heading)
+    for name, heading in columns.items():
+        table.add_column(heading, no_wrap=name in stacked)
     for record in records:
-        cells = {name: visible(_cell(record.get(name))) for name in columns}
+        cells = {name: visible(_cell(record.get(name), "\n" if name in stacked else ", ")) for name in columns}
         table.add_row(*(Text(cell, style=styles.get(name, {}).get(cell, "")) for name, cell in cells.items()))
     console.print(table)
 
 
-def _cell(value: JsonValue) -> str:
+def _cell(value: JsonValue, between: str = ", ") -> str:
     match value:
         case None:
             return "-"
@@ -108,4 +112,4 @@ def _cell(value: JsonValue) -> str:
         case Mapping():
             return ", ".join(f"{name}: {_cell(each)}" for name, each in value.items()) or "-"
         case _:
-            return ", ".join(_cell(each) for each in value) or "-"
+            return between.join(_cell(each) for each in value) or "-"

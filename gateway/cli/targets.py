@@ -92,7 +92,8 @@ def list_targets(api: Api, as_json: AsJson = False) -> None:
 @admin(app, "show", examples=["pgbastion targets show shop"])
 def show_target(api: Api, name: Name, as_json: AsJson = False) -> None:
     """Show one target with its grants and allowlist."""
-    from gateway.cli import allowlist, grants
+    from gateway.cli import allowlist
+    from gateway.cli.grant_terms import show_grants
 
     target = api.get(path("targets", name)).record
     held = api.all(path("grants"), target=name)
@@ -101,7 +102,7 @@ def show_target(api: Api, name: Name, as_json: AsJson = False) -> None:
         print_json({**target, "grant_list": held, "allowlist_entries": entries})
         return
     show([target], as_json=False, columns=_COLUMNS, empty="")
-    show(held, as_json=False, columns=grants.COLUMNS, empty="No grants.")
+    show_grants(held)
     show(entries, as_json=False, columns=allowlist.COLUMNS, empty="No allowlist entries of its own.")
 
 

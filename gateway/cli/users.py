@@ -65,6 +65,7 @@ def list_users(api: Api, as_json: AsJson = False) -> None:
 def show_user(api: Api, name: Name, as_json: AsJson = False) -> None:
     """Show one account with its grants (its groups' too) and allowlist."""
     from gateway.cli import allowlist, grants
+    from gateway.cli.grant_terms import show_grants
 
     user = api.get(path("users", name)).record
     held = grants.held_by(api, user)
@@ -73,7 +74,7 @@ def show_user(api: Api, name: Name, as_json: AsJson = False) -> None:
         print_json({**user, "grant_list": held, "allowlist_entries": entries})
         return
     show([user], as_json=False, columns=COLUMNS, empty="")
-    show(held, as_json=False, columns=grants.COLUMNS, empty="No grants.")
+    show_grants(held)
     show(entries, as_json=False, columns=allowlist.COLUMNS, empty="No allowlist entries of their own.")
 
 

@@ -76,6 +76,8 @@ def test_from_nothing_to_a_grant_and_back(cli):
         "target": "sales",
         "mode": "read_only",
         "valid_until": "2030-01-31T17:00:00Z",
+        "options": [],
+        "max_changed_rows": None,
         "live": True,
         "version": 7,
     }

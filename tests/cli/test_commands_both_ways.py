@@ -62,6 +62,11 @@ def test_wrong_usage_is_status_2(world: World) -> None:
         ["users", "create", "bob", "--expires", "tomorrow"],
         ["grants", "create", "--user", "a", "--group", "b", "--target", "c", "--mode", "ro"],
         ["grants", "create", "--user", "a", "--target", "b", "--mode", "write"],
+        ["grants", "create", "--user", "a", "--target", "b", "--mode", "rw", "--option", "ddl"],
+        ["grants", "create", "--user", "a", "--target", "b", "--mode", "rw", "--max-changed-rows", "0"],
+        ["grants", "update", "x"],
+        ["grants", "update", "x", "--max-changed-rows", "many"],
+        ["grants", "update", "x", "--option", "no-ddl", "--no-options"],
         ["grants", "revoke"],
         ["allowlist", "create", "10.0.0.0/8", "--user", "a", "--target", "b"],
         ["targets", "update", "shop"],
@@ -108,6 +113,39 @@ def test_grants_of_users(world: World) -> None:
     assert f'there is no grant "{first["id"]}"' in world.error("grants", "revoke", first["id"])
     world.run(*asked)
     assert [each["mode"] for each in world.json("grants", "revoke", "--user", "ana", "--target", "shop")] == ["read_write"]
+
+
+def test_what_grants_carry(world: World) -> None:
+    world.run("users", "create", "ana")
+    world.run("targets", "create", "shop", "--host", "h", "--dbname", "d")
+    asked = ["grants", "create", "--user", "ana", "--target", "shop", "--mode"]
+    made = world.json(*asked, "rw", "--option", "no-ddl", "--option", "unfiltered-writes", "--max-changed-rows", "1000")
+    assert (made["options"], made["max_changed_rows"]) == (["no-ddl", "unfiltered-writes"], 1000)
+    assert "no-ddl, unfiltered-writes, at most 1000 rows" in world.run("grants", "list").stdout
+    for words in (["--option", "no-ddl"], ["--option", "report-only"], ["--max-changed-rows", "5"]):
+        assert "means nothing in a read_only grant" in world.error(*asked, "ro", *words)
+    said = world.run(*asked, "ro", "--option", "temporary-tables", "--expires", "never").stdout
+    assert said == 'User "ana" may use "shop" read_only (temporary-tables), until revoked.\n'
+    changed = world.run("grants", "update", made["id"], "--option", "report-only").stdout
+    assert changed == 'User "ana": read_write on "shop" carries: report-only, at most 1000 rows; expires: never.\n'
+    assert "is like that already" in world.error("grants", "update", made["id"], "--max-changed-rows", "1000")
+    now = world.json("grants", "update", made["id"], "--no-options", "--max-changed-rows", "none", "--expires", "8h")
+    assert (now["options"], now["max_changed_rows"], now["valid_until"] is None) == ([], None, False)
+    stale = ["--option", "no-ddl", "--if-version", str(made["version"])]
+    assert "was changed meanwhile" in world.error("grants", "update", made["id"], *stale)
+    held = world.json("users", "show", "ana")["grant_list"]
+    assert sorted((each["mode"], *each["options"]) for each in held) == [("read_only", "temporary-tables"), ("read_write",)]
+    exported = world.json("export")["grants"]
+    assert [(each["options"], each["max_changed_rows"]) for each in exported] == [(["temporary-tables"], None), ([], None)]
+    (world.folder / "grants.yaml").write_text(
+        "version: 1\ngrants:\n- {user: ana, target: shop, mode: read_write, options: [no-ddl], max_changed_rows: 10}\n"
+    )
+    shown = world.run("apply", str(world.folder / "grants.yaml"), "--yes").stdout
+    assert "options: none -> no-ddl" in shown
+    assert "max_changed_rows: none -> 10" in shown
+    assert world.json("apply", str(world.folder / "grants.yaml"), "--yes")["changes"] == []
+    (event,) = [each for each in world.here().json_lines("audit", "search") if each["action"] == "grant.changed"][-1:]
+    assert (event["detail"]["options"], event["detail"]["before_options"]) == (["no-ddl"], [])
 
 
 def test_targets(world: World) -> None:

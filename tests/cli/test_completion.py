@@ -49,6 +49,9 @@ def test_bash(filled: World) -> None:
     assert completed(filled, "pgbastion grants create --group a") == ["analysts"]
     assert completed(filled, "pgbastion targets show s") == ["shop"]
     assert completed(filled, "pgbastion grants create --mode read_w") == ["read_write"]
+    assert completed(filled, "pgbastion grants create --option no") == ["no-ddl"]
+    assert completed(filled, "pgbastion grants update x --option no-ddl --option unf") == ["unfiltered-writes"]
+    assert {"--option", "--no-options"} <= set(completed(filled, "pgbastion grants update x --"))
     assert "--expires" in completed(filled, "pgbastion users create ana --exp")
     assert completed(filled, f"pgbastion --config {filled.config} targets show s") == ["shop"]
 

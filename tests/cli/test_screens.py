@@ -37,8 +37,27 @@ def test_tables_fit_the_terminal(local: World, columns: int) -> None:
         assert "Traceback" not in screen.text
 
 
+def test_what_a_grant_carries_is_whole_on_a_terminal_and_a_column_only_where_there_is_something(local: World) -> None:
+    local.run("users", "create", "a-person-with-a-rather-long-name@example.com")
+    local.run("groups", "create", "a-group-with-a-long-name")
+    local.run("targets", "create", "shop", "--host", "h", "--dbname", "webshop")
+    asked = ["grants", "create", "--target", "shop", "--expires", "8h", "--mode"]
+    local.run(*asked, "ro", "--user", "a-person-with-a-rather-long-name@example.com")
+    assert "carries" not in on_screen(local, "grants", "list").text
+    carried = ["no-ddl", "report-only", "temporary-tables", "unfiltered-writes"]
+    options = [word for option in carried for word in ("--option", option)]
+    local.run(*asked, "rw", "--group", "a-group-with-a-long-name", *options, "--max-changed-rows", "1000")
+    for words in (["grants", "list"], ["groups", "show", "a-group-with-a-long-name"], ["targets", "show", "shop"]):
+        screen = on_screen(local, *words, columns=100)
+        assert fits(screen, 100), words
+        for each in ("carries", *carried, "at most 1000 rows"):
+            assert each in screen.text, words
+    assert ", ".join([*carried, "at most 1000 rows"]) in local.run("grants", "list").stdout
+
+
 def test_help_fits_and_has_examples(local: World) -> None:
-    for words in (["--help"], ["users", "--help"], ["users", "create", "--help"], ["apply", "--help"], ["doctor", "--help"]):
+    pages = (["users"], ["users", "create"], ["grants", "create"], ["grants", "update"], ["apply"], ["doctor"])
+    for words in (["--help"], *([*page, "--help"] for page in pages)):
         screen = on_screen(local, *words, columns=80)
         assert screen.status == 0
         assert fits(screen, 80), words

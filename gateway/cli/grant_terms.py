@@ -1,0 +1,109 @@
+"""What a grant carries, on the command line: how it is given, and how it is shown."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from gateway.access_mode import GrantOption
+from gateway.cli.output import JsonValue, Record, say, show
+
+NO_CEILING: Final = "none"
+
+_COLUMNS: Final = {
+    "user": "user",
+    "group": "group",
+    "target": "target",
+    "mode": "mode",
+    "carries": "carries",
+    "valid_until": "expires",
+    "live": "live",
+    "id": "id",
+}
+_NOT_ALWAYS: Final = ("user", "group", "carries")  # shown when there is anything in it
+
+
+def parse_ceiling(text: str) -> int | None:
+    """A number of rows, or `none`. Raises typer.BadParameter."""
+    if text == NO_CEILING:
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither a number of rows from 1 on nor {NO_CEILING}")
+
+
+def _ceiling(text: str) -> str:
+    parse_ceiling(text)  # refuse it as a usage error now; the verb reads it again
+    return text
+
+
+Options = Annotated[
+    list[GrantOption] | None,
+    typer.Option(
+        "--option",
+        metavar="OPTION",
+        help="What it adds or takes away; may be given several times. temporary-tables: read-only sessions may make temporary "
+        "tables. For read_write: no-ddl (rows may change, objects may not), unfiltered-writes (UPDATE and DELETE without WHERE), "
+        "report-only (what these rules and the ceiling would refuse is audited and runs).",
+        show_default="none of them",
+    ),
+]
+NewOptions = Annotated[
+    list[GrantOption] | None,
+    typer.Option(
+        "--option",
+        metavar="OPTION",
+        help="All that it is to carry: others are taken away. See: pgbastion grants create --help",
+        show_default="as they are",
+    ),
+]
+Ceiling = Annotated[
+    str | None,
+    typer.Option(
+        "--max-changed-rows",
+        metavar="N",
+        parser=_ceiling,
+        help="For read_write: a statement that changes more rows is rolled back.",
+        show_default="any number",
+    ),
+]
+NewCeiling = Annotated[
+    str | None,
+    typer.Option(
+        "--max-changed-rows",
+        metavar=f"N|{NO_CEILING}",
+        parser=_ceiling,
+        help="A statement that changes more rows is rolled back.",
+        show_default="as it is",
+    ),
+]
+
+
+def option_names(options: Sequence[GrantOption]) -> list[JsonValue]:
+    """As the API wants them."""
+    return [option.value for option in dict.fromkeys(options)]
+
+
+def terms_text(grant: Record) -> str:
+    """`no-ddl, at most 1000 rows`; empty where the grant carries nothing."""
+    return ", ".join(_terms(grant))
+
+
+def _terms(grant: Record) -> list[str]:
+    options, rows = grant.get("options"), grant.get("max_changed_rows")
+    said = [str(each) for each in options] if isinstance(options, list) else []
+    return [*said, f"at most {rows} rows"] if rows is not None else said
+
+
+def show_grants(grants: Sequence[Record], *, empty: str = "No grants.") -> None:
+    """A table for people, without the columns that would be empty."""
+    shown = [{**grant, "carries": _terms(grant) or None} for grant in grants]
+    if not shown:
+        say(empty)
+        return
+    columns = {
+        name: heading
+        for name, heading in _COLUMNS.items()
+        if name not in _NOT_ALWAYS or any(each.get(name) is not None for each in shown)
+    }
+    show(shown, as_json=False, columns=columns, empty=empty, stacked=("carries",))
