@@ -1,4 +1,4 @@
-"""Interleaved rounds: each runs every contestant once per workload, in an order that rotates, so that slow minutes hit all alike."""
+"""Interleaved rounds: each runs every contestant once per workload, in an order that rotates: slow minutes hit all alike."""
 
 import contextlib
 import tempfile

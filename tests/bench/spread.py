@@ -50,7 +50,5 @@ def of_differences(run: Run, workload: str, contestant: str, base: str, metric: 
     return spread(_joined(mine, theirs, lambda value, other: value - other))
 
 
-def _joined(
-    mine: Mapping[int, float], theirs: Mapping[int, float], join: Callable[[float, float], float]
-) -> list[float]:
+def _joined(mine: Mapping[int, float], theirs: Mapping[int, float], join: Callable[[float, float], float]) -> list[float]:
     return [join(mine[number], theirs[number]) for number in mine if number in theirs]

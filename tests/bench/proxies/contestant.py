@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from tests.bench.proxies.processes import Snapshot, memory_bytes, snapshot
+from tests.bench.proxies.processes import Snapshot, memory_bytes, snapshot, tree
 from tests.support.wire import Place, RawClient
 
 _READY_SECONDS = 20.0
@@ -39,17 +40,16 @@ class Door:
 
     def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
         """In autocommit."""
-        return psycopg.connect(
-            "",
-            host=self.host,
-            port=str(self.port),
-            user=self.user,
-            password=self.password,
-            dbname=self.dbname,
-            gssencmode="disable",
-            autocommit=True,
+        words = {
+            "host": self.host,
+            "port": str(self.port),
+            "user": self.user,
+            "password": self.password,
+            "dbname": self.dbname,
+            "gssencmode": "disable",
             **self._tls("sslmode", "sslrootcert"),
-        )
+        }
+        return psycopg.connect(make_conninfo(**words), autocommit=True)
 
     def raw(self) -> RawClient:
         """A client without a driver, logged in: what it costs is next to nothing."""
@@ -63,7 +63,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """`reader` may read, `writer` may write. `roots` are process ids: with all their descendants they are the proxy (none: direct).
+    """`reader` may read, `writer` may write. `roots` (process ids) with all descendants are the proxy; none: direct.
 
     `forks_ahead` says that it made a process for each connection that may come, before it comes (pgpool-II).
     """
@@ -80,6 +80,9 @@ class Contestant:
 
     def cpu(self) -> Snapshot:
         return snapshot(self.roots)
+
+    def processes(self) -> list[int]:
+        return sorted(tree(self.roots))
 
     def memory_bytes(self) -> int:
         return memory_bytes(self.roots)

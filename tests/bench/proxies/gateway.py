@@ -13,30 +13,31 @@ from tests.bench.proxies.contestant import Contestant, Door
 from tests.bench.proxies.ground import Ground
 from tests.support.gateway import running_gateway
 
-#: The product runs its pure code when this variable is "1", although a compiled module is there.
-PURE_VARIABLE: Final = "PGBASTION_PURE_PYTHON"
-#: The compiled module; its builds take part where it can be imported.
-COMPILED_MODULE: Final = "gateway.compiled"
+#: See gateway/compiled.py: "1" leaves the compiled twins alone.
+PURE_VARIABLE: Final = "PGBASTION_PURE"
+#: One of the twins; the compiled builds take part where it is there.
+COMPILED_MODULE: Final = "gateway.wire.framing_c"
+#: Settings (section, key, value) that have upstream sessions opened ahead. Empty: the product has no such setting yet.
+OPENED_AHEAD: Final[tuple[tuple[str, str, object], ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One way to run the gateway: its name in tables, client TLS, what the process finds in its environment and settings.
-
-    `warm`: sections of settings that keep upstream sessions opened ahead (none: as it comes).
-    """
+    """One way to run the gateway: its name in tables, client TLS, compiled twins or not, upstream sessions opened ahead or not."""
 
     name: str
     secure: bool = False
     compiled: bool = False
-    warm: tuple[tuple[str, str, object], ...] = ()
+    ahead: bool = False
 
-    @property
-    def available(self) -> bool:
-        return not self.compiled or importlib.util.find_spec(COMPILED_MODULE) is not None
+    def missing(self) -> str:
+        """What it would need; "" when it can be run."""
+        if self.compiled and importlib.util.find_spec(COMPILED_MODULE) is None:
+            return "the compiled modules are not built"
+        return "there is no setting for it yet" if self.ahead and not OPENED_AHEAD else ""
 
     def environment(self) -> dict[str, str]:
-        return {PURE_VARIABLE: "" if self.compiled else "1"}
+        return {PURE_VARIABLE: "0" if self.compiled else "1"}
 
     @contextlib.contextmanager
     def start(self, ground: Ground, capacity: int) -> Iterator[Contestant]:
@@ -53,7 +54,7 @@ class Build:
         if self.secure:
             files = {"cert_file": str(ground.tls.cert_file), "key_file": str(ground.tls.key_file)}
             sections["tls"] = {"mode": "require", **files}
-        for section, key, value in self.warm:
+        for section, key, value in OPENED_AHEAD if self.ahead else ():
             sections.setdefault(section, {})[key] = value
         with _environment(self.environment()), running_gateway(**sections) as running:
             target = running.target(ground.database, tls=TlsMode.DISABLE)
@@ -75,7 +76,9 @@ PURE: Final = Build("pgbastion")
 PURE_TLS: Final = Build("pgbastion, TLS", secure=True)
 COMPILED: Final = Build("pgbastion compiled", compiled=True)
 COMPILED_TLS: Final = Build("pgbastion compiled, TLS", secure=True, compiled=True)
-BUILDS: Final = (PURE, PURE_TLS, COMPILED, COMPILED_TLS)
+PURE_AHEAD: Final = Build("pgbastion, opened ahead", ahead=True)
+COMPILED_AHEAD: Final = Build("pgbastion compiled, opened ahead", compiled=True, ahead=True)
+BUILDS: Final = (PURE, PURE_TLS, PURE_AHEAD, COMPILED, COMPILED_TLS, COMPILED_AHEAD)
 
 
 @contextlib.contextmanager

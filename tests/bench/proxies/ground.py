@@ -35,6 +35,12 @@ class Ground:
     def writer(self) -> Door:
         return self._door(self.database.app_rw.name, self.database.app_rw.password.reveal())
 
+    def verifier(self, role: str) -> str:
+        """The SCRAM secret that PostgreSQL keeps for one of the logins."""
+        with self.database.upstream.connect() as connection:
+            row = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role]).fetchone()
+        return str(row[0]) if row else ""
+
     def through(self, port: int, name: str, *roots: int, ca_file: Path | None = None, forks_ahead: bool = False) -> Contestant:
         """A contestant that lets the database's own logins in on a port of 127.0.0.1."""
         reader, writer = self.reader(), self.writer()
@@ -83,4 +89,6 @@ def _fill(database: Database, stream_megabytes: int) -> None:
         connection.execute("GRANT USAGE ON SCHEMA shop TO PUBLIC")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public, shop TO PUBLIC")
         connection.execute("GRANT INSERT ON sink TO app_rw")
+        for role in ("app_ro", "app_rw"):
+            connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1".encode())
         connection.execute("VACUUM ANALYZE")

@@ -25,19 +25,22 @@ USUAL_CAPACITY: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`start(ground, capacity)` gives the contestant while its block runs. `programs` with the Debian package of each."""
+    """`start(ground, capacity)` gives the contestant while its block runs. `programs` with the Debian package of each.
+
+    `unavailable`: why it cannot take part although all programs are there.
+    """
 
     name: str
     start: Start
     programs: tuple[tuple[str, str], ...] = ()
-    available: bool = True
+    unavailable: str = ""
 
     def missing(self) -> str:
         """Why it cannot take part; "" when it can."""
         for program, package in self.programs:
             if find_program(program) is None:
                 return f"{program} is not installed (Debian: {package})"
-        return "" if self.available else "there is no compiled module"
+        return self.unavailable
 
 
 @contextlib.contextmanager
@@ -53,7 +56,7 @@ ENTRIES: Final = (
     Entry("pgpool-II", pgpool, (("pgpool", "pgpool2"),)),
     Entry("haproxy, TCP", haproxy, (("haproxy", "haproxy"),)),
     Entry("ssh -L", ssh_tunnel, (("sshd", "openssh-server"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"))),
-    *(Entry(build.name, build.start, (), build.available) for build in BUILDS),
+    *(Entry(build.name, build.start, (), build.missing()) for build in BUILDS),
 )
 
 

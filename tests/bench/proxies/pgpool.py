@@ -46,6 +46,6 @@ def pgpool(ground: Ground, capacity: int) -> Iterator[Contestant]:
         (home / "pool_passwd").write_text("".join(f"{login.user}:TEXT{login.password}\n" for login in logins))
         (home / "pcp.conf").touch()
         hand_over(home)
-        files = ["-f", home / "pgpool.conf", "-a", home / "pool_hba.conf", "-F", home / "pcp.conf"]
+        files = ["-f", f"{home}/pgpool.conf", "-a", f"{home}/pool_hba.conf", "-F", f"{home}/pcp.conf"]
         with running([find_program(PROGRAM) or PROGRAM, "-n", *files], home) as pid:
             yield ground.through(port, "pgpool-II", pid, forks_ahead=True)

@@ -25,7 +25,7 @@ def ssh_tunnel(ground: Ground, capacity: int) -> Iterator[Contestant]:
     user = pwd.getpwuid(server_account().uid).pw_name
     with home_of_its_own("ssh") as home:
         for name in ("host_key", "user_key"):
-            keygen = [find_program("ssh-keygen") or "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name]
+            keygen = [find_program("ssh-keygen") or "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)]
             subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
         (home / "sshd_config").write_text("\n".join(_server_lines(home, server_port)) + "\n")
         (home / "ssh_config").write_text("\n".join(_client_lines(home, server_port)) + "\n")
@@ -35,7 +35,7 @@ def ssh_tunnel(ground: Ground, capacity: int) -> Iterator[Contestant]:
         # sshd starts itself anew for each connection, and so must be called by its whole path.
         with running([find_program(PROGRAM) or PROGRAM, "-D", "-e", "-f", home / "sshd_config"], home) as server:
             _wait_for(server_port)
-            forward = ["-N", "-F", home / "ssh_config", "-L", f"127.0.0.1:{port}:{upstream.host}:{upstream.port}"]
+            forward = ["-N", "-F", str(home / "ssh_config"), "-L", f"127.0.0.1:{port}:{upstream.host}:{upstream.port}"]
             with running([find_program("ssh") or "ssh", *forward, f"{user}@127.0.0.1"], home) as client:
                 yield ground.through(port, "ssh -L", server, client)
 

@@ -17,39 +17,47 @@ from tests.bench.workloads.workload import Readings, Task
 IDLE: Final = "idle connections"
 #: As much as a proxy has that expects hardly anybody; a few connections are made before counting, for what is made once.
 _FEW: Final = 8
-_SETTLE_SECONDS: Final = 1.0
+_SETTLE_SECONDS, _SETTLE_SECONDS_MAX, _SETTLE_READINGS, _STILL_BYTES = 2.0, 20.0, 8, 64_000
+#: A gateway makes a stand-in for a worker some seconds after its start: then the figures are taken anew.
+_ATTEMPTS: Final = 4
 
 
 def measure_idle(entry: Entry, ground: Ground, connections: int) -> Readings:
-    """Of a contestant that is started for this alone: memory with that many sessions less memory with a few, per session."""
+    """Of a contestant that is started for this alone: memory with that many sessions less memory with a few, per session.
+
+    Raises RuntimeError when processes came or went in between, again and again.
+    """
     with entry.start(ground, connections + _FEW) as contestant:
         if contestant.forks_ahead:
             # Its processes are there before their connections: compare it with one that was started for a few.
-            many = _memory_with(contestant, connections + _FEW)
-            with entry.start(ground, _FEW) as small:
-                few = _memory_with(small, _FEW)
+            with contextlib.ExitStack() as stack:
+                many = _memory_with(contestant, connections + _FEW, stack)
+            with entry.start(ground, _FEW) as small, contextlib.ExitStack() as stack:
+                few = _memory_with(small, _FEW, stack)
             return {Metric.IDLE_BYTES: (many - few) / connections}
-        with contextlib.ExitStack() as stack:
-            _open(stack, contestant, _FEW)
-            few = _settled(contestant)
-            _open(stack, contestant, connections)
-            return {Metric.IDLE_BYTES: (_settled(contestant) - few) / connections}
+        for _ in range(_ATTEMPTS):
+            with contextlib.ExitStack() as stack:
+                few = _memory_with(contestant, _FEW, stack)
+                before = contestant.processes()
+                many = _memory_with(contestant, connections, stack)
+                if contestant.processes() == before:
+                    return {Metric.IDLE_BYTES: (many - few) / connections}
+    raise RuntimeError("its processes come and go")
 
 
-def _memory_with(contestant: Contestant, connections: int) -> int:
-    with contextlib.ExitStack() as stack:
-        _open(stack, contestant, connections)
-        return _settled(contestant)
-
-
-def _open(stack: contextlib.ExitStack, contestant: Contestant, count: int) -> None:
-    for _ in range(count):
+def _memory_with(contestant: Contestant, more_connections: int, stack: contextlib.ExitStack) -> int:
+    """After opening so many more; they are closed with the stack. Waits until memory stands still for a while."""
+    for _ in range(more_connections):
         stack.callback(contestant.reader.connect().close)
-
-
-def _settled(contestant: Contestant) -> int:
-    time.sleep(_SETTLE_SECONDS)
-    return contestant.memory_bytes()
+    deadline = time.monotonic() + _SETTLE_SECONDS_MAX
+    readings = [contestant.memory_bytes()]
+    while time.monotonic() < deadline:
+        time.sleep(_SETTLE_SECONDS / _SETTLE_READINGS)
+        readings.append(contestant.memory_bytes())
+        latest = readings[-_SETTLE_READINGS:]
+        if len(latest) == _SETTLE_READINGS and max(latest) - min(latest) < _STILL_BYTES:
+            break
+    return readings[-1]
 
 
 def burn(contestant: Contestant, task: Task) -> Readings:

@@ -39,7 +39,18 @@ class Outcome:
 
 def run_pgbench(door: Door, job: Job, task: Task) -> Outcome:
     """Raises RuntimeError with what pgbench said."""
-    command = [find_program("pgbench") or "pgbench", "-n", "-M", job.mode, "-c", str(job.clients), "-j", "1", "-T", str(task.seconds)]
+    command = [
+        find_program("pgbench") or "pgbench",
+        "-n",
+        "-M",
+        job.mode,
+        "-c",
+        str(job.clients),
+        "-j",
+        "1",
+        "-T",
+        str(task.seconds),
+    ]
     for script in job.scripts:
         command += ["-f", str(script)]
     command += [] if job.scripts else ["-S"]

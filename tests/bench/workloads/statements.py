@@ -21,7 +21,9 @@ LISTS: Final = (
 )
 LITERALS: Final = (NUMBERS, STRINGS, LISTS)
 #: The same question under a text of its own each time.
-TRACED: Final = f"{_FRESH}\\set aid random(1, 100000)\nSELECT /* trace :fresh */ abalance FROM pgbench_accounts WHERE aid = :aid;\n"
+TRACED: Final = (
+    f"{_FRESH}\\set aid random(1, 100000)\nSELECT /* trace :fresh */ abalance FROM pgbench_accounts WHERE aid = :aid;\n"
+)
 
 
 def report_names() -> list[str]:

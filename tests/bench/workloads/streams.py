@@ -18,7 +18,7 @@ _CHUNK_ROWS: Final = 60
 
 
 def drain(client: RawClient, buffer: bytearray) -> int:
-    """Bytes up to an idle ReadyForQuery at the very end of what came. Raises RuntimeError for an error, or when the peer closes."""
+    """Bytes up to an idle ReadyForQuery at the end of what came. Raises RuntimeError for an error, or when the peer closes."""
     client.sock.settimeout(_PATIENCE_SECONDS)
     total, tail = 0, b""
     while tail != _READY:
@@ -71,9 +71,7 @@ def sending() -> Callable[[Contestant, Task], Readings]:
     return measure
 
 
-def _repeat(
-    contestant: Contestant, task: Task, client: RawClient, once: Callable[[RawClient, bytearray], int]
-) -> Readings:
+def _repeat(contestant: Contestant, task: Task, client: RawClient, once: Callable[[RawClient, bytearray], int]) -> Readings:
     buffer = bytearray(_BUFFER_BYTES)
     before, started_at, total = contestant.cpu(), time.monotonic(), 0
     while (took := time.monotonic() - started_at) < task.seconds:
