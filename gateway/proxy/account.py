@@ -25,7 +25,7 @@ class Account:
     @property
     def busy(self) -> bool:
         """Upstream owes it an answer, or it has a transaction open."""
-        return self._shared.ledger.busy or self._shared.status != b"I"
+        return self._shared.busy or self._shared.status != b"I"
 
     def describe(self, lease: Lease, worker: int) -> Payload:
         return {
@@ -37,7 +37,7 @@ class Account:
             "application": self._who.application,
             "tls": self._who.tls,
             "started_at": self._started_at.isoformat(timespec="seconds"),
-            "state": "active" if self._shared.ledger.busy else "idle in transaction" if self.busy else "idle",
+            "state": "active" if self._shared.busy else "idle in transaction" if self.busy else "idle",
             "statements": self._shared.statements,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,

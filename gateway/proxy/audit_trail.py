@@ -72,10 +72,10 @@ class AuditTrail:
             self._copies.offer(settled.lines)
         self._first_seq = settled.last_seq
         self.stamp = Stamp(worker, self._first_seq)
-        self._journal = empty_journal(journal_path) if journal else None
-        if self._journal is None:
+        self.journal = empty_journal(journal_path) if journal else None
+        if self.journal is None:
             journal_path.unlink(missing_ok=True)
-        self.at_once = self._journal  # None while records must take the other way
+        self.at_once = self.journal  # None while records must take the other way
         if settled.torn_bytes:
             self.append(event("trail_repaired", {"torn_bytes": settled.torn_bytes}))
         for body in end_crashed_sessions(self._file.paths()):
@@ -152,8 +152,8 @@ class AuditTrail:
         if not self.healthy:
             _log.error("audit records lost at the end", bytes=self._backlog.size, records_dropped=self._backlog.dropped)
         self._closed = True
-        if self._journal is not None:
-            self._journal.close()
+        if self.journal is not None:
+            self.journal.close()
         self._file.close()
         self._copies.close()
 
@@ -195,7 +195,7 @@ class AuditTrail:
 
     def _write(self, lines: bytes) -> bool:
         """To the file: what the journal holds, and these. False: neither is there, and the trail is not healthy any more."""
-        journal = self._journal
+        journal = self.journal
         data = lines if journal is None else journal.pending() + lines
         if not data:
             return True
@@ -279,7 +279,7 @@ class AuditTrail:
         if not self._write(backlog.lines):
             self._backlog = backlog
         elif not self._closing:
-            self.at_once = self._journal
+            self.at_once = self.journal
         if self.healthy and backlog.dropped:
             self.append(event("trail_dropped", {"records_dropped": backlog.dropped}))
 

@@ -18,6 +18,7 @@ from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
 from gateway.proxy.opening import Opened, converse
 from gateway.proxy.standing import Introduction, Standing
+from gateway.proxy.steady import steady_of
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
 from gateway.session.client_side import ClientSide
@@ -70,6 +71,9 @@ class LiveSession(asyncio.Protocol):
         self._upstream_gone = asyncio.Event()
         self._quitting = False
         self._account = Account(who, shared)
+        if (steady := steady_of(self, shared, self._account, worker, client, self._upstream)) is not None:
+            self.data_received = steady.client_data  # type: ignore[method-assign]
+            self.upstream_data = steady.upstream_data  # type: ignore[method-assign]
         if opened.hold is not None:
             opened.hold.follower = self._adopt_policy
         client.set_write_buffer_limits(high=HIGH_WATER)
@@ -85,6 +89,18 @@ class LiveSession(asyncio.Protocol):
     @property
     def bytes_in(self) -> int:
         return self._account.bytes_in
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is owed, on hold, half read, or waits to be written: the next request may take a short way."""
+        shared = self._shared
+        return (
+            not (self._ended or self._releases or shared.records or shared.effects or shared.audit_sqlstate)
+            and not (shared.catalog_touched or shared.ledger.unusual or shared.ledger.busy or shared.ledger.swallowed_syncs)
+            and shared.watched is None
+            and self._client_side.at_rest
+            and self._upstream_side.at_rest
+        )
 
     def welcome(self, minor: int) -> bytes:
         """AuthenticationOk to ReadyForQuery, with a cancel key of our own."""
@@ -227,13 +243,13 @@ class LiveSession(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client that closes while its query runs is gone; one that closes while idle has finished."""
         if not self._quitting:
-            self.end("client vanished" if self._shared.ledger.busy else "client quit", None)
+            self.end("client vanished" if self._shared.busy else "client quit", None)
         return self._quitting and not self._who.tls  # TLS closes both ways, whatever is said here
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client_gone = True
         if not self._quitting:  # else what it sent before its Terminate may finish, for a moment
-            vanished = exc is not None or self._shared.ledger.busy
+            vanished = exc is not None or self._shared.busy
             self.end("client vanished" if vanished else "client quit", None)
 
     def upstream_lost(self) -> None:
@@ -276,7 +292,7 @@ class LiveSession(asyncio.Protocol):
         self.end(denial.rule, fatal(sqlstate.ADMIN_SHUTDOWN, text, denial.hint, f"pgbastion rule: {denial.rule}"))
 
     def cancel_query(self) -> None:
-        busy = self._shared.ledger.busy
+        busy = self._shared.busy
         self._counters.cancels += 1
         self._shared.event("cancel", {"outcome": "sent" if busy else "nothing runs"})
         self._record()
@@ -293,7 +309,7 @@ class LiveSession(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        running = self._shared.ledger.busy
+        running = self._shared.busy
         partly_sent = self._client_side.mid_message
         self._client_side.drop()
         self._worker.registry.remove(self, self._account.process_id)
@@ -309,7 +325,7 @@ class LiveSession(asyncio.Protocol):
         leave_client(self._client, words, gone=self._client_gone)
 
     def _cut_upstream(self) -> None:
-        if self._shared.ledger.busy:
+        if self._shared.busy:
             self._cancel.request()
         self._upstream.abort()
 

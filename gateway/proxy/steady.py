@@ -1,0 +1,35 @@
+"""Whether a session's usual requests and replies take the compiled short way (see `steady_c`)."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from gateway.compiled import twin_of
+from gateway.proxy.account import Account
+from gateway.proxy.audit_trail import AuditTrail
+from gateway.session.conversation import Conversation
+
+if TYPE_CHECKING:
+    from gateway.proxy.live import LiveSession
+    from gateway.proxy.steady_c import Steady
+    from gateway.proxy.worker import Worker
+
+_twin: Final = twin_of(__name__)
+
+
+def steady_of(
+    session: "LiveSession",
+    shared: Conversation,
+    account: Account,
+    worker: "Worker",
+    client: asyncio.Transport,
+    upstream: asyncio.Transport,
+) -> "Steady | None":
+    """None: it was not built, or this trail has no journal that it could write to. Its callbacks replace the session's own."""
+    trail = worker.trail
+    if _twin is None or not isinstance(trail, AuditTrail) or trail.journal is None:
+        return None
+    steady: Steady = _twin.Steady(
+        session, shared, trail, account, worker.counters, client, upstream, trail.journal, trail.stamp
+    )
+    shared.settle = steady.settle
+    return steady
