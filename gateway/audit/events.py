@@ -7,7 +7,8 @@ Events and what they hold besides the session's own fields:
 
     statement        statement (number in the session), phase, parameters (how many; never their values), sql and the verdict
     statement_end    statement, outcome, duration_us, rows (absent: none counted), sqlstate (absent: no error)
-    session_start, session_end (reason; its totals, unless the reason is "crash": then what its statements came to is unknown)
+    session_start (options and max_changed_rows of the grant that it stands on, if that carries any)
+    session_end (reason; its totals, unless the reason is "crash": then what its statements came to is unknown)
     login_failed (reason: for investigators, the client reads another one), session_refused (rule)
     cancel (outcome), upstream_security (what is weaker than the default), gateway_start, gateway_stop
     trail_repaired, trail_recovered, trail_dropped (the sink's own)

@@ -17,7 +17,7 @@ from gateway.proxy.account import Account
 from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
 from gateway.proxy.opening import Opened, converse
-from gateway.proxy.standing import Introduction, Standing
+from gateway.proxy.standing import Introduction, Standing, carried
 from gateway.proxy.steady import steady_of
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
@@ -112,7 +112,8 @@ class LiveSession(asyncio.Protocol):
 
     def record_start(self) -> None:
         self._counters.sessions_started += 1
-        self._shared.event("session_start", {"tls": self._who.tls, "server": self._opened.server_major})
+        facts = {"tls": self._who.tls, "server": self._opened.server_major}
+        self._shared.event("session_start", facts | carried(self.lease))
         weak = ", ".join(self._opened.weaknesses(self.lease))
         if weak:
             self._shared.event("upstream_security", {"weaker": weak})

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from gateway.access.authorize import renew
 from gateway.access.model import Denial, Lease, Snapshot
+from gateway.audit.events import FieldValue
 from gateway.proxy import rights_clock
 
 
@@ -51,6 +52,16 @@ class Standing:
         if ends is None or self._deadline is None or time.monotonic() < self._deadline:
             return now
         return max(now, ends)
+
+
+def carried(lease: Lease) -> dict[str, FieldValue]:
+    """For the audit: what the grant adds to the access mode or takes from it; nothing, no fields."""
+    fields: dict[str, FieldValue] = {}
+    if lease.options:
+        fields["options"] = sorted(lease.options)
+    if lease.max_changed_rows is not None:
+        fields["max_changed_rows"] = lease.max_changed_rows
+    return fields
 
 
 def _deadline(lease: Lease) -> float | None:

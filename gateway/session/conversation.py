@@ -1,10 +1,10 @@
 """What both directions of a relayed session share: the ledger, the names, the policy in force, and what is to be audited."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.audit.events import STATEMENT_STARTED, session_event, statement_ended, statement_head
+from gateway.audit.events import STATEMENT_STARTED, FieldValue, session_event, statement_ended, statement_head
 from gateway.session.denial import Refusal, fields_of
 from gateway.session.effects import CatalogTouched, Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
@@ -159,7 +159,7 @@ class Conversation:
                 statement_ended(self.short, entry.statement_id, microseconds, entry.rows, entry.sqlstate, outcome)
             )
 
-    def event(self, name: str, fields: dict[str, str | int | float | bool | None]) -> None:
+    def event(self, name: str, fields: Mapping[str, FieldValue]) -> None:
         self.records.append(session_event(name, self._full, fields))
 
     def abandon_all(self, now: float) -> None:
