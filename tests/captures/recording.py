@@ -1,8 +1,8 @@
 """What real psql sends for a script, statement by statement, and a database in which everything that it made is still there.
 
-psql runs the script as superuser through a small relay that notes each Query. Scripts clean up after themselves; then nothing would be
-left for their own SELECTs when they are sent again. So the relay changes a few texts on their way: DROP is left out, ROLLBACK becomes
-COMMIT, a temporary table becomes a lasting one.
+psql runs the script as superuser through a small relay that notes each Query. Scripts clean up after themselves; then
+nothing would be left for their own SELECTs when they are sent again. So the relay changes a few texts on their way: DROP is
+left out, ROLLBACK becomes COMMIT, a temporary table becomes a lasting one.
 """
 
 import contextlib

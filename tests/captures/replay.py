@@ -1,4 +1,6 @@
-"""The same texts again: directly as an ordinary role in a read-only session, and through the gateway as a superuser without the lock."""
+"""The same texts again: directly as an ordinary role in a read-only session, and through the gateway as a superuser without
+the lock.
+"""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,9 +1,10 @@
 """Scripts of SQL in read-only mode: nothing changes, and what succeeds directly as an ordinary role succeeds through the gateway.
 
-PGBASTION_SQL_SCRIPTS names a folder of .sql files, such as src/test/regress/sql of PostgreSQL's sources; without it the few scripts of
-this folder are run. Each is run once by real psql as superuser (see recording.py), so that its tables are there. Then each statement
-that psql sent is sent again: directly, in a read-only session of an ordinary role, and in another copy of that database through the
-gateway, whose upstream role is a superuser without PostgreSQL's own lock. The other copy is looked at whole (tests/oracle/watch.py).
+PGBASTION_SQL_SCRIPTS names a folder of .sql files, such as src/test/regress/sql of PostgreSQL's sources; without it the few
+scripts of this folder are run. Each is run once by real psql as superuser (see recording.py), so that its tables are there.
+Then each statement that psql sent is sent again: directly, in a read-only session of an ordinary role, and in another copy
+of that database through the gateway, whose upstream role is a superuser without PostgreSQL's own lock. The other copy is
+looked at whole (tests/oracle/watch.py).
 
 More variables: PGBASTION_SQL_SCHEDULE, a file of lines "test: name name", the scripts that make the common database first;
 PGBASTION_SQL_ONLY, names of scripts; PGBASTION_SQL_LISTED=yes, the functions of the database are listed for the target (then what
@@ -50,7 +51,8 @@ _TERMS = Terms(
     ),
     (("timezone", "PST8PDT"), ("datestyle", "Postgres, MDY"), ("intervalstyle", "postgres_verbose")),
 )
-_FUNCTIONS = "SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384"
+_FUNCTIONS = "SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+    " WHERE p.oid >= 16384"
 
 
 @dataclass
