@@ -51,8 +51,9 @@ _TERMS = Terms(
     ),
     (("timezone", "PST8PDT"), ("datestyle", "Postgres, MDY"), ("intervalstyle", "postgres_verbose")),
 )
-_FUNCTIONS = "SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
-    " WHERE p.oid >= 16384"
+_FUNCTIONS = """
+SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384
+"""
 
 
 @dataclass
