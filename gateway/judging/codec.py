@@ -140,6 +140,7 @@ def encode_reply(verdict: Verdict) -> bytes:
             verdict.reported,
             verdict.temporary_made,
             verdict.temporary_used,
+            verdict.not_temporary,
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
@@ -150,7 +151,7 @@ def decode_reply(payload: bytes) -> Verdict:
     try:
         allowed, rule, facts, sqlstate, message, hint, position, edits, notice, node, *effects = json.loads(payload)
         kind, tables, functions, names = facts
-        row_ceiling, lifts_read_only, reported, made, used = effects
+        row_ceiling, lifts_read_only, reported, made, used, others = effects
         if not isinstance(allowed, bool) or not isinstance(lifts_read_only, bool):
             raise CodecError("bad reply")
         return Verdict(
@@ -169,6 +170,7 @@ def decode_reply(payload: bytes) -> Verdict:
             str(reported),
             tuple(map(str, made)),
             tuple(map(str, used)),
+            tuple(map(str, others)),
         )
     except (ValueError, TypeError) as error:
         raise CodecError("bad reply") from error

@@ -9,7 +9,7 @@ from gateway.session.denial import RESERVED_NAME, Refusal
 from gateway.session.holding import HoldStream
 from gateway.session.ledger import EXECUTE, QUERY
 from gateway.session.verdicts import Judged
-from gateway.statements.in_session import not_made_here, temporary_in_transaction
+from gateway.statements.in_session import hides, not_made_here, temporary_in_transaction
 from gateway.statements.policy import judge_parameter_types
 from gateway.statements.verdict import Facts, Verdict
 from gateway.wire import sqlstate
@@ -35,13 +35,17 @@ class Refusals:
         if not judged.verdict.allowed:
             shared.started(judged.fragment, phase, 0)
             return shared.refuse_verdict(judged.verdict)
-        if judged.verdict.temporary_used or judged.verdict.temporary_made:
+        verdict = judged.verdict
+        if verdict.temporary_used or verdict.temporary_made or verdict.not_temporary:
             return self._of_temporary(judged, phase)
         return None
 
     def _of_temporary(self, judged: Judged, phase: str) -> Refusal | None:
         """Raises HoldStream while it is not known whether what it uses is made."""
         shared, verdict = self._shared, judged.verdict
+        for name in verdict.not_temporary:
+            if name in shared.temporary:
+                return self._refuse_allowed(judged, hides(verdict, name), phase)
         for name in verdict.temporary_used:
             # Where the server's own lock is lifted, the text is edited so that the name can mean nothing else (pg_temp.name).
             if name in shared.temporary and (verdict.edits or not verdict.lifts_read_only):

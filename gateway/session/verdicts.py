@@ -74,6 +74,7 @@ class Judged:
             or verdict.lifts_read_only
             or verdict.temporary_made
             or verdict.temporary_used
+            or verdict.not_temporary
         )
 
     def for_text(self, sql: bytes, fragment: bytes) -> "Judged":

@@ -21,11 +21,19 @@ class _Sources:
     others: set[str] = field(default_factory=set)
     ctes: dict[str, list[Fields]] = field(default_factory=dict)
     has_function: bool = False
+    relied: set[str] = field(default_factory=set)
 
 
-def attribute_use(root: Json, dotted: list[Fields], listed: Listed, openings: Openings) -> Refusal | None:
-    """The first of the references `dotted` that cannot be shown to be a column."""
+def attribute_use(
+    root: Json, dotted: list[Fields], listed: Listed, openings: Openings, relied: set[str] | None = None
+) -> Refusal | None:
+    """The first of the references `dotted` that cannot be shown to be a column.
+
+    To `relied` are added the relations, named without a schema, whose columns show it: each must be what the catalog says.
+    """
     sources = _sources(root)
+    if relied is not None:
+        sources.relied = relied
     for reference in dotted:
         parts = strings(reference.get("fields"))
         name, row = parts[-1], parts[-2]
@@ -88,12 +96,11 @@ def _range_has(value: Fields, name: str, sources: _Sources, listed: Listed, open
         for each in ctes
     ):
         return False
-    if listed.temporary and not relation.startswith("pg_"):
-        return False
     # Every relation has a row type of its name: so these are the schemas that have such a relation.
     homes = {each.schema for each in openings.catalog.types.get(relation, ()) if each.kind == "c"} & listed.schemas
     if not homes and not ctes:
         homes = {"pg_catalog"}
+    sources.relied.add(relation)
     return all((home, relation, name) in openings.catalog.named_columns for home in homes)
 
 

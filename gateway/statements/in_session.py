@@ -29,6 +29,13 @@ def not_made_here(verdict: Verdict, name: str) -> Verdict:
     )
 
 
+def hides(verdict: Verdict, name: str) -> Verdict:
+    """A temporary table of the session's has the name of a table that the database has got since."""
+    words = f'the temporary table "{name}" of this session hides the table that this statement was judged by'
+    hint = f"Write the table's name with its schema, or drop the temporary table (DROP TABLE pg_temp.{name})."
+    return _refused(verdict, Refusal("temporary-table-form", "25006", words, hint))
+
+
 def temporary_in_transaction(verdict: Verdict) -> Verdict:
     """A text that lifts the read-only mode for itself came within a transaction block."""
     words = "in a read-only session temporary tables cannot be made or dropped inside a transaction block"
@@ -64,4 +71,5 @@ def _refused(verdict: Verdict, refusal: Refusal) -> Verdict:
         reported="",
         temporary_made=(),
         temporary_used=(),
+        not_temporary=(),
     )

@@ -30,15 +30,13 @@ def shown(parts: tuple[str, ...]) -> str:
 class Listed:
     """What a target lists: "schema.name", "schema.*", "name", "extension:name". `schemas`: where unqualified names may be found,
     besides pg_catalog. `openings`: what that makes of the database's catalog; None: the catalog is not known. `hides_activity`:
-    what shows other sessions' activity is closed, whatever is listed. `temporary`: a relation's name without a schema may be a
-    temporary table.
+    what shows other sessions' activity is closed, whatever is listed.
     """
 
     entries: frozenset[str]
     schemas: frozenset[str]
     openings: Openings | None = None
     hides_activity: bool = False
-    temporary: bool = False
 
     def has(self, schema: str | None, name: str) -> bool:
         """True when the name is listed. Unqualified: some entry has this name, or every reachable schema is listed whole."""

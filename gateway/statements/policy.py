@@ -108,9 +108,7 @@ class Policy:
             judge_constants,
             hides_activity=self.hide_activity,
         )
-        return Listed(
-            self.allowed_functions, reachable, openings, self.hide_activity, GrantOption.TEMPORARY_TABLES in self.options
-        )
+        return Listed(self.allowed_functions, reachable, openings, self.hide_activity)
 
     def prepare(self) -> None:
         """Work out what takes long with a large catalog, before the first statement needs it."""

@@ -97,7 +97,7 @@ def _second_looks(statement: Statement) -> Refusal | None:
     if openings is None or found is not None:
         return found
     if walk.dotted:
-        found = attribute_use(root, walk.dotted, walk.listed, openings)
+        found = attribute_use(root, walk.dotted, walk.listed, openings, walk.relied)
     if found is None and walk.closed:
         found = closed_use(root, walk.closed, shows=not walk.keeps)
     if found is None and openings.stale:

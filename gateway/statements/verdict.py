@@ -58,7 +58,8 @@ class Verdict:
 
     Of a read-only session with temporary tables, names folded and without a schema: `temporary_made` are the tables that an
     allowed text creates, `temporary_used` those that it writes to or drops, which is allowed only when the session made them
-    all (else `in_session.not_made_here`). Names written `pg_temp.x` are not in it.
+    all (else `in_session.not_made_here`). Names written `pg_temp.x` are not in it. `not_temporary` are tables that it takes for
+    those of the database: allowed only when the session made none of the name (else `in_session.hides`).
     """
 
     allowed: bool
@@ -76,3 +77,4 @@ class Verdict:
     reported: str = ""
     temporary_made: tuple[str, ...] = ()
     temporary_used: tuple[str, ...] = ()
+    not_temporary: tuple[str, ...] = ()

@@ -41,7 +41,8 @@ class Walk:
 
     `dotted` are column references that may be calls, `closed` the relations named that have columns of types which are not open
     (both need a second look). `is_definition`: the server wrote this text, and writes calls with brackets only. `written` are
-    tables that must be temporary ones of the session's, `keeps`: what is read goes into such a table.
+    tables that must be temporary ones of the session's, `keeps`: what is read goes into such a table,
+    `relied`: relations that must not be such tables.
     """
 
     listed: Listed
@@ -58,6 +59,7 @@ class Walk:
     is_definition: bool = False
     written: list[str] = field(default_factory=list)
     keeps: bool = False
+    relied: set[str] = field(default_factory=set)
 
     def run(self, root: Json, rules: "Rules | None" = None) -> Refusal | None:
         """The first refusal found below `root` (a node, a list of nodes or a struct), or None. `rules`: from `with_rules`."""

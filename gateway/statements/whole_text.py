@@ -48,6 +48,7 @@ class _Found:
     counts: bool = False
     made: list[str] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
+    relied: set[str] = field(default_factory=set)
     lifts: bool = False
 
     def facts(self) -> Facts:
@@ -79,6 +80,7 @@ def _judge_one(sql: bytes, raw: RawStatement, rules: TextRules, found: _Found, *
     if refused is None and temporary is not None:
         found.made += temporary.made
         found.used += temporary.used + walk.written
+        found.relied |= walk.relied
         found.lifts = found.lifts or temporary.lifts
         if temporary.lifts and not alone:
             refused = temporary_beside_others(place)
@@ -141,6 +143,7 @@ def _allowed(rules: TextRules, found: _Found) -> Verdict:
         reported=reported.rule if reported is not None else "",
         temporary_made=tuple(dict.fromkeys(found.made)),
         temporary_used=tuple(dict.fromkeys(found.used)),
+        not_temporary=tuple(sorted(found.relied)),
     )
 
 
