@@ -15,6 +15,8 @@ from typing import Final, Literal
 Preference = Literal["any", "installed", "embedded"]
 
 OLDEST_MAJOR: Final = 13
+#: Names a bin directory that is taken in place of what is installed: to test against another major version.
+CHOICE_VARIABLE: Final = "PGBASTION_POSTGRES_BIN"
 _USUAL_PLACES: Final = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -82,7 +84,16 @@ def _may_search(info: os.stat_result, account: Account) -> bool:
 
 
 def find_binaries(prefer: Preference, account: Account) -> Binaries:
-    """The newest installed server that `account` can run, else the embedded one. Raises PostgresError."""
+    """The newest installed server that `account` can run, else the embedded one. Raises PostgresError.
+
+    The one that the environment names counts as the only one installed.
+    """
+    chosen = os.environ.get(CHOICE_VARIABLE)
+    if prefer != "embedded" and chosen:
+        named = _inspect(Path(chosen))
+        if named is None or not can_enter(named.bin_dir, account):
+            raise PostgresError(f"no usable PostgreSQL server in {chosen} ({CHOICE_VARIABLE}; {OLDEST_MAJOR} or newer)")
+        return named
     if prefer != "embedded":
         installed = [found for found in map(_inspect, _installed_places()) if found and can_enter(found.bin_dir, account)]
         if installed:

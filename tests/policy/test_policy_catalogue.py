@@ -137,7 +137,9 @@ def test_where_activity_is_hidden_no_system_view_shows_it(connection: "psycopg.C
 
 
 def test_operators_are_the_servers(connection: "psycopg.Connection[Any]") -> None:
-    assert names(connection, "SELECT oprname FROM pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace") <= OPERATORS
+    live = names(connection, "SELECT oprname FROM pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace")
+    # PostgreSQL 13 had ! behind a number (a factorial), which today's grammar does not take.
+    assert live - OPERATORS <= {"!"}
 
 
 def test_free_settings_need_no_privilege(connection: "psycopg.Connection[Any]") -> None:
@@ -173,7 +175,7 @@ def test_columns_of_relations_with_secrets_are_all_known(connection: "psycopg.Co
     assert len(rows) == len(SECRET_COLUMNS)
     for name, columns in rows:
         assert set(columns) - SECRET_COLUMNS[name] - OPEN_COLUMNS[name] == set(), name
-        assert SECRET_COLUMNS[name] <= set(columns), name
+        assert SECRET_COLUMNS[name] - {"stxdexpr"} <= set(columns), name  # since 14
 
 
 def test_the_alias_of_a_scalar_function_really_is_a_call(connection: "psycopg.Connection[Any]") -> None:
