@@ -55,7 +55,6 @@ class Careful:
             shared.ledger.queue.append(Entry(INSERTED, name=LIFT_REPLIES))
         shared.ledger.queue.append(entry)
         shared.unnamed_is_ours = True
-        shared.portals.will_drop(b"")
         shared.watched = Watched(shared, entry, judged, judged.ceiling or None, lifts=lifts)
         return HoldStream(None, LIFT + in_parts(sql) if lifts else in_parts(sql), passed=True)
 

@@ -74,14 +74,14 @@ class Messages:
 
     def _describe(self, body: bytes, _now: float) -> bytes | None:
         kind, name = read_kind_and_name(body)
-        if not name and kind == _STATEMENT and (refusal := self._of_unnamed(self._shared.prepared.lookup(b""))) is not None:
+        if kind == _STATEMENT and not name and (refusal := self._of_unnamed()) is not None:
             return self._replace(refusal)
         self._owe(DESCRIBE_ENTRY)
         return None
 
-    def _of_unnamed(self, known: Judged | Unsettled | None) -> Refusal | None:
-        """Of the unnamed statement, which at upstream may be ours."""
-        if known is None and self._shared.unnamed_is_ours:
+    def _of_unnamed(self) -> Refusal | None:
+        """The unnamed statement: at upstream it may be ours, where the client has none."""
+        if self._shared.unnamed_is_ours and self._shared.prepared.lookup(b"") is None:
             return self._refusals.of_absent("26000", "unnamed prepared statement does not exist")
         return None
 
@@ -191,7 +191,7 @@ class Messages:
             shared.prepared.renew(statement, judged)
         refusal = self._of_text(judged, "execute") if judged is not None else self._refusals.of_unseen_text()
         if refusal is None and not statement:
-            refusal = self._of_unnamed(known)
+            refusal = self._of_unnamed()
         if refusal is None and portal and len(shared.portals) >= shared.facts.max_prepared_statements:
             text = f"too many open portals (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
             refusal = shared.refuse(error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-portals")
@@ -214,8 +214,6 @@ class Messages:
             raise HoldStream(None)
         judged = self._judged(bound.judged) if isinstance(bound, Entry) else None
         refusal = self._of_text(judged, "execute") if judged is not None else self._of_unseen_portal(bound)
-        if refusal is None and bound is None and not portal and shared.unnamed_is_ours:
-            refusal = self._refusals.of_absent("34000", 'portal "" does not exist')
         careful = judged.ceiling or judged.verdict.lifts_read_only if judged is not None else isinstance(bound, Entry)
         if refusal is None and careful:
             refusal = self._careful.of_execute(judged)

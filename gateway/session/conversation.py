@@ -89,7 +89,7 @@ class Conversation:
         self.status = b"I"  # of the last ReadyForQuery; empty when other replies came since
         self.watched: Watched | None = None  # see there: one statement, with all behind it on hold
         self.temporary: set[str] = set()  # the temporary tables that the session made, whether or not they still are
-        self.unnamed_is_ours = False  # at upstream the empty names may stand for texts that the client did not prepare
+        self.unnamed_is_ours = False  # at upstream the unnamed statement may be one that the client did not prepare
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
         self._full = full_fragment

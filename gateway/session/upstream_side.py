@@ -189,7 +189,8 @@ class UpstreamSide:
                 return False
             case ledger.INSERTED:
                 return self._ours(head, kind)
-            case ledger.QUERY if kind in b"12n" and self._watches(head):
+            case ledger.QUERY if kind in b"12n3" and (watched := self._shared.watched) is not None and watched.entry is head:
+                watched.answered(kind)
                 return True
             case ledger.EXECUTE if kind == 0x73 and self._watches(head):  # PortalSuspended
                 self._suspended()

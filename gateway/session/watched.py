@@ -25,6 +25,7 @@ _COUNTED: Final = frozenset((b"INSERT", b"UPDATE", b"DELETE", b"MERGE"))
 _BIND: Final = message(b"B", bytes(8))  # the empty portal to the empty statement, without values, results as text
 _EXECUTE: Final = message(b"E", bytes(5))
 _DESCRIBE_PORTAL: Final = message(b"D", b"P\0")
+_CLOSE_PORTAL: Final = message(b"C", b"P\0")  # a Query leaves none behind, but where it failed
 
 #: Run with the read-only mode lifted up to the next Sync, and what upstream says of it.
 LIFT: Final = build_parse(b"", b"SET LOCAL transaction_read_only = off") + _BIND + _EXECUTE
@@ -68,6 +69,11 @@ class Watched:
         out, self._next = self._next, b""
         return out
 
+    def answered(self, kind: int) -> None:
+        """A reply to one of the messages that stand for a Query. Raises ProtocolViolation."""
+        if kind not in (b"3" if self._tag else b"12n"):
+            raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
+
     def completed(self, tag: bytes) -> bool:
         """Its CommandComplete. True: it is kept back. Raises ProtocolViolation."""
         if self._tag:
@@ -78,6 +84,7 @@ class Watched:
             return True
         if self.entry.kind == QUERY:
             self._tag = tag
+            self._next = _CLOSE_PORTAL
             self._sync()
             return True
         self.done = True
@@ -104,7 +111,6 @@ class Watched:
         if not self._synced:
             raise ProtocolViolation("ReadyForQuery before its Sync")
         self.done = True
-        self._shared.portals.dropped(b"")
         return message(b"C", self._tag) if self._tag else b""
 
     def _sync(self) -> None:

@@ -8,12 +8,13 @@ import pytest
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.session.verdicts import PolicyInForce
 from gateway.statements.policy import Policy
-from tests.support.playbook import BOUND, COPY_IN, NO_DATA, PARSED, Playbook, done, failed, playbook, poison_of, ready
-from tests.support.wire import COPY_DONE, FLUSH, SYNC, bind, copy_data, describe, execute, extended, packet, parse, query
+from tests.support.playbook import BOUND, CLOSED, COPY_IN, NO_DATA, PARSED, Playbook, done, failed, playbook, poison_of, ready
+from tests.support.wire import COPY_DONE, FLUSH, SYNC, bind, close, copy_data, describe, execute, extended, packet, parse, query
 
 CEILING = 5
 DELETE = "DELETE FROM t WHERE true"
 IN_PARTS = parse(DELETE) + bind() + describe("P") + execute() + FLUSH
+COMMIT = close("P") + SYNC
 RAN = PARSED + BOUND + NO_DATA
 ROW = packet("D", b"\0\1\0\0\0\x011")
 COLUMNS = packet("T", b"\0\0")
@@ -61,8 +62,8 @@ def refused(book: Playbook, sent: bytes, *behind: bytes, status: str = "I") -> b
 def test_a_query_commits_when_its_tag_is_known(book: Playbook) -> None:
     assert book.client(query(DELETE)) == IN_PARTS
     assert book.upstream(RAN, done("DELETE 5")) == b""
-    assert book.resume() == SYNC
-    assert book.upstream(ready()) == done("DELETE 5") + ready()
+    assert book.resume() == COMMIT
+    assert book.upstream(CLOSED, ready()) == done("DELETE 5") + ready()
     assert book.resume() == b""
     assert told(book, "statement_end")[0]["rows"] == 5
 
@@ -97,7 +98,7 @@ def test_what_is_behind_a_query_waits_until_it_is_over(book: Playbook) -> None:
     book.client(query(DELETE), query("SELECT 1"))
     assert book.client(query("SELECT 2")) == b""
     book.upstream(RAN, done("DELETE 1"))
-    assert book.resume() == SYNC
+    assert book.resume() == COMMIT
     book.upstream(ready())
     assert book.resume() == query("SELECT 1") + query("SELECT 2")
     book.upstream(*[COLUMNS, done("SELECT 1"), ready()] * 2)
@@ -143,7 +144,7 @@ def test_a_query_behind_messages_without_a_sync(book: Playbook) -> None:
     book.upstream(done("SELECT 1"))
     assert book.resume() == IN_PARTS
     book.upstream(RAN, done("DELETE 1"))
-    assert book.resume() == SYNC
+    assert book.resume() == COMMIT
     book.upstream(ready())
     book.resume()
 
@@ -166,7 +167,10 @@ def test_the_empty_names_are_not_the_clients(book: Playbook) -> None:
     book.resume()
     book.upstream(ready())
     book.resume()
-    for message, code in ((bind(), b"26000"), (describe("S"), b"26000"), (execute(), b"34000")):
+    for message, code in (
+        (bind(), b"26000"),
+        (describe("S"), b"26000"),
+    ):
         sent = book.client(message, SYNC)
         assert message not in sent
         assert b"C%b\0" % code in refused(book, sent)
@@ -179,7 +183,7 @@ def test_a_late_verdict_first() -> None:
     assert book.client(query(DELETE), query("SELECT 1")) == b""
     assert book.judged() == IN_PARTS
     book.upstream(RAN, done("DELETE 1"))
-    assert book.resume() == SYNC
+    assert book.resume() == COMMIT
     book.upstream(ready())
     assert book.resume() == query("SELECT 1")
 
@@ -291,7 +295,7 @@ def test_a_text_that_nobody_saw_is_counted(book: Playbook) -> None:
 def test_a_prepared_select_is_not(book: Playbook) -> None:
     book.client(query("EXECUTE a"))
     assert book.upstream(PARSED, BOUND, COLUMNS, ROW * 9, done("SELECT 9")) == COLUMNS + ROW * 9
-    assert book.resume() == SYNC
+    assert book.resume() == COMMIT
     assert book.upstream(ready()) == done("SELECT 9") + ready()
     book.resume()
 

@@ -72,7 +72,7 @@ def test_a_query_runs_behind_our_lift(book: Playbook) -> None:
     assert book.upstream(LIFTED) == b""
     assert book.resume() == b""
     assert book.upstream(PARSED, BOUND, NO_DATA, done("SELECT 1")) == b""
-    assert book.resume() == SYNC
+    assert book.resume() == close("P") + SYNC
     assert book.upstream(ready()) == done("SELECT 1") + ready()
     assert book.resume() == query("SELECT 1")
     book.upstream(done("SELECT 1"), ready())
@@ -86,7 +86,7 @@ def test_every_byte_of_the_answer_alone(book: Playbook) -> None:
     aside = packet("N", b"SNOTICE\0VNOTICE\0C00000\0Mhear\0\0")
     answer = LIFTED + PARSED + BOUND + aside + NO_DATA + done("SELECT 1")
     assert b"".join(book.upstream(bytes([byte])) for byte in answer) == aside
-    assert book.resume() == SYNC
+    assert book.resume() == close("P") + SYNC
     assert b"".join(book.upstream(bytes([byte])) for byte in ready()) == done("SELECT 1") + ready()
     book.resume()
 

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from gateway.access.model import ListMode, TlsMode
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.bus.peer import ask
 from gateway.cli.local import Operator, operator
 from gateway.secret import Secret
@@ -90,9 +90,26 @@ class RunningGateway:
         )
         self.admin.change(change)
 
-    def grant(self, person: Person, target: str, mode: AccessMode = AccessMode.READ_ONLY) -> None:
+    def grant(
+        self,
+        person: Person,
+        target: str,
+        mode: AccessMode = AccessMode.READ_ONLY,
+        *options: GrantOption,
+        max_changed_rows: int | None = None,
+    ) -> None:
+        """Takes the place of a live one of the same mode."""
         self.admin.change(
-            grants.create_grant(self.admin.store, holder=grants.UserHolder(person.name), target_name=target, mode=mode, **WHY)
+            grants.create_grant(
+                self.admin.store,
+                holder=grants.UserHolder(person.name),
+                target_name=target,
+                mode=mode,
+                options=frozenset(options),
+                max_changed_rows=max_changed_rows,
+                replace_live=True,
+                **WHY,
+            )
         )
 
     def revoke(self, person: Person, target: str) -> None:
@@ -100,10 +117,16 @@ class RunningGateway:
             grants.revoke_grants(self.admin.store, holder=grants.UserHolder(person.name), target_name=target, **WHY)
         )
 
-    def analyst(self, database: Database, mode: AccessMode = AccessMode.READ_ONLY) -> tuple[Person, str]:
+    def analyst(
+        self,
+        database: Database,
+        mode: AccessMode = AccessMode.READ_ONLY,
+        *options: GrantOption,
+        max_changed_rows: int | None = None,
+    ) -> tuple[Person, str]:
         """A person with a grant on a new target for this database. The gateway's workers know of both when this returns."""
         person, target = self.person(), self.target(database)
-        self.grant(person, target, mode)
+        self.grant(person, target, mode, *options, max_changed_rows=max_changed_rows)
         self.settle(person, target)
         return person, target
 
