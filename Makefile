@@ -1,5 +1,6 @@
 # make demo [ARGS=--tour]   the gateway in front of a real PostgreSQL, with sample data
 # make test [ARGS=...]      lint, then the whole suite
+# make generated [COUNT=100000]  so many generated honest statements and attacks through the gateway, for a night
 # make bench [ARGS=...]     CPU per query against PgBouncer and a direct connection (both from Debian's packages)
 # make lint                 ruff, mypy, import contracts
 # make lock                 bring the locks (requirements*.txt: to run, for the demo, for the tests) up to date
@@ -10,18 +11,22 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+COUNT ?= 100000
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --all-build-deps \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: demo test bench lint format lock clean
+.PHONY: demo test generated bench lint format lock clean
 
 demo: $(VENV)/.demo-ready
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+generated: $(VENV)/.dev-ready
+	PGBASTION_GENERATED=$(COUNT) $(BIN)/python -m pytest tests/generated -s $(ARGS)
 
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

@@ -1,0 +1,5 @@
+"""The worlds of the oracle."""
+
+from tests.oracle.conftest import worlds
+
+__all__ = ["worlds"]
