@@ -14,6 +14,7 @@ _BAR_HEIGHT: Final = 18
 _ROW_HEIGHT: Final = 26
 _GROUP_GAP: Final = 30
 _TOP: Final = 58
+_CUT_AT: Final = 3
 _OURS, _THEIRS, _SPAN, _TEXT, _FAINT, _PAPER = "#2f6fb0", "#a9b4c0", "#1d2733", "#1d2733", "#5d6a78", "#ffffff"
 
 
@@ -37,8 +38,7 @@ class Group:
 def bar_chart(title: str, subtitle: str, groups: Sequence[Group], *, decimals: int, reference: float | None = None) -> str:
     """All bars to one scale from zero. `reference` draws a line, say at 1 for a ratio. Groups without bars are left out."""
     shown = [group for group in groups if group.bars]
-    longest = max((bar.spread.high for group in shown for bar in group.bars), default=1.0)
-    scale = (_WIDTH - _LABEL_WIDTH - _VALUE_WIDTH) / max(longest, reference or 0.0, 1e-12)
+    scale = (_WIDTH - _LABEL_WIDTH - _VALUE_WIDTH) / max(_longest(shown), reference or 0.0, 1e-12)
     height = _TOP + sum(_GROUP_GAP + _ROW_HEIGHT * len(group.bars) for group in shown) + 14
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
@@ -62,8 +62,19 @@ def bar_chart(title: str, subtitle: str, groups: Sequence[Group], *, decimals: i
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def _longest(groups: Sequence[Group]) -> float:
+    """What the full width stands for. One far behind does not make the others' bars invisible: it is cut, and says so."""
+    bars = [bar for group in groups for bar in group.bars]
+    everybody = max((bar.spread.high for bar in bars), default=1.0)
+    ours = max((bar.spread.high for bar in bars if bar.ours), default=everybody)
+    return min(everybody, _CUT_AT * ours) if ours > 0 else everybody
+
+
 def _bar(bar: Bar, y: int, scale: float, decimals: int) -> list[str]:
-    low, middle, high = (max(value, 0.0) * scale for value in (bar.spread.low, bar.spread.median, bar.spread.high))
+    full = float(_WIDTH - _LABEL_WIDTH - _VALUE_WIDTH)
+    ends = (bar.spread.low, bar.spread.median, bar.spread.high)
+    low, middle, high = (min(max(value, 0.0) * scale, full) for value in ends)
+    cut = " (cut)" if bar.spread.median * scale > full * 1.001 else ""
     across = y + _BAR_HEIGHT / 2
     size, colour = f'width="{max(middle, 1):.1f}" height="{_BAR_HEIGHT}"', _OURS if bar.ours else _THEIRS
     parts = [
@@ -72,10 +83,10 @@ def _bar(bar: Bar, y: int, scale: float, decimals: int) -> list[str]:
     ]
     if bar.spread.count > 1:
         left, right = _LABEL_WIDTH + low, _LABEL_WIDTH + high
-        ends = f"M{left:.1f} {across - 4}v8M{right:.1f} {across - 4}v8"
-        parts.append(f'<path d="M{left:.1f} {across}H{right:.1f}{ends}" stroke="{_SPAN}" fill="none"/>')
+        marks = f"M{left:.1f} {across - 4}v8M{right:.1f} {across - 4}v8"
+        parts.append(f'<path d="M{left:.1f} {across}H{right:.1f}{marks}" stroke="{_SPAN}" fill="none"/>')
     label_x = _LABEL_WIDTH + max(middle, high if bar.spread.count > 1 else 0.0) + 8
-    parts.append(_text(label_x, y + 13, f"{bar.spread.median:,.{decimals}f}", size=11, colour=_FAINT))
+    parts.append(_text(label_x, y + 13, f"{bar.spread.median:,.{decimals}f}{cut}", size=11, colour=_FAINT))
     return parts
 
 

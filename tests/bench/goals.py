@@ -9,7 +9,7 @@ from tests.bench.proxies.gateway import COMPILED, COMPILED_AHEAD, COMPILED_TLS, 
 from tests.bench.proxies.lineup import DIRECT, PGBOUNCER
 from tests.bench.samples import Better, Metric, Run
 from tests.bench.spread import Spread, of_differences, of_ratios, of_values
-from tests.bench.workloads.catalogue import BESIDE_REPORTS, CHURN, FROM_SERVER, SIMPLE_1, SIMPLE_8, VERDICT_2KB
+from tests.bench.workloads.catalogue import BESIDE_REPORTS, CHURN, FROM_SERVER, NOBODY, SIMPLE_1, SIMPLE_8, VERDICT_2KB
 from tests.bench.workloads.idle import IDLE
 
 PGBOUNCER_TLS: Final = "PgBouncer, TLS"
@@ -95,7 +95,7 @@ def _worst_stream(base: str, metric: Metric) -> Extract:
 
 
 def _login(pick: Callable[[Team], str]) -> Extract:
-    """A connection and its query, less what a query costs alone."""
+    """A connection and its query, less what a query costs alone, and less what the proxy burns meanwhile when nobody asks."""
 
     def extract(run: Run, team: Team) -> Spread | None:
         who = pick(team)
@@ -103,7 +103,8 @@ def _login(pick: Callable[[Team], str]) -> Extract:
         query = of_values(run, SIMPLE_8, who, Metric.QUERY_CPU)
         if both is None or query is None:
             return None
-        shift = query.median
+        idle, rate = of_values(run, NOBODY, who, Metric.IDLE_CPU), of_values(run, CHURN, who, Metric.LOGINS)
+        shift = query.median + (idle.median / rate.median if idle and rate else 0.0)
         return Spread(both.median - shift, both.low - shift, both.high - shift, both.count).times(1e6)
 
     return extract

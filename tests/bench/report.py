@@ -145,7 +145,7 @@ _METHOD: Final = (
     "The gateway has all its duties: every statement is judged, and audited before it leaves. Its supervisor, its "
     "stand-in worker and its judging child count too.",
     "CPU per query includes the logins of the clients of that measurement. CPU per login and query is that of one "
-    "connection with one query; the goals' login rows take off a query's.",
+    "connection with one query; the goals' login rows take off a query's, and what is burnt meanwhile with nobody there.",
     "Latencies are pgbench's own log, each query's from when it was due. Beside others: four clients ask a "
     "thousand queries a second in all, so that whoever holds everybody up is seen.",
     "A first verdict is the median of Parse and Sync of a new text less that of a known one.",

@@ -42,7 +42,7 @@ class Build:
     @contextlib.contextmanager
     def start(self, ground: Ground, capacity: int) -> Iterator[Contestant]:
         """Settings are the defaults but for limits that the workloads would meet."""
-        sections: dict[str, dict[str, Any]] = {
+        sections: dict[str, Any] = {
             "listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0},
             "tls": {"mode": "disable"},
             "limits": {

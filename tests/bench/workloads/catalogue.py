@@ -20,6 +20,7 @@ CHURN: Final = "a connection per query"
 FROM_SERVER: Final = ("COPY TO, wide rows", "COPY TO, narrow rows", "SELECT, wide rows", "SELECT, narrow rows")
 COPY_IN: Final = "COPY FROM, wide rows"
 VERDICT_2KB: Final = "first verdict, 2 kB"
+NOBODY: Final = "nobody asks"
 BESIDE_REPORTS: Final = "beside new reports"
 _STREAMS: Final = ("COPY wide TO STDOUT", "COPY narrow TO STDOUT", "SELECT * FROM wide", "SELECT * FROM narrow")
 _QUICK: Final = {(mode, 8) for mode in MODES} | {("simple", 1)}
@@ -61,7 +62,7 @@ ALL: Final = (
     *_streams(),
     *_verdicts(),
     *_neighbours(),
-    Workload("nobody asks", "CPU while no client is there", burn),
+    Workload(NOBODY, "CPU while no client is there", burn, True),
 )
 
 
