@@ -75,7 +75,7 @@ class Session:
 #: Texts that newer servers only know, and what they need beside the table x.
 _NEWER = {"MERGE": 15}
 _TABLE = (
-    "CREATE TEMP TABLE x (a int, b text, c int, UNIQUE (a)); CREATE INDEX i ON x (b);"
+    "CREATE TEMP TABLE x (a int, b text, c int, UNIQUE (a)); "
     " INSERT INTO x VALUES (7, 'b', 1); CREATE UNIQUE INDEX ON x (a) WHERE a > 0"
 )
 
@@ -88,8 +88,8 @@ def test_what_passes_runs_and_leaves_nothing_behind(objects: Prepared) -> None:
             if entry.expect != "allow" or objects.upstream.major < _NEWER.get(entry.sql.split()[0], 0):
                 continue
             session = Session(objects)
-            if not entry.made:
-                session.raw(_TABLE)
+            if not (entry.made or "ON COMMIT DROP" in entry.sql):
+                session.raw(_TABLE + ("; CREATE INDEX i ON x (b)" if "DROP INDEX" in entry.sql else ""))
             try:
                 session.run(entry.sql)
             except psycopg.Error as error:
