@@ -65,12 +65,21 @@ _EXCHANGES = st.sampled_from(
             for more, rows in ((b"", _ROWS[27:]), (describe("P"), _ROWS))
             for status in "IT"
         ),
+        *(
+            [
+                (True, parse("SELECT 1") + bind("", "", values) + more + execute() + SYNC),
+                (False, packet("1") + packet("2") + rows + _DONE + ready(status)),
+            ]
+            for more, rows in ((b"", _ROWS[27:]), (describe("P"), _ROWS))
+            for values in ([], [b"x", None])
+            for status in "IT"
+        ),
         [(True, query("DELETE FROM t"))],
         [(True, query("SELECT 1") + query("SELECT 2")), (False, _ROWS + _DONE + ready() + _ROWS + _DONE + ready())],
     ]
 )
 _SINGLE = st.one_of(st.tuples(st.just(True), _REQUESTS), st.tuples(st.just(False), _REPLIES)).map(lambda step: [step])
-_STEPS = st.lists(st.one_of(_EXCHANGES, _EXCHANGES, _EXCHANGES, _SINGLE), max_size=20).map(
+STEPS = st.lists(st.one_of(_EXCHANGES, _EXCHANGES, _EXCHANGES, _SINGLE), max_size=20).map(
     lambda steps: [*_PREPARED, *(step for several in steps for step in several)]
 )
 
@@ -89,7 +98,7 @@ def known(names: Names[object]) -> object:
     return [name for name in (b"", b"s", b"p") if names.lookup(name) is not None], len(names)
 
 
-@given(_STEPS, st.sampled_from(list(AccessMode)))
+@given(STEPS, st.sampled_from(list(AccessMode)))
 @settings(max_examples=600, deadline=None)
 def test_the_short_way_is_the_long_way(steps: list[tuple[bool, bytes]], mode: AccessMode) -> None:
     """The long way: the same bytes in two pieces, so that no chunk is a whole usual message."""
