@@ -17,6 +17,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --all-build-deps \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
+# What the compiled twins take over where they were built, is tested without them, too.
+TWINS = $(wildcard gateway/proxy/steady_c*.so)
+PURE := tests/core tests/proxy/test_audit_journal.py tests/proxy/test_audit_trail.py tests/e2e/test_pipelines.py \
+	tests/e2e/test_random_scripts.py tests/e2e/test_audit_holds.py tests/faults/test_killed.py
+
 .PHONY: demo test generated bench lint format lock clean
 
 demo: $(VENV)/.demo-ready
@@ -24,6 +29,8 @@ demo: $(VENV)/.demo-ready
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@if [ -z "$(ARGS)" ] && [ -n "$(TWINS)" ]; then echo "Once more without the compiled twins: what they are twins of ..."; \
+	  PGBASTION_PURE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(PURE); fi
 
 generated: $(VENV)/.dev-ready
 	PGBASTION_GENERATED=$(COUNT) $(BIN)/python -m pytest tests/generated -s $(ARGS)
