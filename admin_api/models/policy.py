@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from admin_api.models.fields import Mode, Record, Request
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.services.policy import HIGHEST_MAJOR, LOWEST_MAJOR, Explanation
 from gateway.services.policy_rules import Rule, record_of
 
@@ -17,6 +17,8 @@ class Question(Request):
     allowed_functions: list[str] = Field([], max_length=1000)
     allowed_schemas: list[str] = Field(["public"], max_length=1000)
     allowed_settings: list[str] = Field([], max_length=1000)
+    options: list[GrantOption] = Field([], max_length=len(GrantOption), description="As if the grant carried them.")
+    max_changed_rows: int | None = Field(None, ge=1, description="As if the grant had this ceiling.")
     server_major: int = Field(HIGHEST_MAJOR, ge=LOWEST_MAJOR, le=HIGHEST_MAJOR)
 
 
@@ -34,6 +36,12 @@ class ExplanationRecord(Record):
     edited: bool
     sent_as: str | None = Field(description="The text that would reach the server, where it is not the very same.")
     notice: str
+    node: str = Field(description="The class or field of the parse tree that decided; empty: none, or the statement's own.")
+    row_ceiling: int = Field(
+        description="How many rows it may change before it is rolled back; 0: no ceiling, or none counted."
+    )
+    reported: str = Field(description="The rule that is against it, where the grant only reports; empty: none.")
+    lifts_read_only: bool = Field(description="It makes or drops a temporary table, and must stand by itself.")
 
 
 class RuleRecord(Record):
@@ -69,4 +77,8 @@ def explanation_record(found: Explanation) -> ExplanationRecord:
         edited=found.sent_as is not None,
         sent_as=found.sent_as,
         notice=found.notice,
+        node=found.node,
+        row_ceiling=found.row_ceiling,
+        reported=found.reported,
+        lifts_read_only=found.lifts_read_only,
     )

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from admin_api.calls import Doing, Looking, told
 from admin_api.models.policy import ExplanationRecord, Question, RuleList, explanation_record, rule_record
 from gateway.services.lookup import find_target
-from gateway.services.policy import Judging, Limited, default_policy, explain, target_policy
+from gateway.services.policy import Granted, Judging, Limited, default_policy, explain, target_policy
 from gateway.services.policy_rules import RULES
 
 router = APIRouter(prefix="/policy", tags=["policy"])
@@ -16,10 +16,11 @@ router = APIRouter(prefix="/policy", tags=["policy"])
 async def explain_statement(call: Doing, body: Question) -> Response:
     """Say whether SQL may run, by which rule, and what to do."""
     limited = Limited.by(call.context.settings.now)
+    granted = Granted(frozenset(body.options), body.max_changed_rows)
     judging = _judging(call.request, limited.max_statement_bytes)
     if body.target is not None:
         target = find_target(await call.after(), body.target)
-        policy = target_policy(target, body.mode, server_major=body.server_major, limited=limited)
+        policy = target_policy(target, body.mode, server_major=body.server_major, limited=limited, granted=granted)
     else:
         policy = default_policy(
             body.mode,
@@ -28,6 +29,7 @@ async def explain_statement(call: Doing, body: Question) -> Response:
             custom_settings=frozenset(body.allowed_settings),
             server_major=body.server_major,
             limited=limited,
+            granted=granted,
         )
     return told(explanation_record(await explain(judging, sql=body.sql, policy=policy)))
 

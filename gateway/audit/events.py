@@ -5,7 +5,9 @@ All text is ASCII (other characters as \\uXXXX), so that a trail can be shown on
 
 Events and what they hold besides the session's own fields:
 
-    statement        statement (number in the session), phase, parameters (how many; never their values), sql and the verdict
+    statement        statement (number in the session), phase, parameters (how many; never their values), sql and the verdict.
+                     A refusal has sqlstate and message. reported: the rule that a report-only grant did not enforce; its message
+    row_ceiling_reported  what a report-only grant let change more rows than its ceiling
     statement_end    statement, outcome, duration_us, rows (absent: none counted), sqlstate (absent: no error)
     session_start (options and max_changed_rows of the grant that it stands on, if that carries any)
     session_end (reason; its totals, unless the reason is "crash": then what its statements came to is unknown)
@@ -85,6 +87,9 @@ def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
         fields["names_left_out"] = more
     if not verdict.allowed:
         fields["sqlstate"] = verdict.sqlstate
+    if verdict.reported:
+        fields["reported"] = verdict.reported
+    if not verdict.allowed or verdict.reported:
         fields["message"] = (redact_quotation(redact(verdict.message)) if redacted else verdict.message)[:_MAX_MESSAGE]
     return _inside(fields)
 

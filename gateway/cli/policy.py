@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.cli import names
 from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
@@ -17,7 +17,7 @@ from gateway.cli.options import AsJson, Config, parse_mode
 from gateway.cli.output import JsonValue, Record, note, print_json, say, visible
 from gateway.cli.reach import admin, example_text
 from gateway.services import policy_rules
-from gateway.services.policy import Explanation, Judging, Limited, default_policy
+from gateway.services.policy import Explanation, Granted, Judging, Limited, default_policy
 from gateway.services.policy import explain as explained
 from gateway.services.policy_check import check_lines
 from gateway.statements.policy import Policy
@@ -39,6 +39,13 @@ Schemas = Annotated[
 ]
 CustomSettings = Annotated[
     list[str] | None, typer.Option("--allow-setting", metavar="CLASS.NAME", help="A custom setting that the target lists.")
+]
+GrantOptions = Annotated[
+    list[GrantOption] | None,
+    typer.Option("--option", metavar="OPTION", help="As if the grant carried it; may be given several times."),
+]
+Ceiling = Annotated[
+    int | None, typer.Option("--max-changed-rows", metavar="N", min=1, help="As if the grant had this ceiling of changed rows.")
 ]
 Major = Annotated[int, typer.Option("--server-major", min=13, max=18, help="The upstream server's major version.")]
 
@@ -62,6 +69,7 @@ def _policy(
     custom: list[str] | None,
     major: int,
     limited: Limited,
+    granted: Granted,
 ) -> Policy:
     return default_policy(
         mode,
@@ -70,6 +78,7 @@ def _policy(
         custom_settings=frozenset(custom or ()),
         server_major=major,
         limited=limited,
+        granted=granted,
     )
 
 
@@ -78,6 +87,7 @@ def _policy(
     examples=[
         'pgbastion policy explain "SELECT * FROM orders FOR UPDATE"',
         'pgbastion policy explain --target shop "SELECT public.revenue_of(7)"',
+        'pgbastion policy explain --mode rw --option no-ddl --max-changed-rows 100 "DELETE FROM orders"',
         "pgbastion policy explain - < report.sql",
     ],
 )
@@ -92,6 +102,8 @@ def explain(
     allow_function: Functions = None,
     allow_schema: Schemas = None,
     allow_setting: CustomSettings = None,
+    option: GrantOptions = None,
+    max_changed_rows: Ceiling = None,
     server_major: Major = 18,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +113,8 @@ def explain(
     text = sys.stdin.buffer.read() if sql == "-" else os.fsencode(sql)
     if target is None and not api.is_remote:
         limited = _limited(api.config)
-        policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, limited)
+        granted = Granted(frozenset(option or ()), max_changed_rows)
+        policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, limited, granted)
         found = _record(asyncio.run(_explained(text, policy)))
     else:
         question: Record = {
@@ -111,6 +124,8 @@ def explain(
             "allowed_functions": allow_function or [],
             "allowed_schemas": allow_schema or ["public"],
             "allowed_settings": allow_setting or [],
+            "options": [each.value for each in option or ()],
+            "max_changed_rows": max_changed_rows,
             "server_major": server_major,
         }
         found = api.post(path("policy", "explain"), question)
@@ -128,6 +143,8 @@ def check(
     allow_function: Functions = None,
     allow_schema: Schemas = None,
     allow_setting: CustomSettings = None,
+    option: GrantOptions = None,
+    max_changed_rows: Ceiling = None,
     server_major: Major = 18,
     config: Config = None,
 ) -> None:
@@ -135,7 +152,8 @@ def check(
 
     A line that cannot be read is answered, too, as refused (rule invalid-line). Exit status 0: every line was answered.
     """
-    policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, _limited(config))
+    granted = Granted(frozenset(option or ()), max_changed_rows)
+    policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, _limited(config), granted)
     if file == "-":
         asyncio.run(check_lines(sys.stdin.fileno(), sys.stdout.buffer, policy))
         return
@@ -191,6 +209,10 @@ def _record(found: Explanation) -> Record:
         "edited": found.sent_as is not None,
         "sent_as": found.sent_as,
         "notice": found.notice,
+        "node": found.node,
+        "row_ceiling": found.row_ceiling,
+        "reported": found.reported,
+        "lifts_read_only": found.lifts_read_only,
     }
 
 
@@ -198,6 +220,12 @@ def _explain(sql: bytes, found: Record) -> None:
     mode, position = found.get("mode"), found.get("position")
     if found.get("allowed"):
         say(f"allowed in {mode} mode")
+        if found.get("reported"):
+            say(f"reported only, by rule {found.get('reported')}: {found.get('message')}")
+        if found.get("row_ceiling"):
+            say(f"rolled back if it changes more than {found.get('row_ceiling')} rows")
+        if found.get("lifts_read_only"):
+            say("by itself, outside of a transaction block")
     else:
         say(f"refused in {mode} mode by rule {found.get('rule')} (SQLSTATE {found.get('sqlstate')})")
         say("")
@@ -213,6 +241,7 @@ def _explain(sql: bytes, found: Record) -> None:
         ("functions", "functions"),
         ("sent as", "sent_as"),
         ("notice", "notice"),
+        ("decided by", "node"),
     ):
         _line(heading, found.get(name))
 

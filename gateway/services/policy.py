@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.access.model import Target
-from gateway.access_mode import AccessMode
+from gateway.access_mode import AccessMode, GrantOption
 from gateway.judging.judge import Judge
 from gateway.settings import Settings
 from gateway.statements.policy import Bounds, Caps, Policy, is_small, judge, relabel
@@ -27,7 +27,10 @@ _NO_CHILD: Final = Verdict(
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """A verdict, spelled out. `position`: the character that it is about, from 1; 0: none. `sent_as`: the text that would reach
-    the server, where it is not the very same (a session's label in application_name, a lowered value).
+    the server, where it is not the very same (a session's label in application_name, a lowered value, the schema of a temporary
+    table). `row_ceiling`: how many rows it may change before it is rolled back, 0: any number, or none that are counted.
+    `reported`: the rule that is against it where the grant only reports; `message` is that rule's then. `node`: what in the
+    parse tree decided. `lifts_read_only`: it makes or drops a temporary table, in a transaction of its own that may write.
     """
 
     allowed: bool
@@ -42,6 +45,10 @@ class Explanation:
     functions: tuple[str, ...]
     sent_as: str | None
     notice: str
+    node: str
+    row_ceiling: int
+    reported: str
+    lifts_read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,14 @@ class Limited:
             settings.limits.bounds,
             settings.policy.other_sessions == "hidden",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the grant adds or takes away. Without any: a plain grant."""
+
+    options: frozenset[GrantOption] = frozenset()
+    max_changed_rows: int | None = None
 
 
 class Judging:
@@ -128,6 +143,10 @@ async def explain(judging: Judging, *, sql: str | bytes, policy: Policy) -> Expl
         functions=verdict.facts.functions,
         sent_as=relabel(raw, verdict, _LABEL).decode("utf-8", "replace") if verdict.edits else None,
         notice=verdict.notice,
+        node=verdict.node,
+        row_ceiling=verdict.row_ceiling,
+        reported=verdict.reported,
+        lifts_read_only=verdict.lifts_read_only,
     )
 
 
@@ -139,17 +158,23 @@ def default_policy(
     custom_settings: frozenset[str] = frozenset(),
     server_major: int = HIGHEST_MAJOR,
     limited: Limited | None = None,
+    granted: Granted | None = None,
 ) -> Policy:
     """The policy of a target that lists just these."""
-    return _policy(mode, functions, schemas, custom_settings, server_major, limited or Limited())
+    return _policy(mode, functions, schemas, custom_settings, server_major, limited or Limited(), granted or Granted())
 
 
 def target_policy(
-    target: Target, mode: AccessMode, *, server_major: int = HIGHEST_MAJOR, limited: Limited | None = None
+    target: Target,
+    mode: AccessMode,
+    *,
+    server_major: int = HIGHEST_MAJOR,
+    limited: Limited | None = None,
+    granted: Granted | None = None,
 ) -> Policy:
     """The policy of sessions on this target. Which major its server has, only a session knows for certain."""
     lists = (target.allowed_functions, target.allowed_schemas, target.allowed_settings)
-    return _policy(mode, *lists, server_major, limited or Limited())
+    return _policy(mode, *lists, server_major, limited or Limited(), granted or Granted())
 
 
 def _policy(
@@ -159,6 +184,7 @@ def _policy(
     custom_settings: frozenset[str],
     server_major: int,
     limited: Limited,
+    granted: Granted,
 ) -> Policy:
     return Policy(
         mode,
@@ -168,6 +194,8 @@ def _policy(
         server_major,
         limited.max_statement_bytes,
         limited.caps,
+        options=granted.options,
+        max_changed_rows=granted.max_changed_rows,
         hide_activity=limited.hide_activity,
         bounds=limited.bounds,
     )

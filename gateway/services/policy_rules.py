@@ -160,8 +160,8 @@ def _grants() -> tuple[Rule, ...]:
             "temporary-table-in-transaction",
             kind,
             "25006",
-            "in read-only sessions with temporary-tables: making, truncating, indexing or dropping one inside a transaction block, "
-            "or beside other statements in one text",
+            "in read-only sessions with temporary-tables: making, truncating, indexing or dropping one inside a transaction "
+            "block, or beside other statements in one text",
             "PostgreSQL refuses it there, and the mode is lifted for a single statement only",
             "CREATE TEMP TABLE x AS SELECT 1 AS a; SELECT a FROM x",
             options=frozenset({GrantOption.TEMPORARY_TABLES}),
@@ -170,8 +170,8 @@ def _grants() -> tuple[Rule, ...]:
             "temporary-table-form",
             kind,
             "25006",
-            "in read-only sessions with temporary-tables: forms that reach beyond the session or hide something, such as INHERITS, "
-            "LIKE ... INCLUDING, foreign keys, tablespaces, and names that the database has already",
+            "in read-only sessions with temporary-tables: forms that reach beyond the session or hide something, such as "
+            "INHERITS, LIKE ... INCLUDING, foreign keys, tablespaces, and names that the database has already",
             "a child table shows in queries of its parent; a temporary table comes first wherever its name stands",
             "CREATE TEMP TABLE x () INHERITS (orders)",
             options=frozenset({GrantOption.TEMPORARY_TABLES}),

@@ -183,3 +183,28 @@ def test_rules_are_listed_for_people_and_for_programs() -> None:
     shown = CliRunner().invoke(app, ["policy", "rules"]).stdout
     assert all(each["rule"] in shown and each["why"] in shown for each in listed)
     assert "\0" not in shown
+
+
+def test_explain_and_check_take_what_a_grant_carries(tmp_path: Path) -> None:
+    write = ("--mode", "rw")
+    assert "where-missing" in explain(*write, "DELETE FROM t").output
+    assert explain(*write, "--option", "unfiltered-writes", "DELETE FROM t").exit_code == 0
+    reported = explain(*write, "--option", "report-only", "--option", "no-ddl", "DROP TABLE t")
+    assert reported.exit_code == 0
+    assert "reported only, by rule ddl-not-granted: DROP TABLE is not allowed here" in reported.output
+    counted = explain(*write, "--max-changed-rows", "100", "DELETE FROM t WHERE a = 1")
+    assert "rolled back if it changes more than 100 rows" in counted.output
+    temporary = explain("--option", "temporary-tables", "DROP TABLE IF EXISTS x")
+    assert "by itself, outside of a transaction block" in temporary.output
+    assert 'sent as    DROP TABLE IF EXISTS pg_temp."x"' in temporary.output
+    found = json.loads(explain("--json", "--option", "temporary-tables", "CREATE TEMP TABLE x AS SELECT 1 AS a").output)
+    assert (found["lifts_read_only"], found["row_ceiling"], found["reported"]) == (True, 0, "")
+    assert "decided by DeleteStmt" in explain(*write, "SELECT 1; DELETE FROM t").output
+    assert explain("--option", "no-such", "SELECT 1").exit_code == 2
+    assert explain("--max-changed-rows", "0", "SELECT 1").exit_code == 2
+    file = tmp_path / "statements.jsonl"
+    file.write_text('{"id": 1, "sql": "DELETE FROM t"}\n')
+    done = subprocess.run(
+        [*COMMAND, "check", str(file), *write, "--option", "unfiltered-writes"], capture_output=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout)["allowed"] is True

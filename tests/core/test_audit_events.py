@@ -1,6 +1,7 @@
 """Audit record bodies are JSON, whole, on one line, in ASCII, whatever stands in them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -115,6 +116,17 @@ def test_a_long_text_is_cut_at_a_character_and_its_length_is_kept(sql: str, limi
         assert len(kept.encode()) <= limit
         assert sql.startswith(kept)
         assert len(raw) <= limit or len(kept.encode()) > limit - 4
+
+
+def test_a_statement_that_ran_although_a_rule_is_against_it_says_so() -> None:
+    reported = replace(
+        ALLOWED, reported="where-missing", message="DELETE without WHERE (rule where-missing)", node="DeleteStmt"
+    )
+    record = decode(statement_fragment("DELETE FROM t", reported, 100))
+    assert (record["verdict"], record["rule"], record["reported"]) == ("allowed", ALLOWED.rule, "where-missing")
+    assert record["message"] == "DELETE without WHERE (rule where-missing)"
+    assert "sqlstate" not in record
+    assert not {"reported", "message"} & decode(statement_fragment("DELETE FROM t", ALLOWED, 100)).keys()
 
 
 def test_endless_lists_and_messages_are_bounded() -> None:
