@@ -7,8 +7,11 @@ of that database through the gateway, whose upstream role is a superuser without
 looked at whole (tests/oracle/watch.py).
 
 More variables: PGBASTION_SQL_SCHEDULE, a file of lines "test: name name", the scripts that make the common database first;
-PGBASTION_SQL_ONLY, names of scripts; PGBASTION_SQL_LISTED=yes, the functions of the database are listed for the target (then what
-they do is the admin's affair, and is only told). PG_LIBDIR and PG_DLSUFFIX are passed on.
+PGBASTION_SQL_ONLY, names of scripts. PG_LIBDIR and PG_DLSUFFIX are passed on.
+
+The schemas of the database are listed for the target, as an admin does. Functions are not where changes are looked for: what a
+listed one does is its own affair. The figure that has to be 99 % is that of the same statements in a third copy, where they are
+listed, too.
 """
 
 import json
@@ -17,13 +20,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from tests.captures.recording import Said, Terms, play, record
 from tests.captures.replay import Difference, Outcome, replay
-from tests.oracle.entries import PLAIN, Setting
+from tests.oracle.entries import Setting
 from tests.oracle.report import report_folder, write
 from tests.oracle.watch import differences
 from tests.oracle.world import World, running_world
@@ -34,11 +39,11 @@ _OWN = Path(__file__).parent / "scripts"
 _FOLDER = Path(os.environ.get("PGBASTION_SQL_SCRIPTS") or _OWN)
 _SCHEDULE = os.environ.get("PGBASTION_SQL_SCHEDULE", "")
 _ONLY = os.environ.get("PGBASTION_SQL_ONLY", "").split()
-_LISTED = bool(os.environ.get("PGBASTION_SQL_LISTED"))
-_LOOK_EVERY = 100
+_LOOK_EVERY = 300
 _AIM = 0.99
 _READER, _PASSWORD = "ordinary_reader", "ordinary"
 _BASE = "base"
+_NOT_COMPARED = ("locks held", "other sessions")
 _TERMS = Terms(
     (
         ("PGTZ", "PST8PDT"),
@@ -54,6 +59,17 @@ _TERMS = Terms(
 _FUNCTIONS = """
 SELECT DISTINCT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384
 """
+_SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$'"
+_READABLE = """
+DO $$
+DECLARE name text;
+BEGIN
+  FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$' LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA %1$I TO READER; GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO READER;'
+      ' GRANT SELECT ON ALL SEQUENCES IN SCHEMA %1$I TO READER', name);
+  END LOOP;
+END $$
+"""
 
 
 @dataclass
@@ -64,23 +80,23 @@ class Tally:
     changes: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
-    @property
-    def through(self) -> int:
-        return self.direct - len(self.differences)
-
-    @property
-    def share(self) -> float:
-        return self.through / self.direct if self.direct else 1.0
+    def share(self, *, listed: bool) -> float:
+        """Of what succeeds directly, what succeeds through the gateway. `listed`: with the database's functions listed."""
+        failed = sum(difference.listed == listed for difference in self.differences)
+        return 1 - failed / self.direct if self.direct else 1.0
 
     def __str__(self) -> str:
         lines = [
-            f"{self.scripts} scripts, {self.statements} statements; {self.direct} succeed directly, "
-            f"{self.through} of them through the gateway: {self.share:.2%}; changes: {len(self.changes)}"
+            f"{self.scripts} scripts, {self.statements} statements; {self.direct} succeed directly. Through the gateway: "
+            f"{self.share(listed=False):.2%} of them, {self.share(listed=True):.2%} with functions listed."
+            f" Changes: {len(self.changes)}"
         ]
-        kinds = Counter(difference.kind for difference in self.differences)
-        for kind, count in kinds.most_common():
-            first = next(difference for difference in self.differences if difference.kind == kind)
-            lines.append(f"{count:6}  {kind:28} {first.script}: {' '.join(first.text.split())[:110]}")
+        for listed in (False, True):
+            lines.append("with functions listed:" if listed else "with nothing but schemas listed:")
+            some = [difference for difference in self.differences if difference.listed == listed]
+            for kind, count in Counter(difference.kind for difference in some).most_common():
+                first = next(difference for difference in some if difference.kind == kind)
+                lines.append(f"{count:6}  {kind:28} {first.script}: {' '.join(first.text.split())[:110]}")
         return "\n".join([*lines, *self.changes]) + "\n"
 
 
@@ -89,8 +105,6 @@ def world() -> Iterator[World]:
     with running_world("installed" if os.environ.get("PGBASTION_SQL_SCRIPTS") else "any") as running:
         with running.cluster.upstream.connect() as connection:
             connection.execute(f"CREATE ROLE {_READER} LOGIN PASSWORD '{_PASSWORD}'")
-            if running.cluster.major >= 14:
-                connection.execute(f"GRANT pg_read_all_data TO {_READER}")
             connection.execute(f"CREATE DATABASE {_BASE} TEMPLATE template0")
         for name in _scheduled():
             play(program("psql", "postgresql-client"), running.cluster.upstream, _BASE, _FOLDER / f"{name}.sql", _TERMS)
@@ -107,7 +121,7 @@ def tally() -> Iterator[Tally]:
     made = Tally()
     yield made
     write("regression-scripts", str(made))
-    lines = [json.dumps([d.script, d.kind, d.through.said, d.text]) for d in made.differences]
+    lines = [json.dumps([d.script, d.kind, d.through.said, d.text, d.listed]) for d in made.differences]
     (report_folder() / "regression-scripts.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
@@ -123,25 +137,25 @@ def test_a_script_changes_nothing(world: World, tally: Tally, name: str) -> None
     try:
         direct = _directly(world, name, said)
         through, changes = _through(world, name, said)
+        listed = _listed(world, name, said)
     finally:
         _drop(world, name)
     tally.scripts += 1
     tally.statements += len(said)
     tally.direct += sum(outcome.fine for outcome in direct)
     tally.changes += changes
-    tally.differences += [
-        Difference(name, one.text, theirs)
-        for one, ours, theirs in zip(said, direct, through, strict=True)
-        if ours.fine and not theirs.fine
-    ]
-    assert _LISTED or not changes, changes
+    for one, expected, *found in zip(said, direct, through, listed, strict=True):
+        if expected.fine:
+            ways = zip(found, (False, True), strict=True)
+            tally.differences += [Difference(name, one.text, outcome, way) for outcome, way in ways if not outcome.fine]
+    assert not changes, changes
 
 
 @pytest.mark.xdist_group("regression-scripts")
 def test_what_succeeds_directly_succeeds_through_the_gateway(tally: Tally) -> None:
     print(tally)
     assert tally.scripts
-    assert tally.share >= _AIM, str(tally)
+    assert tally.share(listed=True) >= _AIM, str(tally)
 
 
 def _recorded(world: World, name: str) -> list[Said]:
@@ -150,17 +164,24 @@ def _recorded(world: World, name: str) -> list[Said]:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(_BASE)))
     said = record(program("psql", "postgresql-client"), upstream, name, _FOLDER / f"{name}.sql", _TERMS)
     with upstream.connect(name) as connection:
-        _end_others(connection, name)
-        for (gid,) in connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", (name,)).fetchall():
-            connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+        _come_to_rest(connection, name)
+        connection.execute(_READABLE.replace("READER", _READER))  # type: ignore[arg-type]
     world.cluster.templates[name] = frozenset()
     return said
 
 
-def _end_others(connection: object, name: str) -> None:
-    connection.execute(  # type: ignore[attr-defined]
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", (name,)
+def _come_to_rest(connection: "psycopg.Connection[Any]", name: str) -> None:
+    """Whatever keeps a database from being copied or dropped: sessions, pending transactions, subscriptions."""
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", (name,)
     )
+    for (gid,) in connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", (name,)).fetchall():
+        connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+    mine = "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE datname = %s"
+    for (subscription,) in connection.execute(mine, (name,)).fetchall():
+        for words in ("DISABLE", "SET (slot_name = NONE)"):
+            connection.execute(sql.SQL("ALTER SUBSCRIPTION {} " + words).format(sql.Identifier(subscription)))
+        connection.execute(sql.SQL("DROP SUBSCRIPTION {}").format(sql.Identifier(subscription)))
 
 
 def _directly(world: World, name: str, said: list[Said]) -> list[Outcome]:
@@ -173,6 +194,8 @@ def _directly(world: World, name: str, said: list[Said]) -> list[Outcome]:
             pinned = {"default_transaction_read_only": "on", "client_encoding": "UTF8", **dict(_TERMS.parameters)}
             return replay(lambda: place.log_in(_READER, _PASSWORD, copy, **pinned), said)
         finally:
+            with upstream.connect(copy) as inside:
+                _come_to_rest(inside, copy)
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(copy)))
 
 
@@ -185,13 +208,13 @@ def _through(world: World, name: str, said: list[Said]) -> tuple[list[Outcome], 
         def look(place: int) -> None:
             nonlocal whole, quick
             now = copy.watch.probe()
-            shown = [what for what in differences(quick, now) if what not in ("locks held", "other sessions")]
+            shown = [what for what in differences(quick, now) if what not in _NOT_COMPARED]
             if shown:
                 changes.append(f"{name}: {', '.join(shown)} by {' '.join(said[place].text.split())[:200]}")
             quick = now
             if place % _LOOK_EVERY == _LOOK_EVERY - 1 or place == len(said) - 1:
                 seen = copy.watch.state()
-                shown = [what for what in differences(whole, seen) if what not in ("locks held", "other sessions")]
+                shown = [what for what in differences(whole, seen) if what not in _NOT_COMPARED]
                 if shown:
                     changes.append(f"{name}: {', '.join(shown)} before {' '.join(said[place].text.split())[:200]}")
                 whole = seen
@@ -201,11 +224,15 @@ def _through(world: World, name: str, said: list[Said]) -> tuple[list[Outcome], 
     return outcomes, changes
 
 
-def _setting(world: World, name: str) -> Setting:
-    if not _LISTED:
-        return PLAIN
+def _listed(world: World, name: str, said: list[Said]) -> list[Outcome]:
+    with world.copy(name, _setting(world, name, functions=True)) as copy:
+        return replay(lambda: copy.log_in(_TERMS.parameters), said)
+
+
+def _setting(world: World, name: str, *, functions: bool = False) -> Setting:
     with world.cluster.upstream.connect(name) as connection:
-        return Setting(lists=tuple(row[0] for row in connection.execute(_FUNCTIONS).fetchall()))
+        schemas = tuple(row[0] for row in connection.execute(_SCHEMAS).fetchall())
+        return Setting("", schemas, tuple(row[0] for row in connection.execute(_FUNCTIONS).fetchall()) if functions else ())
 
 
 def _drop(world: World, name: str) -> None:
