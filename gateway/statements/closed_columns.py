@@ -1,9 +1,11 @@
 """Columns of types that are not open: a second look at the rare statement that names a relation with such a column.
 
-Showing a value as it is runs nothing of users' (the output function of a type is C code of the server's owner). Whatever else is
-done with it could: so the column may stand as it is in a list of output columns, and nowhere else. Coarse on purpose, by name.
+Showing a value as it is runs nothing of users' (the output function of a type is C code of the server's owner), and neither does
+taking a field of it. Whatever else is done with it could: so the column may stand as it is in a list of output columns, or as
+(column).field, and nowhere else. Coarse on purpose, by name.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.statements import refusal
@@ -16,7 +18,8 @@ _MAX_ROUNDS = 8
 @dataclass(slots=True)
 class _Statement:
     """`bare`: ids of the ColumnRef nodes that stand as they are in a list of output columns, `idle`: of those in x IS NULL and
-    count(x), which look at no value. `rows`: what stands for a row that may have such a column. `tables`: (name, relation).
+    count(x), which look at no value, and in (x).field. `rows`: what stands for a row that may have such a column. `tables`: (name,
+    relation). `taken`: columns in (x).name, with the names.
     """
 
     closed: set[str]
@@ -30,20 +33,28 @@ class _Statement:
     tables: list[tuple[str, str]] = field(default_factory=list)
     ctes: set[str] = field(default_factory=set)
     joined: list[Fields] = field(default_factory=list)
+    taken: list[tuple[Fields, tuple[str, ...]]] = field(default_factory=list)
     renames: bool = False
     merges: bool = False
 
 
-def closed_use(root: Json, closed: dict[str, frozenset[str]], *, shows: bool = True) -> Refusal | None:
+def closed_use(
+    root: Json, closed: dict[str, frozenset[str]], is_field: Callable[[str], bool], *, shows: bool = True
+) -> Refusal | None:
     """The first use below `root` of a closed column that is more than showing it. `closed`: relations and their closed columns.
 
-    `shows`: the output goes to the client, not into a table.
+    `is_field`: whether (x).name can be nothing but a field, whose value may be used freely. `shows`: the output goes to the
+    client, not into a table.
     """
     statement = _Statement(set().union(*closed.values()), frozenset(closed))
     _read(root, statement)
     statement.rows.update(name for name, table in statement.tables if table in statement.relations or table in statement.ctes)
-    statement.columns = [column for column in statement.columns if id(column) not in statement.idle]
     _follow_names(statement)
+    if not statement.renames:
+        for column, names in statement.taken:
+            if all(name and name not in statement.closed and is_field(name) for name in names):
+                statement.idle.add(id(column))
+    statement.columns = [column for column in statement.columns if id(column) not in statement.idle]
     shown = sorted(statement.closed)[0]
     for join in statement.joined:
         if join.get("isNatural") or not statement.closed.isdisjoint(strings(join.get("usingClause"))):
@@ -73,12 +84,15 @@ def _note(tag: str, value: Fields, statement: _Statement) -> None:
         case "SelectStmt" | "larg" | "rarg":
             statement.selects.append(value)
             statement.bare.update(map(id, _bare_columns(value)))
-            merges = "distinctClause" in value or (value.get("op", "SETOP_NONE") != "SETOP_NONE" and not value.get("all"))
+            merges = "distinctClause" in value or (value.get("op", "SETOP_NONE") != "SETOP_NONE" and not _only_appends(value))
             statement.merges = statement.merges or merges or _has_ordinal(value)
         case "SubLink" if value.get("subLinkType") != "EXISTS_SUBLINK":
             inner = value.get("subselect")
             select = inner.get("SelectStmt") if isinstance(inner, dict) else None
             statement.compared.extend(_arms(select))
+        case "A_Indirection":
+            names = strings(value.get("indirection"))  # "" for a star or an index
+            statement.taken.extend((column, names) for column in _columns([value.get("arg")]))
         case "NullTest":
             statement.idle.update(map(id, _columns([value.get("arg")])))
         case "FuncCall" if strings(value.get("funcname"))[-1:] == ("count",) and not value.get("agg_distinct"):
@@ -88,7 +102,7 @@ def _note(tag: str, value: Fields, statement: _Statement) -> None:
             statement.joined.append(value)
         case "CommonTableExpr":
             statement.ctes.add(str(value.get("ctename", "")))
-            statement.renames = statement.renames or "aliascolnames" in value
+            _rename(value.get("aliascolnames"), statement)
     _note_alias(tag, value, statement)
 
 
@@ -100,7 +114,14 @@ def _note_alias(tag: str, value: Fields, statement: _Statement) -> None:
         statement.tables.append((name or table, table))
     elif name and tag != "RangeFunction":
         statement.rows.add(name)
-    if isinstance(alias, dict) and "colnames" in alias and tag != "RangeFunction":
+    if isinstance(alias, dict) and tag != "RangeFunction":
+        _rename(alias.get("colnames"), statement)
+
+
+def _rename(names: Json, statement: _Statement) -> None:
+    """A list of new names for columns: any of them may be a closed one's."""
+    if names:
+        statement.closed.update(strings(names))
         statement.renames = True
 
 
@@ -116,6 +137,28 @@ def _arms(select: Json) -> list[Fields]:
             else:
                 found.append(each)
     return found
+
+
+def _only_appends(select: Fields) -> bool:
+    """UNION ALL of columns that keep their names. (The first arm names the output, whatever the others put under it.)"""
+    if select.get("op") != "SETOP_UNION" or not select.get("all"):
+        return False
+    lists = [_own_names(arm) for arm in _arms(select)]
+    return None not in lists and len(set(lists)) == 1
+
+
+def _own_names(select: Fields) -> tuple[str, ...] | None:
+    """The output's names where it is nothing but columns under their own names ("*" for a star alone); else None."""
+    targets = select.get("targetList")
+    names = []
+    for item in targets if isinstance(targets, list) else ():
+        target = _dict(_dict(item).get("ResTarget"))
+        last = _last(_dict(_dict(target.get("val")).get("ColumnRef")))
+        name = "*" if isinstance(last, dict) and "A_Star" in last else string(last)
+        if not name or target.get("name", name) != name:
+            return None
+        names.append(name)
+    return tuple(names) or None
 
 
 def _bare_columns(select: Fields) -> list[Fields]:

@@ -12,7 +12,7 @@ from typing import Final
 from gateway.statements import refusal
 from gateway.statements.catalog import Catalog
 from gateway.statements.catalog_objects import FIRST_USER_OID, Cast, Function, FunctionUse, Operator, Relation, Type
-from gateway.statements.catalogue import ACTIVITY_FUNCTIONS, OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
+from gateway.statements.catalogue import ACTIVITY_FUNCTIONS, BUILT_IN_TYPES, OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
 from gateway.statements.curated import is_curated
 from gateway.statements.refusal import Refusal
 
@@ -292,6 +292,22 @@ class Openings:
                 shown = self._shown(use)
                 return refusal.closed_planned(name, whose, f"function {shown} is not listed for this target")
         return None
+
+    @cached_property
+    def _closed_fields(self) -> frozenset[str]:
+        """Names of columns, and of fields of composite types, whose own type is not open."""
+        return frozenset(row[3] or "" for row in self.catalog.rows.columns if not self.type_is_open(int(row[4] or 0)))
+
+    def is_open_field(self, name: str) -> bool:
+        """Whether (x).name, of whatever x, can only take a field: no function and no cast goes by this name. Its type is open."""
+        return (
+            name not in SAFE_FUNCTIONS
+            and name not in REFUSED_FUNCTIONS
+            and name not in BUILT_IN_TYPES
+            and name not in self.catalog.functions
+            and name not in self.catalog.types
+            and name not in self._closed_fields
+        )
 
     def closed_columns(self, relation: Relation) -> frozenset[str]:
         """The columns whose type is not open: they may be shown, and nothing else."""

@@ -99,7 +99,7 @@ def _second_looks(statement: Statement) -> Refusal | None:
     if walk.dotted:
         found = attribute_use(root, walk.dotted, walk.listed, openings, walk.relied)
     if found is None and walk.closed:
-        found = closed_use(root, walk.closed, shows=not walk.keeps)
+        found = closed_use(root, walk.closed, openings.is_open_field, shows=not walk.keeps)
     if found is None and openings.stale:
         found = _stale_use(statement)
     return replace(found, node="ColumnRef") if found is not None and not found.node else found
