@@ -34,6 +34,7 @@ from gateway.services import allowlist, targets
 from gateway.services.allowlist import OfTarget
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_target
+from gateway.services.role_weights import weigh
 from gateway.services.target_facts import Permitted, Place, check_permitted
 from gateway.services.target_sql import init_sql
 
@@ -194,7 +195,8 @@ async def refresh_target(call: Doing, name: str) -> Response:
 @router.post("/{name}/audit", response_model=RoleAuditRecord)
 async def audit_target(call: Doing, name: str, mode: AccessMode = AccessMode.READ_ONLY) -> Response:
     """Say what the upstream role of this mode could still do if the parser failed, with the SQL that ends each of it."""
-    target = find_target(await call.after(), name)
+    snapshot = await call.after()
+    target = find_target(snapshot, name)
     if mode not in target.roles:
         raise ServiceError(
             "login-missing", f'target "{name}" has no login for {mode}', f"PUT /v1/targets/{name}/logins/{mode} first."
@@ -202,7 +204,7 @@ async def audit_target(call: Doing, name: str, mode: AccessMode = AccessMode.REA
     found = await call.gateway.audit_target(name, mode)
     if found is None:
         raise GatewayUnavailable("the gateway has not heard of this target yet")
-    return told(role_audit_record(name, mode, found))
+    return told(role_audit_record(name, mode, weigh(found, snapshot, target, mode, call.now)))
 
 
 @router.post("/{name}/preview", response_model=PreviewRecord)

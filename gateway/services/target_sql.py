@@ -55,7 +55,14 @@ def init_sql(
     parts.append(f"GRANT CONNECT ON DATABASE {quoted(dbname)} TO {_names(roles)};")
     for schema in schemas:
         parts += [_present(schema, granted, read_write_role), _future(schema, granted, read_write_role)]
-    parts += [_watch_clients(roles), "COMMIT;", _limits(roles), _hardening(dbname, schemas, hardening), _passwords(roles)]
+    parts += [
+        _watch_clients(roles),
+        "COMMIT;",
+        _limits(roles),
+        *_temporary(dbname, read_only_role),
+        _hardening(dbname, schemas, hardening),
+        _passwords(roles),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -147,6 +154,16 @@ def _limits(roles: Sequence[str]) -> str:
             f"-- ALTER ROLE {quoted(role)} SET temp_file_limit = '10GB';",
         ]
     return "\n".join(lines)
+
+
+def _temporary(dbname: str, reader: str | None) -> list[str]:
+    """Shown only: most readers need none."""
+    if reader is None:
+        return []
+    return [
+        "-- Choice. Only where grants carry the option temporary-tables: what read-only sessions need for them.\n"
+        f"-- GRANT TEMPORARY ON DATABASE {quoted(dbname)} TO {quoted(reader)};"
+    ]
 
 
 def _present(schema: str, granted: Sequence[tuple[str, str]], writer: str | None) -> str:

@@ -317,6 +317,26 @@ async def test_an_entry_is_previewed_by_the_gateway(api: Api, worker: Worker) ->
     assert (await api.admin.get("/v1/targets/shop")).json()["allowed_functions"] == []
 
 
+async def test_the_right_to_temporary_tables_is_nothing_to_mend_where_grants_use_it(api: Api, worker: Worker) -> None:
+    await api.user()
+    await api.target()
+    for mode in ("read_only", "read_write"):
+        await api.admin.put(f"/v1/targets/shop/logins/{mode}", json={"login": "app", "password": "x"})
+    finding: Payload = {"check": "temporary", "severity": "warning", "detail": "d", "meaning": "m.", "remedy": "r"}
+    other = {**finding, "check": "functions"}
+    worker.audits = [{"login": "app", "findings": [finding, other], "obstacle": None}]
+
+    async def weights(mode: str = "read_only") -> list[tuple[str, str]]:
+        found = (await api.admin.post("/v1/targets/shop/audit", params={"mode": mode})).json()["findings"]
+        return [(each["check"], each["severity"]) for each in found]
+
+    assert await weights() == [("temporary", "warning"), ("functions", "warning")]
+    grant = {"user": "ana", "target": "shop", "mode": "read_write", "options": ["temporary-tables"]}
+    assert (await api.admin.post("/v1/grants", json=grant)).status_code == 201
+    assert await weights() == [("functions", "warning"), ("temporary", "info")]
+    assert await weights("read_write") == [("temporary", "warning"), ("functions", "warning")]
+
+
 async def test_every_rule_is_listed(api: Api) -> None:
     listed = (await api.reader.get("/v1/policy/rules")).json()["items"]
     assert {"rule", "sqlstate", "denies", "why", "example"} <= listed[0].keys()

@@ -185,3 +185,9 @@ def test_no_password_is_in_it() -> None:
 def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ServiceError):
         init_sql("shop", **wrong)
+
+
+def test_the_right_to_temporary_tables_is_shown_and_not_given() -> None:
+    line = '-- GRANT TEMPORARY ON DATABASE "a ""shop""" TO "app_ro";'
+    assert line in init_sql('a "shop"').splitlines()
+    assert "GRANT TEMPORARY" not in init_sql("shop", read_only_role=None)
