@@ -11,11 +11,12 @@ PGBASTION_SQL_ONLY, names of scripts. PG_LIBDIR and PG_DLSUFFIX are passed on.
 
 The schemas of the database are listed for the target, as an admin does. Functions are not where changes are looked for: what a
 listed one does is its own affair. The figure that has to be 99 % is that of the same statements in a third copy, where they are
-listed, too.
+listed, too. What would leave the read-only mode (BEGIN READ WRITE) is not counted as honest.
 """
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ _LOOK_EVERY = 300
 _AIM = 0.99
 _READER, _PASSWORD = "ordinary_reader", "ordinary"
 _BASE = "base"
+_LEAVES = re.compile(r"\s*(?:begin|start|set)\b.*\bread\s+write\b", re.IGNORECASE | re.DOTALL)
 _NOT_COMPARED = ("locks held", "other sessions")
 _TERMS = Terms(
     (
@@ -142,10 +144,10 @@ def test_a_script_changes_nothing(world: World, tally: Tally, name: str) -> None
         _drop(world, name)
     tally.scripts += 1
     tally.statements += len(said)
-    tally.direct += sum(outcome.fine for outcome in direct)
     tally.changes += changes
     for one, expected, *found in zip(said, direct, through, listed, strict=True):
-        if expected.fine:
+        if expected.fine and not _LEAVES.match(one.text):
+            tally.direct += 1
             ways = zip(found, (False, True), strict=True)
             tally.differences += [Difference(name, one.text, outcome, way) for outcome, way in ways if not outcome.fine]
     assert not changes, changes
