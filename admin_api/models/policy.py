@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from admin_api.models.fields import Mode, Record, Request
+from admin_api.models.fields import Mode, Option, Record, Request
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.services.policy import HIGHEST_MAJOR, LOWEST_MAJOR, Explanation
 from gateway.services.policy_rules import Rule, record_of
@@ -17,7 +17,7 @@ class Question(Request):
     allowed_functions: list[str] = Field([], max_length=1000)
     allowed_schemas: list[str] = Field(["public"], max_length=1000)
     allowed_settings: list[str] = Field([], max_length=1000)
-    options: list[GrantOption] = Field([], max_length=len(GrantOption), description="As if the grant carried them.")
+    options: list[Option] = Field([], max_length=len(GrantOption), description="As if the grant carried them.")
     max_changed_rows: int | None = Field(None, ge=1, description="As if the grant had this ceiling.")
     server_major: int = Field(HIGHEST_MAJOR, ge=LOWEST_MAJOR, le=HIGHEST_MAJOR)
 

@@ -352,9 +352,14 @@ async def test_metrics_without_a_gateway_say_so(api: Api) -> None:
 async def test_statements_are_explained_as_people_would_be_told(api: Api) -> None:
     denied = (await api.admin.post("/v1/policy/explain", json={"sql": "DELETE FROM orders"})).json()
     assert (denied["allowed"], denied["mode"], denied["kind"]) == (False, "read_only", "delete")
-    assert (await api.admin.post("/v1/policy/explain", json={"sql": "DELETE FROM orders", "mode": "read_write"})).json()[
-        "allowed"
-    ]
+    write = {"sql": "DELETE FROM orders", "mode": "read_write"}
+    unfiltered = (await api.admin.post("/v1/policy/explain", json=write)).json()
+    assert (unfiltered["allowed"], unfiltered["rule"], unfiltered["node"]) == (False, "where-missing", "DeleteStmt")
+    carried = {"options": ["report-only"], "max_changed_rows": 10}
+    reported = (await api.admin.post("/v1/policy/explain", json=write | carried)).json()
+    assert (reported["allowed"], reported["reported"], reported["row_ceiling"]) == (True, "where-missing", 10)
+    for wrong in ({"options": ["x"]}, {"max_changed_rows": 0}):
+        assert (await api.admin.post("/v1/policy/explain", json=write | wrong)).status_code == 422
     await api.target()
     call = {"sql": "SELECT reports.total()", "target": "shop"}
     assert (await api.admin.post("/v1/policy/explain", json=call)).json()["allowed"] is False
