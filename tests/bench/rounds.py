@@ -35,18 +35,22 @@ def run_all(plan: Plan, ground: Ground, entries: Sequence[Entry], workloads: Seq
     if workloads:
         with contextlib.ExitStack() as stack:
             contestants = [made for entry in present if (made := _start(entry, ground, stack, run)) is not None]
-            for number in range(plan.rounds):
-                started_at = time.monotonic()
-                for workload in workloads:
-                    for contestant in rotated(contestants, number):
-                        _measure(number, workload, contestant, plan, run)
-                tell(f"round {number + 1} of {plan.rounds}: {time.monotonic() - started_at:.0f} s")
+            _rounds(plan, contestants, workloads, run, tell)
     if plan.idle_connections:
         for entry in present:
             if entry.name != DIRECT:
                 _measure_idle(entry, ground, plan, run)
         tell(f"{plan.idle_connections} idle connections each")
     return run
+
+
+def _rounds(plan: Plan, contestants: Sequence[Contestant], workloads: Sequence[Workload], run: Run, tell: Tell) -> None:
+    for number in range(plan.rounds):
+        started_at = time.monotonic()
+        for workload in workloads:
+            for contestant in rotated(contestants, number):
+                _measure(number, workload, contestant, plan, run)
+        tell(f"round {number + 1} of {plan.rounds}: {time.monotonic() - started_at:.0f} s")
 
 
 def rotated(items: Sequence[T], turn: int) -> list[T]:
@@ -63,11 +67,22 @@ def _left_out(entry: Entry, run: Run) -> bool:
 
 
 def _start(entry: Entry, ground: Ground, stack: contextlib.ExitStack, run: Run) -> Contestant | None:
+    """It is stopped with the stack."""
+    own = contextlib.ExitStack()
     try:
-        return stack.enter_context(entry.start(ground, USUAL_CAPACITY))
+        contestant = own.enter_context(entry.start(ground, USUAL_CAPACITY))
     except Exception as error:  # one that does not start must not keep the others away
         run.failures.append(f"{entry.name} did not take part: {_said(error)}")
         return None
+    stack.callback(_stop, entry, own, run)
+    return contestant
+
+
+def _stop(entry: Entry, own: contextlib.ExitStack, run: Run) -> None:
+    try:
+        own.close()
+    except Exception as error:  # its figures are there all the same
+        run.failures.append(f"{entry.name} did not end well: {_said(error)}")
 
 
 def _measure(number: int, workload: Workload, contestant: Contestant, plan: Plan, run: Run) -> None:
