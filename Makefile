@@ -1,7 +1,7 @@
 # make demo [ARGS=--tour]   the gateway in front of a real PostgreSQL, with sample data
 # make test [ARGS=...]      lint, then the whole suite
 # make generated [COUNT=100000]  so many generated honest statements and attacks through the gateway, for a night
-# make bench [ARGS=...]     CPU per query against PgBouncer and a direct connection (both from Debian's packages)
+# make bench [ARGS=--quick] what the gateway costs beside PgBouncer, pgpool-II, haproxy and ssh -L (see docs/performance.md)
 # make lint                 ruff, mypy, import contracts
 # make lock                 bring the locks (requirements*.txt: to run, for the demo, for the tests) up to date
 # make clean                remove .venv, .demo and caches
@@ -42,7 +42,7 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev-ready
-	$(BIN)/python -m tests.bench.compare $(ARGS)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .
