@@ -1,6 +1,6 @@
 """Names of functions, operators and types: PostgreSQL's own and safe, listed for the target, or refused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.statements import refusal
@@ -20,6 +20,7 @@ SYSTEM_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
 # What the grammar itself puts into the operator field of an A_Expr.
 _OPERATOR_WORDS: Final = frozenset({"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"})
 _SAFE_OPERATORS: Final = OPERATORS | _OPERATOR_WORDS
+_MOST_PASSED: Final = 5_000  # names may be the client's invention
 
 
 def shown(parts: tuple[str, ...]) -> str:
@@ -31,12 +32,16 @@ class Listed:
     """What a target lists: "schema.name", "schema.*", "name", "extension:name". `schemas`: where unqualified names may be found,
     besides pg_catalog. `openings`: what that makes of the database's catalog; None: the catalog is not known. `hides_activity`:
     what shows other sessions' activity is closed, whatever is listed.
+
+    `passed` remembers names that the checks below let through, which nothing but the rest decides: (name, number of arguments),
+    (name, "operator"), (name, "type").
     """
 
     entries: frozenset[str]
     schemas: frozenset[str]
     openings: Openings | None = None
     hides_activity: bool = False
+    passed: set[tuple[tuple[str, ...], int | str]] = field(default_factory=set, compare=False, repr=False)
 
     def has(self, schema: str | None, name: str) -> bool:
         """True when the name is listed. Unqualified: some entry has this name, or every reachable schema is listed whole."""
@@ -55,8 +60,18 @@ def split(parts: tuple[str, ...]) -> tuple[str | None, str]:
     return (parts[-2] if len(parts) > 1 else None), parts[-1]
 
 
+def _remembered(found: Refusal | None, parts: tuple[str, ...], what: int | str, listed: Listed) -> Refusal | None:
+    if found is None and len(listed.passed) < _MOST_PASSED:
+        listed.passed.add((parts, what))
+    return found
+
+
 def check_function(parts: tuple[str, ...], arguments: int, listed: Listed, offset: int | None) -> Refusal | None:
     """A call by name. `set_config` has rules of its own and must not come here."""
+    return _remembered(_function(parts, arguments, listed, offset), parts, arguments, listed)
+
+
+def _function(parts: tuple[str, ...], arguments: int, listed: Listed, offset: int | None) -> Refusal | None:
     schema, name = split(parts)
     if listed.hides_activity and name in ACTIVITY_FUNCTIONS:
         return refusal.activity_hidden(f"function {shown(parts)}", ACTIVITY_FUNCTIONS[name], offset)
@@ -121,6 +136,10 @@ def _found_in(schema: str, listed: Listed) -> bool:
 
 
 def check_operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal | None:
+    return _remembered(_operator(parts, listed, offset), parts, "operator", listed)
+
+
+def _operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal | None:
     schema, name = split(parts)
     openings = listed.openings
     if openings is not None:
@@ -148,6 +167,10 @@ def check_operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -
 
 def check_type(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal | None:
     """A type by name. Without a catalog unqualified names pass: enums and domains look alike."""
+    return _remembered(_type(parts, listed, offset), parts, "type", listed)
+
+
+def _type(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal | None:
     schema, name = split(parts)
     openings = listed.openings
     if openings is None:

@@ -79,7 +79,12 @@ def string(node: Json) -> str:
 
 def strings(value: Json) -> tuple[str, ...]:
     """The texts of a list of String nodes: a qualified name."""
-    return tuple(string(item) for item in value) if isinstance(value, list) else ()
+    if not isinstance(value, list):
+        return ()
+    try:
+        return tuple([item["String"]["sval"] for item in value])  # type: ignore[index, call-overload, misc]
+    except (KeyError, TypeError, IndexError):  # a star, a number, an empty text
+        return tuple(string(item) for item in value)
 
 
 def location(fields: Fields) -> int | None:

@@ -64,22 +64,28 @@ class Walk:
     def run(self, root: Json, rules: "Rules | None" = None) -> Refusal | None:
         """The first refusal found below `root` (a node, a list of nodes or a struct), or None. `rules`: from `with_rules`."""
         stack: list[Json] = [root]
-        pop, push, rule_of = stack.pop, stack.append, (_RULES if rules is None else rules).get
+        pop, push, extend = stack.pop, stack.append, stack.extend
+        if rules is None:
+            rules = _RULES
         while stack:
             node = pop()
             if isinstance(node, list):
-                stack.extend(node)
+                extend(node)
                 continue
             if not isinstance(node, dict):
                 continue
             for key, value in node.items():
-                rule = rule_of(key)
+                try:
+                    rule = rules[key]
+                except KeyError:
+                    return replace(_unknown(key, value), node=key)
                 if rule is False:
                     continue
                 if rule is True:
-                    push(value)
-                elif rule is None:
-                    return replace(_unknown(key, value), node=key)
+                    if isinstance(value, list):
+                        extend(value)
+                    else:
+                        push(value)
                 else:
                     found = rule(self, value, push)
                     if found is not None:
@@ -178,6 +184,8 @@ def _function_call(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if harmless is not None:
         walk.edits.append(harmless)
         return None
+    if (parts, count) in walk.listed.passed:
+        return None
     return names.check_function(parts, count, walk.listed, location(value))
 
 
@@ -217,7 +225,10 @@ def _expression(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if not isinstance(value, dict):
         return refusal.unknown_syntax("A_Expr", None)
     push(value)
-    return names.check_operator(strings(value.get("name")), walk.listed, location(value))
+    parts = strings(value.get("name"))
+    if (parts, "operator") in walk.listed.passed:
+        return None
+    return names.check_operator(parts, walk.listed, location(value))
 
 
 def _operator(walk: Walk, value: Json, _push: Push) -> Refusal | None:
@@ -228,6 +239,8 @@ def _type(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if isinstance(value, dict):
         push(value)
         parts = strings(value.get("names"))
+        if (parts, "type") in walk.listed.passed:
+            return None
         if len(parts) > 1 or (parts and walk.listed.openings is not None):
             return names.check_type(parts, walk.listed, location(value))
     return None
