@@ -193,6 +193,26 @@ def test_u11_s20_settings_not_in_force_at_login(gateway: RunningGateway, reports
     assert said in refused.error.said
 
 
+def test_u11_postgresql_13_does_not_report_read_only_and_is_asked(gateway: RunningGateway) -> None:
+    """What stands in for the report: the answer to the one question of the login. A later version that is silent is a pooler."""
+
+    def answering(read_only: str) -> Callable[[Guest], None]:
+        def script(guest: Guest) -> None:
+            guest.first_packet()
+            guest.scram()
+            older = guest.reports(server_version="13.23", default_transaction_read_only=None)
+            guest.send(AUTHENTICATED, older, packet("K", struct.pack(">I", PROCESS_ID) + KEY), ready())
+            assert b"current_setting('default_transaction_read_only')" in guest.read().body
+            guest.send(row(str(PROCESS_ID), read_only), ready())
+            guest.serve_selects()
+
+        return script
+
+    with hostile(answering("on")) as server, victim_of(gateway, server.port).log_in() as client:
+        assert client.value("SELECT 1") == "1"
+    assert "pooler" in refusal_of(gateway, answering("off")).error.said
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -95,7 +95,11 @@ CREATE TABLE public.yearly (id int, placed date) PARTITION BY RANGE (placed);
 CREATE TABLE public.yearly_2024 PARTITION OF public.yearly FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
 CREATE INDEX yearly_some ON public.yearly_2024 (id) WHERE public.loud('y') = 'Y';
 CREATE TABLE public.measured (id int, note text);
-CREATE STATISTICS measured_more ON (id + length(public.loud('z'))), note FROM public.measured;
+DO $since14$ BEGIN
+  IF current_setting('server_version_num')::int >= 140000 THEN
+    EXECUTE $$CREATE STATISTICS measured_more ON (id + length(public.loud('z'))), note FROM public.measured$$;
+  END IF;
+END $since14$;
 CREATE FUNCTION public.spread(int, int8) RETURNS int8 LANGUAGE plpgsql IMMUTABLE AS
   $$ BEGIN PERFORM public.record_call('spread'); RETURN $1; END $$;
 CREATE OPERATOR CLASS public.spread_ops FOR TYPE int USING hash AS OPERATOR 1 pg_catalog.=, FUNCTION 2 public.spread(int, int8);

@@ -25,6 +25,7 @@ BEGIN
         'table_to_xml', 'table_to_xmlschema', 'table_to_xml_and_xmlschema', 'schema_to_xml', 'schema_to_xmlschema',
         'schema_to_xml_and_xmlschema', 'database_to_xml', 'database_to_xmlschema', 'database_to_xml_and_xmlschema']))
       OR (n.nspname = 'pg_catalog' AND p.proname ~ '^pg_(try_)?advisory_(xact_)?lock')  -- (asyncpg's reset unlocks)
+      OR (n.nspname = 'pg_catalog' AND p.proname ~ '^pg_replication_origin_')  -- PUBLIC's on 13, though only superusers get through
       OR (n.nspname <> 'pg_catalog' AND p.proname ~ '^(dblink|pg_prewarm|autoprewarm)')
   LOOP
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', doomed);
