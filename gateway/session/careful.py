@@ -2,8 +2,8 @@
 
 Rules for lifting. A text that makes a temporary table in a read-only session runs outside of a transaction block only, behind our
 LIFT and in the same implicit transaction, which ends at the next Sync. As a Query both are one `Watched` exchange, and all else is
-held. In an extended group LIFT is put before its first message, when that is a Parse or Bind of such a text and upstream is at
-rest; from there to the group's Sync only that one text may be bound and executed, and that once: everything else is refused. LIFT
+held. In an extended group LIFT is put before its first message, when that is a Parse or Bind of such a text and upstream is
+idle; from there to the group's Sync only that one text may be bound and executed, and that once: everything else is refused. LIFT
 stands under the empty name, which SQL cannot EXECUTE; and a Bind to it that the client's own Parse does not account for never
 leaves (`unnamed_is_ours`). So nothing else can run while the mode is lifted, and no client can run LIFT.
 """
@@ -31,22 +31,22 @@ class Careful:
         self._flushed_for: Entry | None = None
 
     def of_query(self, judged: Judged) -> Refusal | None:
-        """Whether a Query of this text, which is under a ceiling or lifts, must be refused in the session's state."""
+        """Whether a Query of this text must be refused in the session's state."""
         shared = self._shared
         ledger = shared.ledger
         if ledger.skipping:
             return None
         if not judged.verdict.lifts_read_only:
-            return self._when_nothing_runs()
-        if ledger.group_is_open or ledger.copy_in:
+            return self._when_nothing_runs() if judged.ceiling else None
+        if ledger.group_runs or ledger.copy_in:
             return self._refusals.of_lifting(judged, "query")
-        if ledger.queue:
+        if ledger.owes_but_closes:
             raise HoldStream(None)
         return self._refusals.of_lifting(judged, "query") if shared.status not in (b"I", b"E") else None
 
     def must_watch(self, judged: Judged) -> bool:
         """Whether such a Query is sent by `send_query`. Where a transaction has failed upstream says so by itself."""
-        return bool(judged.ceiling) or (judged.verdict.lifts_read_only and self._shared.at_rest)
+        return bool(judged.ceiling) or (judged.verdict.lifts_read_only and self._shared.idle)
 
     def send_query(self, entry: Entry, judged: Judged, sql: bytes) -> HoldStream:
         shared = self._shared
@@ -65,11 +65,11 @@ class Careful:
         """
         shared = self._shared
         ledger = shared.ledger
-        if ledger.lifted is not None or ledger.skipping or ledger.group_is_open:
+        if ledger.lifted is not None or ledger.skipping or ledger.group_runs:
             return b""
-        if ledger.queue:
+        if ledger.owes_but_closes:
             raise HoldStream(None)
-        if not shared.at_rest:
+        if not shared.idle:
             return b""
         ledger.lift(judged.sql)
         shared.unnamed_is_ours = True

@@ -138,7 +138,7 @@ class Messages:
         shared = self._shared
         judged = self._judge(read_query(body))
         refusal = self._of_text(judged, "query")
-        if refusal is None and (judged.ceiling or judged.verdict.lifts_read_only):
+        if refusal is None and not judged.passes:
             refusal = self._careful.of_query(judged)
         if refusal is not None:
             return self._replace_query(refusal)
@@ -148,7 +148,7 @@ class Messages:
             return None
         shared.prepared.will_drop(b"")
         self._note_names(judged)
-        if self._careful.must_watch(judged):
+        if not judged.passes and self._careful.must_watch(judged):
             raise self._careful.send_query(entry, judged, self._relabelled(judged))
         shared.ledger.queue.append(entry)
         return build_query(self._relabelled(judged)) if judged.verdict.edits else None
@@ -166,9 +166,10 @@ class Messages:
                 shared.prepared.will_drop(b"")  # as any error in such a Parse does
             return self._replace(refusal, name)
         lifting = b""
-        if judged.verdict.lifts_read_only:
+        if not judged.passes and judged.verdict.lifts_read_only:
             lifting = self._careful.lifting(judged)
-        if any(oid >= FIRST_USER_OID for oid in types) or judged.verdict.lifts_read_only:
+            judged = judged.with_types(types)
+        elif any(oid >= FIRST_USER_OID for oid in types):
             judged = judged.with_types(types)
         entry = Entry(PARSE, shared.started(judged.fragment, "parse", 0), now, None, name, judged)
         if shared.ledger.skipping:
@@ -198,7 +199,7 @@ class Messages:
         if refusal is not None:
             return self._replace(refusal)
         lifting = b""
-        if judged is not None and judged.verdict.lifts_read_only:
+        if judged is not None and not judged.passes and judged.verdict.lifts_read_only:
             lifting = self._careful.lifting(judged, self._relabelled(judged) if not statement else b"")
         if not shared.ledger.skipping:
             entry = Entry(BIND, 0, 0.0, None, portal, judged, parameters)
@@ -214,7 +215,7 @@ class Messages:
             raise HoldStream(None)
         judged = self._judged(bound.judged) if isinstance(bound, Entry) else None
         refusal = self._of_text(judged, "execute") if judged is not None else self._of_unseen_portal(bound)
-        careful = judged.ceiling or judged.verdict.lifts_read_only if judged is not None else isinstance(bound, Entry)
+        careful = not judged.passes if judged is not None else isinstance(bound, Entry)
         if refusal is None and careful:
             refusal = self._careful.of_execute(judged)
         if refusal is not None:

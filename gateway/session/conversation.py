@@ -114,10 +114,10 @@ class Conversation:
         return self.ledger.busy
 
     @property
-    def at_rest(self) -> bool:
-        """Nothing is owed, and upstream is in no transaction: none of a block, none of a group without its Sync."""
+    def idle(self) -> bool:
+        """Nothing that matters is owed, and upstream is in no transaction: none of a block, none of a group without its Sync."""
         ledger = self.ledger
-        return self.status == b"I" and not (ledger.queue or ledger.copy_in or ledger.skipping)
+        return self.status == b"I" and not (ledger.copy_in or ledger.skipping or ledger.owes_but_closes)
 
     def transaction_over(self) -> None:
         """Upstream is idle: portals end with their transaction, and what DDL did can be seen now."""

@@ -28,6 +28,9 @@ INSERTED: Final = 10
 #: These run nothing, and no COPY can begin with them.
 _DEFINITIONS: Final = frozenset((PARSE, BIND, DESCRIBE, CLOSE, CLOSE_PORTAL))
 _GROUP_ENDS: Final = frozenset((SYNC, QUERY))
+_CLOSES: Final = frozenset((CLOSE, CLOSE_PORTAL))
+#: Where one of these is due, replies to what we INSERTED may come.
+BESIDE_INSERTED: Final = _CLOSES | {INSERTED}
 
 
 class Entry:
@@ -110,6 +113,18 @@ class Ledger:
     def group_is_open(self) -> bool:
         """Something that is owed was sent behind the last Sync. (What was answered already is not known here.)"""
         return bool(self.queue) and self.queue[-1].kind not in _GROUP_ENDS
+
+    @property
+    def group_runs(self) -> bool:
+        """As `group_is_open`, but for Closes, which begin no transaction (drivers send them before the next Parse)."""
+        for entry in reversed(self.queue):
+            if entry.kind not in _CLOSES:
+                return entry.kind not in _GROUP_ENDS
+        return False
+
+    @property
+    def owes_but_closes(self) -> bool:
+        return any(entry.kind not in _CLOSES for entry in self.queue)
 
     def lift(self, sql: bytes) -> None:
         self.lifted = Lifted(sql)

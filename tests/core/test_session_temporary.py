@@ -238,7 +238,8 @@ def test_a_usual_request_behind_it(book: Playbook) -> None:
 
 
 @pytest.mark.parametrize(
-    "first", [parse("SELECT 1"), describe("S", "s"), close("S", "x"), parse("SELECT 1") + bind() + execute()]
+    "first",
+    [parse("SELECT 1"), describe("S", "s"), close("S", "x") + parse("SELECT 1"), parse("SELECT 1") + bind() + execute()],
 )
 def test_only_the_first_of_its_group(book: Playbook, first: bytes) -> None:
     """Else something could have run before in the same transaction."""
@@ -247,9 +248,20 @@ def test_only_the_first_of_its_group(book: Playbook, first: bytes) -> None:
     sent = book.client(first, bind("s"), execute(), SYNC)
     assert sent.startswith(first + bind("s") + b"P")
     assert LIFT not in sent
-    replies = {"P": PARSED, "D": packet("t", b"\0\0") + NO_DATA, "C": CLOSED}[chr(first[0])]
+    replies = {"P": PARSED, "D": packet("t", b"\0\0") + NO_DATA, "C": CLOSED + PARSED}[chr(first[0])]
     book.upstream(replies, *([BOUND, done("SELECT 1")] if execute() in first else []), BOUND)
     assert refused(book, sent)
+
+
+def test_closes_may_stand_before(book: Playbook) -> None:
+    """JDBC closes what it forgot in front of its next Parse; that begins no transaction."""
+    closes, group = close("S", "x") + close("P", "y"), extended(CREATE)
+    assert book.client(query("SELECT 1"), closes, group, SYNC) == query("SELECT 1") + closes
+    book.upstream(done("SELECT 1"), ready())
+    assert book.resume() == LIFT + group + SYNC
+    answer = CLOSED + CLOSED + LIFTED + PARSED + BOUND + done("SELECT 1") + ready()
+    told = b"".join(book.upstream(bytes([byte])) for byte in answer)
+    assert told == CLOSED + CLOSED + PARSED + BOUND + done("SELECT 1") + ready()
 
 
 def test_not_in_a_transaction(book: Playbook) -> None:
