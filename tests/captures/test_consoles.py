@@ -11,14 +11,26 @@ from tests.support.doors import Door, run
 _DJANGO = """
 import django
 from django.conf import settings
-settings.configure(INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.postgres"], DATABASES={{"default":
-{database!r}}}) django.setup() from django.core.management import call_command from django.db import connection
-call_command("inspectdb", "--include-views", "--include-partitions") call_command("check", "--database", "default")
-call_command("showmigrations", "--plan") with connection.cursor() as cursor: for table in
-connection.introspection.table_names(cursor, include_views=True): connection.introspection.get_relations(cursor, table)
-connection.introspection.get_constraints(cursor, table) connection.introspection.get_sequences(cursor, table) print(table,
-connection.introspection.get_primary_key_column(cursor, table)) with django.db.transaction.atomic():
-print(connection.introspection.django_table_names(), connection.pg_version > 0)
+
+settings.configure(
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.postgres"],
+    DATABASES={{"default": {database!r}}},
+)
+django.setup()
+from django.core.management import call_command
+from django.db import connection, transaction
+
+call_command("inspectdb", "--include-views", "--include-partitions")
+call_command("check", "--database", "default")
+call_command("showmigrations", "--plan")
+with connection.cursor() as cursor:
+    for table in connection.introspection.table_names(cursor, include_views=True):
+        connection.introspection.get_relations(cursor, table)
+        connection.introspection.get_constraints(cursor, table)
+        connection.introspection.get_sequences(cursor, table)
+        print(table, connection.introspection.get_primary_key_column(cursor, table))
+with transaction.atomic():
+    print(connection.introspection.django_table_names(), connection.pg_version > 0)
 """
 
 
