@@ -3,7 +3,7 @@
     python -m tests.bench.check docs/performance-report.json NEW.json [--strict]
 
 A regression: a ratio of the gateway's whose new median is outside of the old span, and whose old median is outside of the new one,
-on the worse side, by more than the tolerance.
+on the worse side, by more than the tolerance; by a quarter where one of both runs measured it only once.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from tests.bench.kept import Ratio, UnreadableRatios, read_ratios
 from tests.bench.samples import Better
 
 _GATEWAY: Final = "pgbastion"
+_TOLERANCE_WITHOUT_SPREAD: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Change:
         before, after = self.old.spread, self.new.spread
         return not before.low <= after.median <= before.high and not after.low <= before.median <= after.high
 
+    def tolerance(self, wanted: float) -> float:
+        """Without a second round nobody knows the spread."""
+        once = min(self.old.spread.count, self.new.spread.count) < 2
+        return max(wanted, _TOLERANCE_WITHOUT_SPREAD) if once else wanted
+
     def __str__(self) -> str:
         what = f"{self.old.contestant}, {self.old.workload}: {self.old.metric.value} / {self.old.base}"
         return f"{what}: {self.old.spread.written(2)} -> {self.new.spread.written(2)}, {abs(self.worse_by):.0%}"
@@ -53,8 +59,8 @@ def changes(old: Sequence[Ratio], new: Sequence[Ratio]) -> list[Change]:
 def moved(found: Sequence[Change], tolerance: float) -> tuple[list[Change], list[Change]]:
     """Those that got worse and those that got better, each the farthest first."""
     beyond = [change for change in found if change.beyond_spread]
-    worse = sorted((c for c in beyond if c.worse_by > tolerance), key=lambda change: -change.worse_by)
-    better = sorted((c for c in beyond if c.worse_by < -tolerance), key=lambda change: change.worse_by)
+    worse = sorted((c for c in beyond if c.worse_by > c.tolerance(tolerance)), key=lambda change: -change.worse_by)
+    better = sorted((c for c in beyond if c.worse_by < -c.tolerance(tolerance)), key=lambda change: change.worse_by)
     return worse, better
 
 

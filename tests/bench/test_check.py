@@ -15,8 +15,10 @@ MACHINE = Machine(2, "a CPU", 4.0, "a system", (("PgBouncer", "1.18.0"),))
 SETTINGS = Settings(5, 2, 1000, "2026-11-22")
 
 
-def ratio(median: float, low: float, high: float, *, metric: Metric = Metric.QUERY_CPU, who: str = "pgbastion") -> Ratio:
-    return Ratio("simple", who, metric, "PgBouncer", Spread(median, low, high, 5))
+def ratio(
+    median: float, low: float, high: float, *, metric: Metric = Metric.QUERY_CPU, who: str = "pgbastion", rounds: int = 5
+) -> Ratio:
+    return Ratio("simple", who, metric, "PgBouncer", Spread(median, low, high, rounds))
 
 
 def keep(path: Path, *ratios: Ratio) -> str:
@@ -53,6 +55,12 @@ def test_a_file_of_no_ratios_is_still_readable(tmp_path: Path) -> None:
 )
 def test_what_counts_as_a_change(old: Ratio, new: Ratio, expected: str) -> None:
     assert verdict(old, new) == expected
+
+
+def test_what_was_measured_once_must_differ_by_more() -> None:
+    old, near, far = (ratio(value, value, value, rounds=1) for value in (1.0, 1.2, 1.3))
+    assert verdict(old, near) == "same"
+    assert verdict(old, far) == "worse"
 
 
 def test_less_throughput_is_worse() -> None:
