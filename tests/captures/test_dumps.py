@@ -11,7 +11,6 @@ from tests.support.doors import Door, direct_environment, program, run
 _WAYS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "schema only": ("--schema-only",),
-    "data only": ("--data-only",),
     "inserts": ("--inserts",),
     "column inserts": ("--column-inserts", "--rows-per-insert=2"),
     "one table": ("--table=app.customers",),
@@ -19,12 +18,9 @@ _WAYS: dict[str, tuple[str, ...]] = {
     "one schema": ("--schema=app",),
     "odd schema": ('--schema="Odd ""Name"""',),
     "clean": ("--clean", "--if-exists", "--create", "--schema-only"),
-    "sections": ("--section=pre-data", "--section=post-data"),
     "deferrable": ("--serializable-deferrable", "--lock-wait-timeout=5s", "--no-synchronized-snapshots"),
     "quoted": ("--quote-all-identifiers", "--disable-dollar-quoting", "--schema-only"),
     "partition root": ("--load-via-partition-root", "--data-only", "--table=app.bookings*"),
-    "encoding": ("--encoding=UTF8", "--no-comments", "--no-publications", "--no-subscriptions", "--schema-only"),
-    "privileges": ("--schema-only", "--no-tablespaces"),
 }
 
 
