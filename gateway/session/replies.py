@@ -169,7 +169,10 @@ class Replies:
         shared.ledger.copy_in = False
         self.pop()
         shared.status = body
-        kept = shared.watched.ready() if shared.watched is not None and shared.watched.entry is head else b""
+        watched, kept = shared.watched, b""
+        if watched is not None and watched.entry is head:
+            kept = watched.ready()
+            shared.prepared.dropped(b"")  # whatever became of it: the unnamed statement is the watched one now
         if head.kind == QUERY:
             if head.sqlstate != sqlstate.PROTOCOL_VIOLATION:  # else upstream could not even read it
                 shared.prepared.dropped(b"")

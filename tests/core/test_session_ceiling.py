@@ -178,6 +178,22 @@ def test_the_empty_names_are_not_the_clients(book: Playbook) -> None:
     assert book.upstream(PARSED, BOUND, ROW, done("SELECT 1"), ready())
 
 
+def test_a_query_with_parameters_leaves_nothing_to_bind(book: Playbook) -> None:
+    """Upstream parses it and then misses the values: what is under the empty name now is no longer the client's own."""
+    book.client(parse("SELECT $1"), SYNC)
+    book.upstream(PARSED, ready())
+    book.client(query("DELETE FROM t WHERE a < $1"))
+    book.upstream(PARSED, failed("08P01"))
+    assert book.resume() == SYNC
+    book.upstream(ready())
+    book.resume()
+    run = bind(values=[b"9"]) + execute() + SYNC
+    for _ in range(2):
+        sent = book.client(run)
+        assert run not in sent
+        assert b"C26000\0" in refused(book, sent)
+
+
 def test_a_late_verdict_first() -> None:
     book = book_under(CEILING, inline_bytes=20)
     assert book.client(query(DELETE), query("SELECT 1")) == b""

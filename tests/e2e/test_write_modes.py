@@ -280,6 +280,16 @@ def test_a_query_looks_as_upstream_sends_it(shop: Shop) -> None:
             assert [kind for kind, _ in told[0]] == [kind for kind, _ in told[1]]
 
 
+def test_what_a_query_with_parameters_leaves_behind_cannot_be_bound(shop: Shop) -> None:
+    with shop.twins.through() as client:
+        client.ask(parse("SELECT $1::int"), SYNC)
+        assert client.ask(query("UPDATE items SET qty = qty + 1 WHERE id <= $1"))[0].kind == "E"
+        for _ in range(2):
+            answer = client.ask(bind(values=[b"10"]), execute(), SYNC)
+            assert answer[0].sqlstate == "26000"
+    assert shop.changed() == 0
+
+
 def test_a_text_that_is_judged_elsewhere(shop: Shop) -> None:
     long = f"{OVER} /* {'x' * 300_000} */"
     with pytest.raises(errors.ProgramLimitExceeded):
