@@ -29,7 +29,7 @@ CREATE UNIQUE INDEX mv_totals_u ON mv_totals (account_id);
 CREATE SEQUENCE s1;
 COMMENT ON TABLE accounts IS 'who has how much';
 SELECT lo_from_bytea(424242, '\x0badf00d');
-CREATE FUNCTION fiscal_year(day date) RETURNS int LANGUAGE sql IMMUTABLE RETURN extract(year FROM day + 184)::int;
+CREATE FUNCTION fiscal_year(day date) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT extract(year FROM day + 184)::int $$;
 
 -- Functions that write, under every label. `leave` is the one that does it.
 CREATE FUNCTION leave(mark text) RETURNS void LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.audit (what) VALUES (mark); END';
@@ -42,7 +42,7 @@ CREATE FUNCTION evil_rw() RETURNS text LANGUAGE plpgsql SET default_transaction_
   AS $$ BEGIN PERFORM public.leave('setting'); RETURN current_setting('transaction_read_only'); END $$;
 CREATE FUNCTION evil_rowfn(accounts) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM public.leave('row'); RETURN $1.id; END $$;
 CREATE FUNCTION evil_txt(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM public.leave('text'); RETURN $1; END $$;
-CREATE FUNCTION evil_default(int DEFAULT nextval('public.s1')) RETURNS int LANGUAGE sql IMMUTABLE RETURN $1;
+CREATE FUNCTION evil_default(int DEFAULT nextval('public.s1')) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT $1 $$;
 CREATE PROCEDURE evil_proc() LANGUAGE plpgsql AS $$ BEGIN PERFORM public.leave('procedure'); END $$;
 CREATE PROCEDURE evil_proc_tx() LANGUAGE plpgsql
   AS $$ BEGIN COMMIT; SET TRANSACTION READ WRITE; PERFORM public.leave('procedure tx'); COMMIT; END $$;
@@ -84,9 +84,9 @@ CREATE INDEX idxexpr_i ON idxexpr (evil_idx(t));
 -- A type whose order and equality run code.
 CREATE TYPE evil_ord AS (x int);
 CREATE FUNCTION evil_cmp(evil_ord, evil_ord) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM public.leave('compare'); RETURN $1.x - $2.x; END $$;
-CREATE FUNCTION evil_lt(evil_ord, evil_ord) RETURNS bool LANGUAGE sql IMMUTABLE RETURN $1.x < $2.x;
-CREATE FUNCTION evil_gt(evil_ord, evil_ord) RETURNS bool LANGUAGE sql IMMUTABLE RETURN $1.x > $2.x;
-CREATE FUNCTION evil_eq(evil_ord, evil_ord) RETURNS bool LANGUAGE sql IMMUTABLE RETURN $1.x = $2.x;
+CREATE FUNCTION evil_lt(evil_ord, evil_ord) RETURNS bool LANGUAGE sql IMMUTABLE AS $$ SELECT $1.x < $2.x $$;
+CREATE FUNCTION evil_gt(evil_ord, evil_ord) RETURNS bool LANGUAGE sql IMMUTABLE AS $$ SELECT $1.x > $2.x $$;
+CREATE FUNCTION evil_eq(evil_ord, evil_ord) RETURNS bool LANGUAGE sql IMMUTABLE AS $$ SELECT $1.x = $2.x $$;
 CREATE OPERATOR #<# (LEFTARG = evil_ord, RIGHTARG = evil_ord, FUNCTION = evil_lt, COMMUTATOR = #>#);
 CREATE OPERATOR #># (LEFTARG = evil_ord, RIGHTARG = evil_ord, FUNCTION = evil_gt, COMMUTATOR = #<#);
 CREATE OPERATOR #=# (LEFTARG = evil_ord, RIGHTARG = evil_ord, FUNCTION = evil_eq);

@@ -90,6 +90,8 @@ def _refusal(text: bytes, oids: list[int], policy: Policy) -> Verdict | None:
 
 @pytest.mark.parametrize("entry", _OWN, ids=lambda entry: entry["id"])
 def test_own_entries(objects: Prepared, entry: dict[str, Any]) -> None:
+    if objects.upstream.major < entry.get("min_major", 0):
+        return  # what it is about is not in this server
     catalog = objects.catalog_with(entry["setup"]) if "setup" in entry else objects.catalog
     policy = _policy(entry, catalog)
     for step in entry["steps"]:
