@@ -62,19 +62,18 @@ def _statement(entry: Fields, size: int) -> RawStatement:
     ((tag, fields),) = node.items()
     if not isinstance(fields, dict):
         raise TypeError("a node has no fields")
-    start = int(str(entry.get("stmt_location", 0)))
-    length = int(str(entry.get("stmt_len", 0)))
+    start, length = entry.get("stmt_location", 0), entry.get("stmt_len", 0)
+    if not (isinstance(start, int) and isinstance(length, int)):
+        raise TypeError("a statement has no place")
     return RawStatement(tag, fields, start, start + length if length else size)
 
 
 def string(node: Json) -> str:
     """The text of a String node; "" when it is none."""
-    if isinstance(node, dict):
-        inner = node.get("String")
-        if isinstance(inner, dict):
-            value = inner.get("sval", "")
-            return value if isinstance(value, str) else ""
-    return ""
+    try:
+        return node["String"]["sval"]  # type: ignore[index, call-overload, return-value]
+    except (KeyError, TypeError):  # another node, or an empty text
+        return ""
 
 
 def strings(value: Json) -> tuple[str, ...]:

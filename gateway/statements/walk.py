@@ -191,9 +191,9 @@ def _function_call(walk: Walk, value: Json, push: Push) -> Refusal | None:
 
 def _column(walk: Walk, value: Json, _push: Push) -> Refusal | None:
     """`t.name` is a call of `name` when t has no such column. (A plain name never is.)"""
-    if isinstance(value, dict) and not walk.is_definition:
+    if isinstance(value, dict):
         fields = value.get("fields")
-        if isinstance(fields, list) and len(fields) > 1:
+        if isinstance(fields, list) and len(fields) > 1 and not walk.is_definition:
             name = string(fields[-1])
             if name in ATTRIBUTE_FUNCTIONS:
                 return refusal.attribute_call(name, REFUSED_FUNCTIONS[name], location(value))
