@@ -18,7 +18,8 @@ _RULE = re.compile(r"\(rule ([a-z0-9-]+)\)$")
 _PIPELINE_BYTES = 12_000
 _PATIENCE_SECONDS = 60.0
 _AFTERWARDS = "ROLLBACK; CLOSE ALL; DEALLOCATE ALL"
-_AS_A_READER = "RESET SESSION AUTHORIZATION; SET SESSION AUTHORIZATION analyst; SET default_transaction_read_only = on"
+_READ_ONLY = "RESET SESSION AUTHORIZATION; SET default_transaction_read_only = on"
+_AS_A_READER = f"{_READ_ONLY}; SET SESSION AUTHORIZATION analyst"
 # Set by value or up to a cap; their values are looked at below where they matter.
 _BY_VALUE = TIMEOUTS | {"search_path", "work_mem", "hash_mem_multiplier", "max_parallel_workers_per_gather", "client_encoding"}
 _BY_VALUE |= {"standard_conforming_strings", "application_name"}
@@ -156,8 +157,8 @@ def through_the_gateway(copy: Copy) -> Session:
     return Session(log_in)
 
 
-def direct_reader(copy: Copy) -> Session:
-    """An ordinary role in a READ ONLY session."""
+def direct(copy: Copy, *, mighty: bool) -> Session:
+    """READ ONLY, without the gateway: as an ordinary role, or as the one that the gateway works with."""
     upstream = copy.cluster.upstream
 
     def log_in() -> RawClient:
@@ -165,7 +166,7 @@ def direct_reader(copy: Copy) -> Session:
         password = upstream.superuser_password.reveal()
         return place.log_in(upstream.superuser, password, copy.name, statement_timeout="1s", client_encoding="UTF8")
 
-    return Session(log_in, _AS_A_READER)
+    return Session(log_in, _READ_ONLY if mighty else _AS_A_READER)
 
 
 def differing(before: State, after: State) -> list[str]:
