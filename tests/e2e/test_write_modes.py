@@ -67,6 +67,7 @@ def stock(postgres: Upstream, upstream_logins: tuple[Login, Login]) -> Iterator[
         admin.execute("CREATE TABLE items (id int PRIMARY KEY, qty int NOT NULL)")
         admin.execute("CREATE TABLE parts (id int PRIMARY KEY, item int REFERENCES items DEFERRABLE INITIALLY DEFERRED)")
         admin.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON items, parts TO app_rw")
+        admin.execute(f"GRANT TEMP ON DATABASE {fresh.name} TO app_rw")
         yield fresh
 
 
@@ -288,6 +289,14 @@ def test_what_a_query_with_parameters_leaves_behind_cannot_be_bound(shop: Shop) 
             answer = client.ask(bind(values=[b"10"]), execute(), SYNC)
             assert answer[0].sqlstate == "26000"
     assert shop.changed() == 0
+
+
+def test_replies_that_also_tell_of_ddl_let_go_of_what_waits(shop: Shop) -> None:
+    """Nothing more comes from upstream after them."""
+    with shop.twins.through() as client:
+        client.send(extended("CREATE TEMP TABLE x (k int)"), SYNC, query(UNDER))
+        assert wire.shape(client.until("Z") + client.until("Z")) == "12CZCZ"
+    assert shop.changed() == 3
 
 
 def test_a_text_that_is_judged_elsewhere(shop: Shop) -> None:
