@@ -18,7 +18,7 @@ _FEW = 2000
 COUNT = int(os.environ.get("PGBASTION_GENERATED", _FEW))
 SEED = os.environ.get("PGBASTION_GENERATED_SEED") or ("1" if COUNT <= _FEW else secrets.token_hex(4))
 _SHARES = {"business": 3, "objects": 1}
-_LEAST_VALID = 0.8
+_LEAST_VALID = 0.65  # 15 knows less of the grammar
 
 
 def cases(*, study: bool) -> list[tuple[str, str, int]]:
