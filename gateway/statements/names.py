@@ -85,6 +85,8 @@ def _function(parts: tuple[str, ...], arguments: int, listed: Listed, offset: in
         why = REFUSED_FUNCTIONS.get(name)
         if why is not None and name not in EXTENSION_FUNCTIONS:
             return refusal.known_function(shown(parts), why, offset)
+        if arguments == 1 and why is None and name in BUILT_IN_TYPES:
+            return None  # a cast written as a call: no function of PostgreSQL's has this name, nor a closed one of users
         if listed.openings is not None and _open_function(schema, name, arguments, listed, listed.openings):
             return None
         if schema is None and listed.has(None, name):
