@@ -31,7 +31,14 @@ CREATE TRIGGER i AFTER INSERT ON scratch REFERENCING NEW TABLE AS changed FOR EA
 CREATE TRIGGER u AFTER UPDATE ON scratch REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
 CREATE TRIGGER d AFTER DELETE ON scratch REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_rows();
 """
-_READS = ("SELECT 1", "SELECT k + 0 FROM scratch ORDER BY k %", "SELECT count(*) FROM scratch", "SELECT 1/0", "SELECT nothing", "")
+_READS = (
+    "SELECT 1",
+    "SELECT k + 0 FROM scratch ORDER BY k %",
+    "SELECT count(*) FROM scratch",
+    "SELECT 1/0",
+    "SELECT nothing",
+    "",
+)
 _WRITES = (
     "INSERT INTO scratch VALUES (1)",
     "INSERT INTO scratch SELECT k FROM generate_series(1, 2) k %",
