@@ -67,12 +67,3 @@ def door(gateway: RunningGateway, looked_at: Database) -> Door:
     """Read-only, as an analyst has it: nothing listed."""
     person, target = gateway.analyst(looked_at)
     return Door(gateway, looked_at, person, target, AccessMode.READ_ONLY)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that looks at one server in one process of xdist: starting it takes longer than most tests."""
-    for item in items:
-        if _HERE in item.path.parents and (
-            kind := item.callspec.params.get("looked_at") if hasattr(item, "callspec") else None
-        ):
-            item.add_marker(pytest.mark.xdist_group(f"captures-{kind}"))

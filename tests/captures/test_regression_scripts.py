@@ -121,23 +121,32 @@ def _scheduled() -> list[str]:
     return [name for line in lines if line.startswith("test:") for name in line.split()[1:]]
 
 
-@pytest.fixture(scope="module")
-def tally() -> Iterator[Tally]:
-    made = Tally()
-    yield made
-    write("regression-scripts", str(made))
-    lines = [json.dumps([d.script, d.kind, d.through.said, d.text, d.listed]) for d in made.differences]
-    (report_folder() / "regression-scripts.jsonl").write_text("".join(f"{line}\n" for line in lines))
-
-
 def _scripts() -> list[str]:
     found = sorted(path.stem for path in _FOLDER.glob("*.sql"))
     return [name for name in found if not _ONLY or name in _ONLY]
 
 
-@pytest.mark.xdist_group("regression-scripts")
-@pytest.mark.parametrize("name", _scripts())
-def test_a_script_changes_nothing(world: World, tally: Tally, name: str) -> None:
+def test_scripts(world: World) -> None:
+    """All in one test, whatever process it runs in: the figure is of all of them."""
+    tally = Tally()
+    try:
+        for name in _scripts():
+            _play(world, tally, name)
+    finally:
+        _tell(tally)
+    assert tally.scripts
+    assert not tally.changes, tally.changes
+    assert tally.share(listed=True) >= _AIM, str(tally)
+
+
+def _tell(tally: Tally) -> None:
+    print(tally)
+    write("regression-scripts", str(tally))
+    lines = [json.dumps([d.script, d.kind, d.through.said, d.text, d.listed]) for d in tally.differences]
+    (report_folder() / "regression-scripts.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _play(world: World, tally: Tally, name: str) -> None:
     said = _recorded(world, name)
     try:
         direct, effects = _directly(world, name, said)
@@ -154,14 +163,6 @@ def test_a_script_changes_nothing(world: World, tally: Tally, name: str) -> None
             tally.direct += 1
             ways = zip(found, (False, True), strict=True)
             tally.differences += [Difference(name, one.text, outcome, way) for outcome, way in ways if not outcome.fine]
-    assert not changes, changes
-
-
-@pytest.mark.xdist_group("regression-scripts")
-def test_what_succeeds_directly_succeeds_through_the_gateway(tally: Tally) -> None:
-    print(tally)
-    assert tally.scripts
-    assert tally.share(listed=True) >= _AIM, str(tally)
 
 
 def _recorded(world: World, name: str) -> list[Said]:
