@@ -28,7 +28,7 @@ def next_id_instead(name: str, offset: int | None, sql: bytes) -> ValueEdit | No
 
 _OPTIONS_COLUMN: Final = "umoptions"
 _OPTIONS_SPREAD: Final = "pg_options_to_table"
-_COLUMN: Final = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]*\.)?umoptions(?![A-Za-z0-9_$.\x80-\xff])")
+_COLUMN: Final = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]*\.)?umoptions(?![A-Za-z0-9_$.\x80-\xff])", re.I)
 
 
 def without_mapping_options(root: Json, sql: bytes) -> list[ValueEdit]:
