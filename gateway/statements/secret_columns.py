@@ -6,7 +6,7 @@ name, a star, a whole row, renamed columns, a natural join. Columns named one by
 
 from gateway.statements import refusal
 from gateway.statements.catalogue import OPEN_COLUMNS, SECRET_COLUMNS
-from gateway.statements.parse import Fields, Json, location, string, strings
+from gateway.statements.parse import Fields, Json, location, string, strings, tagged_nodes
 from gateway.statements.refusal import Refusal
 
 
@@ -35,20 +35,8 @@ def secret_use(root: Json, relations: frozenset[str]) -> Refusal | None:
 
 
 def _nodes(root: Json) -> list[tuple[str, Fields]]:
-    found: list[tuple[str, Fields]] = []
-    stack: list[Json] = [root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack.extend(node)
-        elif isinstance(node, dict):
-            for key, value in node.items():
-                if isinstance(value, dict):
-                    found.append((key if key != "relation" or "relname" not in value else "RangeVar", value))
-                    stack.append(value)
-                elif isinstance(value, list):
-                    stack.append(value)
-    return found
+    """A field that holds a relation counts as one."""
+    return [(tag if tag != "relation" or "relname" not in node else "RangeVar", node) for tag, node in tagged_nodes(root)]
 
 
 def _row_names(nodes: list[tuple[str, Fields]], relations: frozenset[str]) -> dict[str, frozenset[str]]:

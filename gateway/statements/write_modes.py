@@ -47,8 +47,11 @@ def judge_writes(tag: str, node: Fields, sql: bytes, rules: WriteRules, *, alone
     return found, counted is not None
 
 
-def _nodes(root: Json) -> Iterator[tuple[str, Fields]]:
-    """Every node and struct below `root`, by its class or the name of its field, but not what is kept for later."""
+def _nodes(root: Json, skips: Callable[[str, Fields], bool] | None = None) -> Iterator[tuple[str, Fields]]:
+    """Every node and struct below `root`, by its class or the name of its field, but not what is kept for later.
+
+    Of a node that `skips` is true of, nothing below it.
+    """
     stack: list[Json] = [root]
     while stack:
         node = stack.pop()
@@ -58,6 +61,8 @@ def _nodes(root: Json) -> Iterator[tuple[str, Fields]]:
             for tag, value in node.items():
                 if isinstance(value, dict):
                     yield tag, value
+                    if skips is not None and skips(tag, value):
+                        continue
                 if tag not in _KEPT:
                     stack.append(value)
 
@@ -156,19 +161,7 @@ def _runs_text(node: Fields) -> bool:
 
 def _executed(root: Json) -> Iterator[tuple[str, Fields]]:
     """The nodes that run when the statement does: not those of a plain EXPLAIN."""
-    stack: list[Json] = [root]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list):
-            stack.extend(node)
-        elif isinstance(node, dict):
-            for tag, value in node.items():
-                if isinstance(value, dict):
-                    yield tag, value
-                    if tag == "ExplainStmt" and not _analyzes(value):
-                        continue
-                if tag not in _KEPT:
-                    stack.append(value)
+    return _nodes(root, lambda tag, node: tag == "ExplainStmt" and not _analyzes(node))
 
 
 def _analyzes(explain: Fields) -> bool:
