@@ -97,6 +97,7 @@ class Gateway:
         errands.attach(self._worker, self._listener)
         self._reconciler = Reconciler(self._worker.registry, self._directory, current)
         current.subscribe(self._retune)
+        self._directory.subscribe(dialer.keys.keep_only)
 
     async def run(self, sockets: Sequence[socket.socket]) -> None:
         """Until told to stop. Raises StoreError, TlsError, OSError when it cannot start."""

@@ -153,6 +153,7 @@ def upstream_context(mode: TlsMode, ca_pem: str | None) -> ssl.SSLContext | None
     return context
 
 
+@lru_cache(maxsize=256)
 def peer_binding(der: bytes) -> bytes | None:
     """tls-server-end-point of the certificate that upstream showed; None: it has none."""
     try:

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, cast
 
 from gateway.access.model import DatabaseRole, Target
+from gateway.proxy.client_keys import ClientKeyMemory
 from gateway.proxy.sockets import keep_alive
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
 from gateway.secret import Secret
 from gateway.session.upstream_login import UpstreamLogin, UpstreamPlan, UpstreamRefused, Welcome
 from gateway.wire.errors import WireError
-from gateway.wire.scram import Challenge, ClientKeys, derive_client_keys
+from gateway.wire.scram import Challenge, derive_client_keys
 from gateway.wire.startup import SSL_REQUEST
 
 #: Above this much that upstream has not taken yet, the client is not read.
 HIGH_WATER: Final = 256 * 1024
-_KEYS_REMEMBERED: Final = 1000
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
@@ -108,10 +108,10 @@ class _Attached(asyncio.Protocol):
 
 
 class UpstreamDialer:
-    """Opens upstream sessions. Remembers SCRAM client keys (as secret as the passwords they come from)."""
+    """Opens upstream sessions."""
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, bytes, bytes, int], ClientKeys] = {}
+        self.keys: Final = ClientKeyMemory()
 
     async def open(
         self, target: Target, role: DatabaseRole, secret: Secret, plan: UpstreamPlan
@@ -126,7 +126,10 @@ class UpstreamDialer:
             upstream = connection
 
             def challenged(challenge: Challenge) -> None:
-                running.append(asyncio.create_task(self._answer(upstream, login, role, secret, challenge)))
+                if (keys := self.keys.find(role, challenge)) is not None:
+                    upstream.transport.write(login.derived(keys))
+                else:
+                    running.append(asyncio.create_task(self._derive(upstream, login, role, secret, challenge)))
 
             connection.log_in(login, challenged)
             return connection, await connection.ready, place
@@ -149,16 +152,11 @@ class UpstreamDialer:
             connection.transport.abort()
         return refused
 
-    async def _answer(
+    async def _derive(
         self, connection: UpstreamConnection, login: UpstreamLogin, role: DatabaseRole, secret: Secret, challenge: Challenge
     ) -> None:
-        key = (role.id, role.sealed_secret, challenge.salt, challenge.iterations)
-        keys = self._keys.get(key)
-        if keys is None:
-            keys = await asyncio.to_thread(derive_client_keys, secret.reveal(), challenge.salt, challenge.iterations)
-            if len(self._keys) >= _KEYS_REMEMBERED:
-                self._keys.clear()
-            self._keys[key] = keys
+        keys = await asyncio.to_thread(derive_client_keys, secret.reveal(), challenge.salt, challenge.iterations)
+        self.keys.keep(role, challenge, keys)
         if not connection.ready.done():
             connection.transport.write(login.derived(keys))
 
