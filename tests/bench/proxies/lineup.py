@@ -10,6 +10,7 @@ from tests.bench.proxies.contestant import Contestant
 from tests.bench.proxies.gateway import BUILDS
 from tests.bench.proxies.ground import Ground
 from tests.bench.proxies.haproxy import haproxy
+from tests.bench.proxies.native_relay import COMPILER, native_relay
 from tests.bench.proxies.pgbouncer import pgbouncer, pgbouncer_tls
 from tests.bench.proxies.pgpool import pgpool
 from tests.bench.proxies.processes import find_program
@@ -56,6 +57,7 @@ ENTRIES: Final = (
     Entry("pgpool-II", pgpool, (("pgpool", "pgpool2"),)),
     Entry("haproxy, TCP", haproxy, (("haproxy", "haproxy"),)),
     Entry("ssh -L", ssh_tunnel, (("sshd", "openssh-server"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"))),
+    Entry("prototype in C", native_relay, ((COMPILER, "gcc"),)),
     *(Entry(build.name, build.start, (), build.missing()) for build in BUILDS),
 )
 
