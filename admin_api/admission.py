@@ -1,4 +1,4 @@
-"""Who may ask at all: the address first, then the token, then what the token may do. Before a byte of the body is read."""
+"""Who may ask at all: the address first, then by which name, then the token and what it may do. Before a byte of the body."""
 
 import time
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin_api.context import AdminContext
+from admin_api.hosts import Hosts
 from admin_api.problems import problem
 from admin_api.throttle import TokenThrottle
 from gateway.access.model import ApiToken, Snapshot, TokenScope
@@ -68,6 +69,7 @@ class Admission:
         self._app = app
         self._context = context
         self._allowed = Allowed(context.settings)
+        self._meant_for_us = Hosts(context.settings)
         self._throttle = TokenThrottle()
         self._take(context.settings.now)
         context.settings.subscribe(self._take)
@@ -84,6 +86,10 @@ class Admission:
         if address is None or not self._allowed(address, self._context.clock()):
             answer = problem(403, "address-not-admitted", "this address may not use the admin API", "See admin_api.allow.")
             await answer(scope, receive, send)
+            return
+        if not self._meant_for_us(scope):
+            hint = "Ask for it by an address or as localhost. Its other names are in admin_api.names."
+            await problem(421, "host-unknown", "this API is not called by that name", hint)(scope, receive, send)
             return
         if not str(scope["path"]).startswith("/"):
             # An absolute URI asks for a proxy; there is none here.

@@ -96,6 +96,7 @@ class Limits(_Section):
     max_comment_depth: int = Field(Bounds().comment_depth, ge=1, le=1000)
     max_prepared_statements: int = Field(10_000, ge=1)
     upstream_connect_timeout_seconds: Seconds = 10.0
+    open_ahead_seconds: Seconds = 60.0
     scram_iterations_max: int = Field(100_000, ge=4096)
 
     @property
@@ -176,6 +177,8 @@ class Store(_Section):
 class AdminApi(_WithCertificate):
     """The admin API, a process of its own. `allow`: from which networks it answers at all.
 
+    `names`: by which it is asked for in plain HTTP, beside localhost and addresses, say by a proxy on the same machine.
+
     `tls`: "auto" speaks plain HTTP on a loopback address and TLS on any other, with `cert_file`, else the gateway's certificate.
     """
 
@@ -184,6 +187,7 @@ class AdminApi(_WithCertificate):
     port: int = Field(6480, ge=0, le=65535)
     tls: Literal["auto", "require"] = "auto"
     allow: list[Network] = ["127.0.0.0/8", "::1/128"]
+    names: list[str] = []
     max_body_bytes: Bytes = 1024 * 1024
 
 

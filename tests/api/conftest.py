@@ -72,7 +72,7 @@ def client_of(app: Any, token: str | None, address: str = "127.0.0.1", **headers
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     transport = httpx.ASGITransport(app, client=(address, 40000))
-    return httpx.AsyncClient(transport=transport, base_url="http://gateway.test", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
 
 def make_settings(folder: Path, **sections: Any) -> Settings:
@@ -162,6 +162,8 @@ class Worker:
                 "user": user,
                 "target": target,
                 "mode": "read_only",
+                "options": ["temporary-tables"],
+                "max_changed_rows": None,
                 "address": "127.0.0.1",
                 "application": "psql",
                 "state": "idle",

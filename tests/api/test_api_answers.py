@@ -372,3 +372,42 @@ async def test_statements_are_explained_as_people_would_be_told(api: Api) -> Non
 
 async def test_the_gateway_of_these_tests_is_the_real_client(api: Api) -> None:
     assert isinstance(api.context.gateway, BusGateway)
+
+
+OURS = ("localhost", "LocalHost:6480", "localhost.:1", "127.0.0.1:6480", "127.8.8.8", "[::1]:6480", "192.0.2.7", "proxy.test:80")
+OTHERS = (
+    "evil.test",
+    "evil.test:6480",
+    "127.0.0.1.evil.test",
+    "localhost.evil.test",
+    "evil.test.localhost",
+    "0x7f.1",
+    "2130706433",
+    "127.1",
+    "",
+    "localhost@evil.test",
+    "evil.test:localhost",
+    "[::1].evil.test",
+    "proxy.test.evil",
+)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/openapi.json", "/healthz", "/readyz", "/v1/users", "/nowhere"])
+async def test_a_page_whose_name_leads_here_reads_nothing(api: Api, path: str) -> None:
+    """DNS rebinding: to a browser, evil.test and what it leads to are one origin, and some answers need no token."""
+    named = {**api.settings.now.model_dump(), "admin_api": {"names": ["Proxy.Test."]}}
+    api.settings.replace(type(api.settings.now).model_validate(named))
+    for host in OTHERS:
+        answer = await api.admin.get(path, headers={"Host": host})
+        assert (answer.status_code, answer.json()["rule"]) == (421, "host-unknown"), host
+        assert host not in answer.text or not host
+    for host in OURS:
+        answer = await api.admin.get(path, headers={"Host": host})
+        assert answer.status_code != 421, host
+    api.settings.replace(type(api.settings.now).model_validate({**named, "admin_api": {"names": []}}))
+    assert (await api.admin.get(path, headers={"Host": "proxy.test"})).status_code == 421
+
+
+async def test_in_tls_the_certificate_says_whose_name_it_is(api: Api) -> None:
+    api.admin.base_url = httpx.URL("https://gateway.example.com")
+    assert (await api.admin.get("/healthz")).status_code == 200

@@ -34,7 +34,7 @@ HEADERS = {
 }
 
 
-POST = b"POST /v1/users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+POST = b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @dataclass
@@ -158,14 +158,14 @@ async def test_headers_say_nothing_of_what_serves(server: Server) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        b"POST /v1/users HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST /v1/users HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
-        b"GET http://evil.test/v1/users HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: b\r\n\r\n",
+        b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+        b"GET http://evil.test/v1/users HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /v1/users\r\n\r\n",
         b"GET /v1/users HTTP/1.1\r\n\r\n",
-        b"GET /v1/users HTTP/1.1\r\nHost: a\r\nA b: c\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"GET /v1/users HTTP/1.1\r\nHost: localhost\r\nA b: c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"\x00" * 100 + b"\r\n\r\n",
     ],
@@ -178,9 +178,9 @@ async def test_malformed_requests_are_refused_with_every_header(server: Server, 
 
 
 async def test_content_length_beside_chunks_is_not_two_requests(server: Server) -> None:  # W20
-    smuggled = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     lengths = b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(smuggled))
-    heard = server.say(b"POST /v1/users HTTP/1.1\r\nHost: a\r\n" + lengths + smuggled, wait=2.0)
+    heard = server.say(b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\n" + lengths + smuggled, wait=2.0)
     assert b'"status":"ok"' not in heard.partition(b"\r\n\r\n")[2] or heard.count(b"HTTP/1.1") == 2
     assert head_of(heard)[0] in (400, 401)
 
@@ -190,7 +190,7 @@ async def test_a_gigabyte_is_refused_by_what_it_says(server: Server) -> None:  #
     auth = f"Authorization: Bearer {server.token}\r\n".encode()
     for who in (b"", auth):
         request = (
-            b"POST /v1/users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            b"POST /v1/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             + who
             + b"Content-Length: 1073741824\r\n\r\n"
         )
@@ -296,7 +296,7 @@ async def test_beyond_loopback_it_speaks_tls_with_the_gateways_certificate(tmp_p
         async with server.client() as client:
             answer = await client.get("/v1/users")
             assert (answer.status_code, answer.headers["strict-transport-security"]) == (200, "max-age=31536000")
-        assert b"HTTP" not in server.say(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", wait=2.0)
+        assert b"HTTP" not in server.say(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", wait=2.0)
 
 
 async def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path) -> None:
