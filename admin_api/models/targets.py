@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from admin_api.models.fields import Lists, Page, Password, Record, Request, Tls, Version
+from admin_api.models.fields import Lists, Mode, Page, Password, Record, Request, Tls, Version
 from gateway.access.model import ListMode, Target, TlsMode
 from gateway.access_mode import AccessMode
 from gateway.ports import CatalogRefresh, CheckStep, EntryPreview, RoleAudit, Severity, TargetHealth
@@ -21,6 +21,11 @@ class NewTarget(Request):
     max_sessions: int | None = Field(
         None, description="At most so many at a time; null: only the gateway's limits.", examples=[20]
     )
+    open_ahead: int = Field(
+        0,
+        description="So many upstream sessions of each access mode are opened ahead and wait for clients, over all workers.",
+        examples=[2],
+    )
 
 
 class TargetPatch(Request):
@@ -35,7 +40,12 @@ class TargetPatch(Request):
     enabled: bool | None = None
     allowlist: Lists | None = None
     max_sessions: int | None = Field(None, examples=[20])
-    keep_logins: bool = Field(False, description="The upstream passwords may be used with the new host and port, too.")
+    open_ahead: int | None = Field(None, examples=[2])
+    passwords: dict[Mode, Password] | None = Field(
+        None,
+        description="Of its upstream logins, given again: needed for another host or port, weaker TLS, other CAs, and md5.",
+        examples=[{"read_only": "the upstream password"}],
+    )
 
 
 class NewLogin(Request):
@@ -61,6 +71,7 @@ class TargetRecord(Record):
     allowed_schemas: list[str]
     allowed_settings: list[str]
     max_sessions: int | None
+    open_ahead: int
     version: Version
 
 
@@ -168,6 +179,7 @@ def target_record(target: Target) -> TargetRecord:
         allowed_schemas=sorted(target.allowed_schemas),
         allowed_settings=sorted(target.allowed_settings),
         max_sessions=target.max_sessions,
+        open_ahead=target.open_ahead,
         version=target.version,
     )
 

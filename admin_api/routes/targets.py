@@ -40,7 +40,7 @@ from gateway.services.target_sql import init_sql
 
 router = APIRouter(prefix="/targets", tags=["targets"])
 
-_PLACE = frozenset({"host", "port", "dbname", "tls", "allow_md5"})
+_PLACE = frozenset({"host", "port", "dbname", "tls", "allow_md5", "passwords"})
 
 
 @router.get("", response_model=TargetPage)
@@ -71,6 +71,8 @@ async def create_target(call: Making, body: NewTarget) -> Response:
             target = await targets.create_target(parts, name=body.name, place=place, **call.why)
             if body.max_sessions is not None:
                 target = await targets.set_max_sessions(parts, name=body.name, max_sessions=body.max_sessions, **call.why)
+            if body.open_ahead:
+                target = await targets.set_open_ahead(parts, name=body.name, open_ahead=body.open_ahead, **call.why)
         return target
 
     async def answer(target: Target) -> Response:
@@ -95,7 +97,10 @@ async def show_target(call: Looking, name: str) -> Response:
 
 @router.patch("/{name}", response_model=TargetRecord)
 async def update_target(call: Changing, name: str, body: TargetPatch) -> Response:
-    """Change all that is given, in one change. Sessions end when host, port, database or TLS mode change."""
+    """Change all that is given, in one change. Sessions end when host, port, database or TLS mode change.
+
+    Another host or port, weaker TLS, other CAs and md5 need the passwords of the target's logins again.
+    """
     given = {field for field in body.model_fields_set if getattr(body, field) is not None}
     nulls = body.model_fields_set - given
 
@@ -112,9 +117,14 @@ async def update_target(call: Changing, name: str, body: TargetPatch) -> Respons
     async with together(call.store) as store:
         target = find_target(store.snapshot, name, call.expected_version)
         if given & _PLACE or "ca_pem" in body.model_fields_set:
-            target = await targets.move_target(store, name=name, change=move, keep_logins=body.keep_logins, **call.why)
+            passwords = {mode: Secret(given.get_secret_value()) for mode, given in (body.passwords or {}).items()}
+            target = await targets.move_target(
+                store, call.context.sealer, name=name, change=move, passwords=passwords, **call.why
+            )
         if "max_sessions" in body.model_fields_set:
             target = await targets.set_max_sessions(store, name=name, max_sessions=body.max_sessions, **call.why)
+        if body.open_ahead is not None:
+            target = await targets.set_open_ahead(store, name=name, open_ahead=body.open_ahead, **call.why)
         if body.allowlist is not None:
             await allowlist.set_list_mode(store, level=OfTarget(name), mode=body.allowlist, **call.why)
         if body.enabled is not None:

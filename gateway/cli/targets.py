@@ -9,7 +9,7 @@ from gateway.access.model import TlsMode
 from gateway.cli import target_checks, target_permits
 from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
-from gateway.cli.options import AsJson, IfVersion, Mode, PasswordFile, PasswordStdin, Reason
+from gateway.cli.options import AsJson, IfVersion, Mode, PasswordFile, PasswordStdin, Reason, parse_mode
 from gateway.cli.output import JsonValue, Record, note, print_json, say, show
 from gateway.cli.passwords import given_password
 from gateway.cli.reach import admin
@@ -29,6 +29,16 @@ MaxSessions = Annotated[
     typer.Option("--max-sessions", min=1, help="At most so many sessions at a time.", show_default="the gateway's limit"),
 ]
 
+OpenAhead = Annotated[
+    int | None,
+    typer.Option(
+        "--open-ahead",
+        min=0,
+        help="So many upstream sessions of each access mode are opened ahead and wait for clients.",
+        show_default="none",
+    ),
+]
+
 _COLUMNS = {
     "name": "name",
     "host": "host",
@@ -38,6 +48,7 @@ _COLUMNS = {
     "logins": "logins",
     "enabled": "enabled",
     "max_sessions": "max sessions",
+    "open_ahead": "opened ahead",
     "allowlist": "own allowlist",
     "allowed_functions": "functions",
 }
@@ -60,6 +71,7 @@ def create(
     ca_file: CaFile = None,
     allow_md5: Annotated[bool, typer.Option("--allow-md5", help="Accept md5 password authentication upstream.")] = False,
     max_sessions: MaxSessions = None,
+    open_ahead: OpenAhead = None,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +85,7 @@ def create(
         "ca_pem": _read_ca(ca_file),
         "allow_md5": allow_md5,
         "max_sessions": max_sessions,
+        "open_ahead": open_ahead or 0,
     }
     target = api.post(path("targets"), body, reason=reason)
     if as_json:
@@ -108,7 +121,10 @@ def show_target(api: Api, name: Name, as_json: AsJson = False) -> None:
 
 @admin(
     app,
-    examples=["pgbastion targets update shop --host db2.internal", "pgbastion targets update shop --max-sessions 20"],
+    examples=[
+        "pgbastion targets update shop --host db2.internal --password-for read_only=app_ro.password",
+        "pgbastion targets update shop --max-sessions 20",
+    ],
 )
 def update(
     api: Api,
@@ -122,9 +138,16 @@ def update(
     allow_md5: Annotated[bool | None, typer.Option("--allow-md5/--forbid-md5")] = None,
     max_sessions: MaxSessions = None,
     no_max_sessions: Annotated[bool, typer.Option("--no-max-sessions", help="Only the gateway's limit again.")] = False,
-    keep_logins: Annotated[
-        bool, typer.Option("--keep-logins", help="Use the upstream passwords with the new host and port, too.")
-    ] = False,
+    open_ahead: OpenAhead = None,
+    password_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--password-for",
+            metavar="MODE[=FILE]",
+            help="The upstream password of this access mode again, from a file or asked for: needed for another host or port, "
+            "weaker TLS, other CAs, and md5.",
+        ),
+    ] = None,
     if_version: IfVersion = None,
     reason: Reason = "",
 ) -> None:
@@ -141,13 +164,15 @@ def update(
         "ca_pem": _read_ca(ca_file),
         "allow_md5": allow_md5,
         "max_sessions": max_sessions,
+        "open_ahead": open_ahead,
     }
     given = {field: value for field, value in given.items() if value is not None}
     given |= {"ca_pem": None} if system_ca else {}
     given |= {"max_sessions": None} if no_max_sessions else {}
     if not given:
         raise typer.BadParameter("say what to change: see pgbastion targets update --help")
-    given |= {"keep_logins": True} if keep_logins else {}
+    if password_for:
+        given["passwords"] = _passwords(password_for)
     target = api.patch(path("targets", name), given, reason=reason, version=if_version)
     say(f'Target "{name}" changed.')
     _note_weakness(target)
@@ -209,6 +234,20 @@ def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = 
 
 target_checks.register(app)
 target_permits.register(app)
+
+
+def _passwords(texts: list[str]) -> Record:
+    """Of `MODE` (asked for) and `MODE=FILE`."""
+    found: dict[str, JsonValue] = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        mode = parse_mode(name)
+        path = Path(file) if file else None
+        password = given_password(from_stdin=False, file=path, prompt=f"Upstream password for {mode}")
+        if password is None:
+            raise CommandError("no upstream password was given")
+        found[mode.value] = password.reveal()
+    return found
 
 
 def _read_ca(file: Path | None) -> str | None:

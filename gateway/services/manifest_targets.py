@@ -26,7 +26,13 @@ from gateway.services.manifest_change import (
     unique,
 )
 from gateway.services.manifest_model import JsonValue, LoginPart, Manifest, TargetPart
-from gateway.services.naming import check_identifier, check_max_sessions, check_target_name, check_upstream_secret
+from gateway.services.naming import (
+    check_identifier,
+    check_max_sessions,
+    check_open_ahead,
+    check_target_name,
+    check_upstream_secret,
+)
 from gateway.services.target_facts import (
     Permitted,
     Place,
@@ -46,7 +52,7 @@ _LISTS: Final = {
     "allowed_schemas": Permitted.SCHEMA,
     "allowed_settings": Permitted.SETTING,
 }
-TARGET_FIELDS: Final = (*_PLACE_FIELDS, "enabled", "max_sessions", "allowlist", *_LISTS)
+TARGET_FIELDS: Final = (*_PLACE_FIELDS, "enabled", "max_sessions", "open_ahead", "allowlist", *_LISTS)
 
 
 def draft_targets(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
@@ -136,7 +142,7 @@ class _Steps:
         try:
             check_logins_stay(replace(self._old, roles=staying), place)
         except ServiceError as error:
-            hint = "Give the passwords of its logins in the manifest, too, or move it with: pgbastion targets update"
+            hint = "Give the passwords of its logins in the manifest, too: password: {file: PATH} or {env: NAME}."
             raise ServiceError(error.rule, error.message, hint) from error
         self._take(moved(self._old, place), *fields)
         self._note("target.changed", place_detail(place) | {f"before_{k}": v for k, v in place_detail(before).items()})
@@ -198,6 +204,10 @@ class _Steps:
             check_max_sessions(part.max_sessions)
             self._take(replace(self.target, max_sessions=part.max_sessions), "max_sessions")
             self._note("target.max_sessions_changed", {"max_sessions": part.max_sessions, "before": old.max_sessions})
+        if part.states("open_ahead") and part.open_ahead != old.open_ahead:
+            check_open_ahead(part.open_ahead)
+            self._take(replace(self.target, open_ahead=part.open_ahead), "open_ahead")
+            self._note("target.open_ahead_changed", {"open_ahead": part.open_ahead, "before": old.open_ahead})
         if part.states("allowlist") and part.allowlist is not old.allowlist:
             self._take(replace(self.target, allowlist=part.allowlist), "allowlist")
             self.notes.append(list_mode_note("target", old.id, old.name, part.allowlist))

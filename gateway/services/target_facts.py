@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.access.model import Target, TlsMode
@@ -65,18 +66,46 @@ def check_place(place: Place) -> None:
 
 
 def check_logins_stay(target: Target, place: Place) -> None:
-    """Sealed passwords are used only with the host that they were given for.
+    """A sealed password is used only with the host that it was given for, and under no weaker protection than it was given for.
 
-    Otherwise whoever may move a target could have the gateway log in to a server of their own, though nobody may read a password:
-    enough to guess it from the exchange, or to pass the exchange on to the real server.
+    Otherwise whoever may change a target could have the gateway log in to a server of their own, though nobody may read passwords:
+    enough to guess it from the exchange, or to pass the exchange on to the real server. So whoever wants that has to know it.
     """
-    if target.roles and (place.host, place.port) != (target.host, target.port):
+    before = place_of(target)
+    if not target.roles:
+        return
+    modes = " and ".join(sorted(target.roles))
+    if (place.host, place.port) != (before.host, before.port):
         raise ServiceError(
             "logins-would-move",
             f'target "{target.name}" has upstream logins, which would then be used with {place.host}:{place.port}',
-            "Remove its logins first and set them again afterwards; or, if they are meant for the new host too, keep them "
-            "(--keep-logins).",
+            f"Give their passwords again in the same change ({modes}), or remove the logins first and set them afterwards.",
         )
+    if weaker := _weaker(before, place):
+        raise ServiceError(
+            "logins-would-weaken",
+            f'target "{target.name}" has upstream logins, which would then be less protected: {weaker}',
+            f"Give their passwords again in the same change ({modes}), or remove the logins first and set them afterwards.",
+        )
+
+
+def _weaker(before: Place, after: Place) -> str:
+    """What an impostor would gain; "" for nothing."""
+    if _STRENGTH.index(after.tls) < _STRENGTH.index(before.tls):
+        return f"TLS {after.tls} instead of {before.tls}"
+    verified = before.tls in (TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
+    if verified and not _authorities(after.ca_pem) <= _authorities(before.ca_pem):
+        return "other certificate authorities would be trusted"
+    if after.allow_md5 and not before.allow_md5:
+        return "md5 password authentication"
+    return ""
+
+
+def _authorities(ca_pem: str | None) -> frozenset[bytes]:
+    """Fewer of them are no weaker. The system's, which may be any, are like no others."""
+    if ca_pem is None:
+        return frozenset({b"the system's"})
+    return frozenset(each.public_bytes(Encoding.DER) for each in load_pem_x509_certificates(ca_pem.encode("utf-8")))
 
 
 def place_detail(place: Place) -> dict[str, DetailValue]:
@@ -115,6 +144,8 @@ def with_permitted(target: Target, kind: Permitted, items: frozenset[str]) -> Ta
         case Permitted.SETTING:
             return replace(target, allowed_settings=items, revision=revision)
 
+
+_STRENGTH: Final = (TlsMode.DISABLE, TlsMode.REQUIRE, TlsMode.VERIFY_CA, TlsMode.VERIFY_FULL)
 
 _CHECKS: Final[Mapping[Permitted, Callable[[str], None]]] = {
     Permitted.FUNCTION: check_function,

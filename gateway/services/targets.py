@@ -1,7 +1,8 @@
 """Targets and their upstream logins. A login's password comes in as a Secret, leaves sealed, and is never given back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from gateway.access.model import DatabaseRole, ListMode, Target
 from gateway.access_mode import AccessMode
@@ -11,7 +12,13 @@ from gateway.secret import Secret
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import check_name_is_free, find_target
-from gateway.services.naming import check_identifier, check_max_sessions, check_target_name, check_upstream_secret
+from gateway.services.naming import (
+    check_identifier,
+    check_max_sessions,
+    check_open_ahead,
+    check_target_name,
+    check_upstream_secret,
+)
 from gateway.services.target_facts import (
     Permitted,
     Place,
@@ -38,6 +45,7 @@ __all__ = [
     "remove_login",
     "set_login",
     "set_max_sessions",
+    "set_open_ahead",
 ]
 
 
@@ -66,18 +74,21 @@ async def create_target(store: Store, *, name: str, place: Place, actor: str, re
 
 async def move_target(
     store: Store,
+    sealer: Sealer,
     *,
     name: str,
     change: Callable[[Place], Place],
-    keep_logins: bool = False,
+    passwords: Mapping[AccessMode, Secret] = MappingProxyType({}),
     actor: str,
     reason: str,
     expected_version: int | None = None,
 ) -> Target:
     """Another place or way to reach it. Live sessions end when host, port, database or TLS mode changed.
 
-    `keep_logins`: the upstream passwords may be used with the new host and port; see `check_logins_stay`.
+    `passwords`: those of its logins, given again for the new place, by access mode; see `check_logins_stay`.
     """
+    for password in passwords.values():
+        check_upstream_secret(password)
     async with begin(store, actor, reason) as work:
         old = find_target(work.snapshot, name, expected_version)
         before = place_of(old)
@@ -85,11 +96,20 @@ async def move_target(
         if place == before:
             raise ServiceError("nothing-to-change", f'target "{name}" is like that already')
         check_place(place)
-        if not keep_logins:
-            check_logins_stay(old, place)
-        target = moved(old, place)
+        if unknown := sorted(set(passwords) - set(old.roles)):
+            raise ServiceError("login-unknown", f'target "{name}" has no login for {unknown[0]}')
+        given = {mode: _resealed(old.roles[mode], password, sealer) for mode, password in passwords.items()}
+        check_logins_stay(replace(old, roles={mode: role for mode, role in old.roles.items() if mode not in given}), place)
+        target = moved(replace(old, roles={**old.roles, **given}), place)
         detail = place_detail(place) | {f"before_{key}": value for key, value in place_detail(before).items()}
+        if given:
+            detail["passwords_given"] = ", ".join(sorted(given))
         return await work.save(target, "target.changed", name, detail)
+
+
+def _resealed(role: DatabaseRole, password: Secret, sealer: Sealer) -> DatabaseRole:
+    """The same row: a new password must not look like another database role to live sessions."""
+    return replace(role, sealed_secret=sealer.seal(role.id, password))
 
 
 async def set_login(
@@ -149,6 +169,19 @@ async def set_max_sessions(
             raise ServiceError("nothing-to-change", f'target "{name}" is like that already')
         detail = {"max_sessions": max_sessions, "before": old.max_sessions}
         return await change.save(replace(old, max_sessions=max_sessions), "target.max_sessions_changed", name, detail)
+
+
+async def set_open_ahead(
+    store: Store, *, name: str, open_ahead: int, actor: str, reason: str, expected_version: int | None = None
+) -> Target:
+    """So many upstream sessions of each access mode wait for clients, over all workers; 0: none does. Live sessions stay."""
+    check_open_ahead(open_ahead)
+    async with begin(store, actor, reason) as change:
+        old = find_target(change.snapshot, name, expected_version)
+        if old.open_ahead == open_ahead:
+            raise ServiceError("nothing-to-change", f'target "{name}" is like that already')
+        detail = {"open_ahead": open_ahead, "before": old.open_ahead}
+        return await change.save(replace(old, open_ahead=open_ahead), "target.open_ahead_changed", name, detail)
 
 
 async def disable_target(store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None) -> Target:

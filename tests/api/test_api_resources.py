@@ -81,7 +81,13 @@ async def test_a_targets_life(api: Api) -> None:
     assert permitted.json()["allowed_functions"] == ["reports.total"]
     changes = {"host": "db2.internal", "enabled": False, "max_sessions": None}
     assert (await api.admin.patch("/v1/targets/shop", json=changes)).json()["rule"] == "logins-would-move"
-    changed = await api.admin.patch("/v1/targets/shop", json={**changes, "keep_logins": True})
+    assert (await api.admin.patch("/v1/targets/shop", json={"tls": "require"})).json()["rule"] == "logins-would-weaken"
+    assert (await api.admin.patch("/v1/targets/shop", json={**changes, "keep_logins": True})).status_code == 422
+    given = {"passwords": {"read_only": "s3cret-of-upstream"}}
+    unknown = await api.admin.patch("/v1/targets/shop", json={**changes, "passwords": {"read_write": "s3cret-of-upstream"}})
+    assert unknown.json()["rule"] == "login-unknown"
+    changed = await api.admin.patch("/v1/targets/shop", json={**changes, **given})
+    assert "s3cret" not in unknown.text + changed.text
     assert changed.status_code == 200, changed.text
     assert (changed.json()["host"], changed.json()["enabled"], changed.json()["max_sessions"]) == ("db2.internal", False, None)
     shown = await api.admin.get("/v1/targets/shop")
@@ -231,6 +237,7 @@ async def test_sessions_come_from_the_running_gateway(api: Api, worker: Worker) 
     worker.session("s2", user="ben")
     listed = (await api.admin.get("/v1/sessions")).json()["items"]
     assert [each["session"] for each in listed] == ["s1", "s2"]
+    assert (listed[0]["mode"], listed[0]["options"], listed[0]["max_changed_rows"]) == ("read_only", ["temporary-tables"], None)
     assert (await api.admin.get("/v1/sessions/s2")).json() == listed[1]
     assert (await api.admin.get("/v1/sessions", params={"user": "ben"})).json()["items"] == listed[1:]
     cancelled = await api.admin.post("/v1/sessions/s1/cancel?reason=locks")

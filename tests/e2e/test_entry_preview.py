@@ -9,6 +9,8 @@ from typing import Any, LiteralString, cast
 import psycopg
 import pytest
 
+from gateway.access_mode import AccessMode
+from gateway.secret import Secret
 from gateway.services import targets
 from gateway.services.target_facts import Permitted
 from tests.support.gateway import WHY, Person, RunningGateway
@@ -135,9 +137,10 @@ def test_a_database_that_cannot_be_reached_is_said(gateway: RunningGateway, shop
     gateway.admin.change(
         targets.move_target(
             gateway.admin.store,
+            gateway.admin.vault,
             name=target,
             change=lambda old: targets.Place(old.host, 1, old.dbname, old.tls, old.ca_pem),
-            keep_logins=True,
+            passwords={AccessMode.READ_ONLY: Secret("any"), AccessMode.READ_WRITE: Secret("any")},
             **WHY,
         )
     )

@@ -16,6 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.access.model import TlsMode
 from gateway.access.verifiers import make_verifier, parse_verifier, password_fits
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
@@ -222,6 +223,11 @@ async def test_sealed_passwords_do_not_move_to_another_host(world: World) -> Non
     given = {"read_only": {"login": "app_ro", "password": UPSTREAM_CANARY}}
     await apply(world, manifest(targets=[{**moved, "logins": given}]))
     assert (await world.read()).targets["sales"].host == "evil.example"
+    weaker = {"name": "sales", "tls": "require"}
+    assert (await refused(world, manifest(targets=[weaker]))).rule == "logins-would-weaken"
+    assert (await refused(world, manifest(targets=[{"name": "sales", "allow_md5": True}]))).rule == "logins-would-weaken"
+    await apply(world, manifest(targets=[{**weaker, "logins": given}]))
+    assert (await world.read()).targets["sales"].tls is TlsMode.REQUIRE
     await apply(world, manifest(targets=[{"name": "sales", "host": "db.example", "logins": {"read_only": None}}]))
     assert (await world.read()).targets["sales"].roles == {}
 

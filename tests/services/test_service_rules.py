@@ -24,6 +24,7 @@ from tests.services.world import ALICE, ANALYSTS, BY, PLACE, RO, RW, in_days
 
 TEMPORARY, NO_DDL = GrantOption.TEMPORARY_TABLES, GrantOption.NO_DDL
 SALT = b"0123456789abcdef"
+OWN_CA, OTHER_CA = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
 
 
 def user(w, **facts):
@@ -62,7 +63,9 @@ def verifier(w, text):
 
 
 def move(w, **changes):
-    return targets.move_target(w.store, name="sales", change=lambda place: replace(place, **changes), **BY)
+    passwords = changes.pop("passwords", {})
+    change = {"name": "sales", "change": lambda place: replace(place, **changes), "passwords": passwords}
+    return targets.move_target(w.store, w.vault, **change, **BY)
 
 
 REFUSED = [
@@ -94,6 +97,12 @@ REFUSED = [
     ("nothing-to-change", lambda w: move(w)),
     ("logins-would-move", lambda w: move(w, host="elsewhere.example")),
     ("logins-would-move", lambda w: move(w, port=5433)),
+    ("logins-would-move", lambda w: move(w, host="elsewhere.example", tls=TlsMode.DISABLE)),
+    *(("logins-would-weaken", lambda w, tls=tls: move(w, tls=tls)) for tls in TlsMode if tls is not TlsMode.VERIFY_FULL),
+    ("logins-would-weaken", lambda w: move(w, ca_pem=OTHER_CA)),
+    ("logins-would-weaken", lambda w: move(w, allow_md5=True)),
+    ("login-unknown", lambda w: move(w, port=5433, passwords={RW: Secret("known")})),
+    ("upstream-password-invalid", lambda w: move(w, port=5433, passwords={RO: Secret("")})),
     ("max-sessions-invalid", lambda w: targets.set_max_sessions(w.store, name="sales", max_sessions=0, **BY)),
     ("nothing-to-change", lambda w: targets.set_max_sessions(w.store, name="sales", max_sessions=None, **BY)),
     ("login-unknown", lambda w: targets.remove_login(w.store, name="sales", mode=RW, **BY)),
@@ -225,14 +234,36 @@ async def test_an_upstream_password_opens_for_the_role_and_rotates_in_place(worl
     assert (await world.read()).targets["sales"].roles[RO].id != before.roles[RO].id
 
 
-async def test_logins_move_only_when_that_is_said(world):
-    assert (await move(world, dbname="other", tls=TlsMode.VERIFY_CA)).dbname == "other"
-    with pytest.raises(ServiceError, match="would then be used with elsewhere"):
+async def test_logins_move_only_with_their_passwords(world):
+    """Whoever may change targets, but knows no upstream password, cannot have one sent to a server of their own."""
+    before = (await world.read()).targets["sales"].roles[RO]
+    assert (await move(world, dbname="other")).roles[RO] == before
+    with pytest.raises(ServiceError, match="would then be used with elsewhere") as refused:
         await move(world, host="elsewhere.example")
-    asked = {"name": "sales", "change": lambda place: replace(place, host="elsewhere.example")}
-    assert RO in (await targets.move_target(world.store, keep_logins=True, **asked, **BY)).roles
+    assert "Give their passwords again in the same change (read_only)" in refused.value.hint
+    moved = await move(world, host="elsewhere.example", tls=TlsMode.REQUIRE, passwords={RO: Secret("given again")})
+    assert (moved.roles[RO].id, moved.roles[RO].login) == (before.id, before.login)
+    assert world.vault.open(moved.roles[RO]).reveal() == "given again"
+    (event,) = [each.event for each in await world.events() if each.event.detail.get("passwords_given")]
+    assert (event.action, event.detail["passwords_given"], event.detail["tls"]) == ("target.changed", "read_only", "require")
+    assert "given again" not in str(event)
+    await targets.set_login(world.store, world.vault, name="sales", mode=RW, login="app_rw", password=Secret("second"), **BY)
+    with pytest.raises(ServiceError, match="would then be used with"):
+        await move(world, port=5433, passwords={RO: Secret("given again")})
+    for mode in (RO, RW):
+        await targets.remove_login(world.store, name="sales", mode=mode, **BY)
+    assert (await move(world, host="db.example", tls=TlsMode.DISABLE)).roles == {}
+
+
+async def test_a_login_stays_where_its_protection_does_not_get_weaker(world):
     await targets.remove_login(world.store, name="sales", mode=RO, **BY)
-    assert (await move(world, host="db.example")).roles == {}
+    await move(world, tls=TlsMode.REQUIRE, ca_pem=OWN_CA + OTHER_CA, allow_md5=True)
+    await login(world)
+    for stronger in ({"tls": TlsMode.VERIFY_CA}, {"tls": TlsMode.VERIFY_FULL}, {"ca_pem": OWN_CA}, {"allow_md5": False}):
+        assert RO in (await move(world, **stronger)).roles
+    for weaker in ({"ca_pem": OWN_CA + OTHER_CA}, {"ca_pem": None}):
+        with pytest.raises(ServiceError, match="other certificate authorities"):
+            await move(world, **weaker)
 
 
 def authorized(snapshot, **facts):

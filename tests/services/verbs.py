@@ -32,7 +32,11 @@ class Verb:
 
     async def __call__(self, world: World, **more: Any) -> Any:
         facts = {**self.asks(await world.read()), **BY, **more}
-        with_what = {targets.set_login: (world.vault,), sessions.cancel_session: (LiveSessions("s-1"),)}
+        with_what = {
+            targets.set_login: (world.vault,),
+            targets.move_target: (world.vault,),
+            sessions.cancel_session: (LiveSessions("s-1"),),
+        }
         return await self.function(world.store, *with_what.get(self.function, ()), **facts)
 
 
@@ -99,7 +103,12 @@ _GROUPS = [
 ]
 _TARGETS = [
     Verb(targets.create_target, ("target.created",), plain(name="new", place=PLACE)),
-    Verb(targets.move_target, ("target.changed",), plain(name="sales", change=moved, keep_logins=True), a_target("sales")),
+    Verb(
+        targets.move_target,
+        ("target.changed",),
+        plain(name="sales", change=moved, passwords={RO: Secret(UPSTREAM_CANARY)}),
+        a_target("sales"),
+    ),
     Verb(
         targets.set_login,
         ("target.login_changed",),
