@@ -159,7 +159,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """A live session, as listings show it. `state`: "idle", "active", "idle in transaction"; instants in ISO 8601."""
+    """A live session, as listings show it. `state`: "idle", "active", "idle in transaction"; instants in ISO 8601.
+
+    `options` and `max_changed_rows` (None: any number): what the grant carries that it stands on now, as far as it means something
+    in this mode.
+    """
 
     session: str
     user: str
@@ -171,6 +175,8 @@ class SessionFacts:
     started_at: str
     worker: int
     statements: int
+    options: tuple[str, ...] = ()
+    max_changed_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

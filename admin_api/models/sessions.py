@@ -13,6 +13,8 @@ class SessionRecord(Record):
     user: str
     target: str
     mode: str = Field(examples=["read_only"])
+    options: list[str] = Field(description="What the grant that it stands on adds or takes away.", examples=[["no-ddl"]])
+    max_changed_rows: int | None = Field(description="How many rows a statement may change; null: any number.")
     address: str
     application: str
     state: str = Field(examples=["idle", "active", "idle in transaction"])

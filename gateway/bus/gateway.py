@@ -143,6 +143,8 @@ def _facts(answer: Payload) -> SessionFacts:
         started_at=_text(answer, "started_at"),
         worker=_number(answer.get("worker")),
         statements=_number(answer.get("statements")),
+        options=tuple(map(str, _list(answer, "options"))),
+        max_changed_rows=_number(answer["max_changed_rows"]) if answer.get("max_changed_rows") is not None else None,
     )
 
 

@@ -1,21 +1,24 @@
 """What a grant carries, on the command line: how it is given, and how it is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from gateway.access_mode import GrantOption
-from gateway.cli.output import JsonValue, Record, say, show
+from gateway.cli.output import JsonValue, Record, show
 
 NO_CEILING: Final = "none"
+
+CARRIES: Final = {"carries": "carries"}
+"""The column in which `show_with_terms` says what a grant adds or takes away."""
 
 _COLUMNS: Final = {
     "user": "user",
     "group": "group",
     "target": "target",
     "mode": "mode",
-    "carries": "carries",
+    **CARRIES,
     "valid_until": "expires",
     "live": "live",
     "id": "id",
@@ -97,13 +100,15 @@ def _terms(grant: Record) -> list[str]:
 
 def show_grants(grants: Sequence[Record], *, empty: str = "No grants.") -> None:
     """A table for people, without the columns that would be empty."""
-    shown = [{**grant, "carries": _terms(grant) or None} for grant in grants]
-    if not shown:
-        say(empty)
-        return
-    columns = {
-        name: heading
-        for name, heading in _COLUMNS.items()
-        if name not in _NOT_ALWAYS or any(each.get(name) is not None for each in shown)
-    }
-    show(shown, as_json=False, columns=columns, empty=empty, stacked=("carries",))
+    show_with_terms(grants, _COLUMNS, not_always=_NOT_ALWAYS, empty=empty)
+
+
+def show_with_terms(records: Sequence[Record], columns: Mapping[str, str], *, not_always: Collection[str], empty: str) -> None:
+    """Grants or what stands on them. `not_always`: columns that are left out where nothing would be in them."""
+    shown = [{**each, "carries": _terms(each) or None} for each in records]
+    filled = {name: heading for name, heading in columns.items() if name not in not_always or _in_any(shown, name)}
+    show(shown, as_json=False, columns=filled, empty=empty, stacked=tuple(CARRIES))
+
+
+def _in_any(records: Sequence[Record], name: str) -> bool:
+    return any(each.get(name) is not None for each in records)

@@ -6,8 +6,9 @@ import typer
 
 from gateway.cli import names
 from gateway.cli.client import Api, path
+from gateway.cli.grant_terms import CARRIES, show_with_terms
 from gateway.cli.options import AsJson, Reason, Yes
-from gateway.cli.output import JsonValue, Record, note, print_json, say, show
+from gateway.cli.output import JsonValue, Record, note, print_json, say
 from gateway.cli.prompts import confirm
 from gateway.cli.reach import admin
 
@@ -24,6 +25,7 @@ _COLUMNS = {
     "user": "user",
     "target": "target",
     "mode": "mode",
+    **CARRIES,
     "address": "address",
     "application": "application",
     "state": "state",
@@ -37,7 +39,10 @@ _COLUMNS = {
 def list_sessions(api: Api, user: OfUser = None, target: OfTarget = None, as_json: AsJson = False) -> None:
     """List the live sessions of the gateway, of all its workers."""
     found = api.all(path("sessions"), user=user, target=target)
-    show(found, as_json=as_json, columns=_COLUMNS, empty="No sessions.")
+    if as_json:
+        print_json(found)
+    else:
+        show_with_terms(found, _COLUMNS, not_always=CARRIES, empty="No sessions.")
 
 
 @admin(app, "show", examples=["pgbastion sessions show 1f0c2a..."])
@@ -47,7 +52,7 @@ def show_session(api: Api, session: Session, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    show([found], as_json=False, columns=_COLUMNS, empty="")
+    show_with_terms([found], _COLUMNS, not_always=CARRIES, empty="")
     say(f"What it ran: pgbastion audit search --session {session}")
 
 

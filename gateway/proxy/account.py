@@ -33,6 +33,8 @@ class Account:
             "user": lease.user.name,
             "target": lease.target.name,
             "mode": lease.mode.value,
+            "options": [option.value for option in sorted(lease.options)],
+            "max_changed_rows": lease.max_changed_rows,
             "address": str(self._who.address),
             "application": self._who.application,
             "tls": self._who.tls,

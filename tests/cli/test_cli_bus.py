@@ -19,6 +19,8 @@ SESSION = {
     "user": "alice",
     "target": "sales",
     "mode": "read_only",
+    "options": ["temporary-tables"],
+    "max_changed_rows": None,
     "address": "10.0.0.1",
     "application": "psql\x1b[2J\x07",
     "state": "idle",

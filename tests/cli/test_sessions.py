@@ -21,6 +21,8 @@ def session(name: str, user: str, target: str) -> Payload:
         "user": user,
         "target": target,
         "mode": "read_only",
+        "options": [],
+        "max_changed_rows": None,
         "address": "10.0.0.1",
         "application": HOSTILE,
         "state": "active",
@@ -30,7 +32,8 @@ def session(name: str, user: str, target: str) -> Payload:
     }
 
 
-SESSIONS = [session("s-1", "ana", "shop"), session("s-2", "ben", "shop"), session("s-3", "ana", "hr")]
+CARRYING = {"mode": "read_write", "options": ["no-ddl", "report-only"], "max_changed_rows": 1000}
+SESSIONS = [session("s-1", "ana", "shop"), {**session("s-2", "ben", "shop"), **CARRYING}, session("s-3", "ana", "hr")]
 
 
 @contextmanager
@@ -93,6 +96,15 @@ def test_listed_shown_and_filtered(world: World, cancelled: list[str]) -> None:
         shown = world.run(*words).stdout
         assert "\\x1b[2J\\x07\\u202e[red]" in shown
         assert all(character.isprintable() or character == "\n" for character in shown)
+
+
+def test_what_a_sessions_grant_carries_is_shown(world: World, cancelled: list[str]) -> None:
+    assert world.json("sessions", "list")[1].items() >= CARRYING.items()
+    for words in (["sessions", "list"], ["sessions", "list", "--user", "ben"], ["sessions", "show", "s-2"]):
+        heading, _, *lines = world.run(*words).stdout.strip().splitlines()
+        assert "carries" in heading
+        assert ["no-ddl, report-only, at most 1000 rows" in line for line in lines if "read_write" in line] == [True]
+    assert "carries" not in world.run("sessions", "list", "--user", "ana").stdout
 
 
 def test_cancelled(world: World, cancelled: list[str]) -> None:

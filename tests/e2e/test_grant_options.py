@@ -1,5 +1,6 @@
 """What a grant carries, in live sessions: it comes and goes with the grant, by changes and by the clock, and the session stays."""
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,7 @@ import psycopg
 import pytest
 
 from gateway.access_mode import AccessMode, GrantOption
+from gateway.bus.gateway import BusGateway
 from gateway.services import grants, groups
 from tests.support.gateway import WHY, Person, RunningGateway
 from tests.support.upstream import Database
@@ -55,6 +57,18 @@ def wait_for(connection: "psycopg.Connection[tuple[object, ...]]", sql: str, rul
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return time.monotonic()
+
+
+def wait_until_listed(gateway: RunningGateway, person: Person, mode: AccessMode, options: list[str], rows: int | None) -> None:
+    """As administrators see the live session of that mode."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        listed = asyncio.run(BusGateway(gateway.state_dir / "bus.sock").sessions())
+        (found,) = (each for each in listed if (each.user, each.mode) == (person.name, mode))
+        if (list(found.options), found.max_changed_rows) == (options, rows):
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -111,3 +125,20 @@ def test_the_record_of_a_sessions_start_tells_what_it_carries(gateway: RunningGa
     assert started[RW]["options"] == ["no-ddl"]
     assert "max_changed_rows" not in started[RW]
     assert "options" not in started[AccessMode.READ_ONLY]
+
+
+def test_listings_tell_what_a_live_session_carries_now(gateway: RunningGateway, ana: tuple[Person, str]) -> None:
+    """As far as it means something in its mode."""
+    person, target = ana
+    with gateway.client(person, target), gateway.client(person, f"{target}:rw"):
+        wait_until_listed(gateway, person, RW, ["no-ddl"], None)
+        wait_until_listed(gateway, person, AccessMode.READ_ONLY, [], None)
+        grant_id = own_grant(gateway, person, target)
+        wait_until_listed(gateway, person, RW, ["unfiltered-writes"], None)
+        both = frozenset({GrantOption.TEMPORARY_TABLES, GrantOption.REPORT_ONLY})
+        store = gateway.admin.store
+        gateway.admin.change(grants.update_grant(store, grant_id=grant_id, options=both, max_changed_rows=7, **WHY))
+        wait_until_listed(gateway, person, RW, ["report-only"], 7)
+        wait_until_listed(gateway, person, AccessMode.READ_ONLY, ["temporary-tables"], None)
+        gateway.admin.change(grants.revoke_grant(store, grant_id=grant_id, **WHY))
+        wait_until_listed(gateway, person, RW, ["no-ddl"], None)

@@ -22,7 +22,9 @@ def session(worker: int, number: int) -> Payload:
         "session": f"s{worker}{number}",
         "user": "ana",
         "target": "sales",
-        "mode": "read_only",
+        "mode": "read_write",
+        "options": ["no-ddl"],
+        "max_changed_rows": 1000,
         "address": "127.0.0.1",
         "application": "psql",
         "state": "idle in transaction",
@@ -104,6 +106,16 @@ async def test_sessions_of_all_workers(workers: Workers) -> None:
     assert sorted(facts.session for facts in found) == ["s00", "s01", "s10", "s11"]
     assert found[0].state == "idle in transaction"
     assert found[0].statements == 7
+    assert (found[0].options, found[0].max_changed_rows) == (("no-ddl",), 1000)
+
+
+async def test_sessions_of_a_worker_of_an_earlier_version(workers: Workers) -> None:
+    """During a rolling restart, say: it tells nothing of grants' options."""
+    earlier = BusPeer(workers.path, "worker:2", {"sessions": lambda _: [{"session": "old"}]})
+    await earlier.start()
+    workers.peers.append(earlier)
+    (found,) = (each for each in await BusGateway(workers.path).sessions() if each.session == "old")
+    assert (found.options, found.max_changed_rows) == ((), None)
 
 
 async def test_only_its_worker_cancels_a_session(workers: Workers) -> None:
