@@ -13,6 +13,7 @@ MASK: Final = "***"
 
 _MAX_DEPTH: Final = 3  # of bodies within bodies; what lies deeper is masked whole
 _SIGNS: Final = ("passw", "passphrase", "://", "client_secret", "secret_access_key")
+_SIGN_BYTES: Final = tuple(sign.encode() for sign in _SIGNS)
 _SECRET_WORD: Final = re.compile(r"(?:password|passwd|passphrase|client_secret|secret_access_key)\Z", re.IGNORECASE)
 
 # The value of a password inside a string: `password=x`, `password ''x''`, `password := x`, and the user part of a URI.
@@ -47,6 +48,12 @@ def redact(sql: str) -> str:
     if not any(sign in lowered for sign in _SIGNS):
         return sql
     return _redact(sql, depth=0)
+
+
+def may_hold_password(sql: bytes) -> bool:
+    """False: `redact` leaves this text alone, whatever it is that its strings and numbers are changed to that hold none either."""
+    lowered = sql.lower()
+    return any(sign in lowered for sign in _SIGN_BYTES)
 
 
 def redact_beginning(beginning: str) -> str:

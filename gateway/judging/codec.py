@@ -141,6 +141,7 @@ def encode_reply(verdict: Verdict) -> bytes:
             verdict.temporary_made,
             verdict.temporary_used,
             verdict.not_temporary,
+            verdict.any_literals,
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
@@ -151,8 +152,8 @@ def decode_reply(payload: bytes) -> Verdict:
     try:
         allowed, rule, facts, sqlstate, message, hint, position, edits, notice, node, *effects = json.loads(payload)
         kind, tables, functions, names = facts
-        row_ceiling, lifts_read_only, reported, made, used, others = effects
-        if not isinstance(allowed, bool) or not isinstance(lifts_read_only, bool):
+        row_ceiling, lifts_read_only, reported, made, used, others, any_literals = effects
+        if not all(isinstance(each, bool) for each in (allowed, lifts_read_only, any_literals)):
             raise CodecError("bad reply")
         return Verdict(
             allowed,
@@ -171,6 +172,7 @@ def decode_reply(payload: bytes) -> Verdict:
             tuple(map(str, made)),
             tuple(map(str, used)),
             tuple(map(str, others)),
+            any_literals,
         )
     except (ValueError, TypeError) as error:
         raise CodecError("bad reply") from error

@@ -17,6 +17,7 @@ from gateway.proxy.audit_lines_c cimport Stamp
 from gateway.statements.shape_c cimport shape_in
 from gateway.wire.scan cimport be16, be32, put_number, rows_end
 
+from gateway.audit.redaction import may_hold_password
 from gateway.session.ledger import BIND, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, SYNC_ENTRY, Entry
 
 cdef extern from "time.h" nogil:
@@ -82,7 +83,7 @@ cdef class Steady:
     cdef Stamp stamp
     cdef bytes query_head, parse_head, execute_head, short, name
     cdef long long limit, began, number
-    cdef Py_ssize_t parameters
+    cdef Py_ssize_t parameters, shape_bytes
     cdef Owed owed
     cdef bint at_rest, described
 
@@ -160,6 +161,7 @@ cdef class Steady:
             self.in_force = self.shared.in_force
             self.remembered = self.in_force.remembered
             self.shapes = self.in_force.shapes
+            self.shape_bytes = self.in_force.shape_bytes
             self.known = None
         return True
 
@@ -190,9 +192,9 @@ cdef class Steady:
                 return False
             fragment = judged.fragment
         else:
-            key = shape_in(text + HEADER, length)
+            key = shape_in(text + HEADER, length) if length <= self.shape_bytes else None
             like = self.shapes.get(key) if key is not None else None
-            if like is None:
+            if like is None or not self.is_itself(text + HEADER, length):
                 return False
             fragment = like[1]
             by_shape = True
@@ -203,7 +205,7 @@ cdef class Steady:
         if out == NULL:
             return False
         cdef Py_ssize_t at = self.started(out, now, self.query_head, 0)
-        if by_shape:  # of plain characters: as JSON it is itself, and it hides no password
+        if by_shape:
             at += put(out + at, b'"sql":"')
             memcpy(out + at, text + HEADER, length)
             at += length
@@ -217,6 +219,12 @@ cdef class Steady:
         self.owed = OF_QUERY
         self.drain_later()
         return True
+
+    cdef bint is_itself(self, const unsigned char* text, Py_ssize_t size) except -1:
+        """Whether the audit would write a text that has a shape as it stands: nothing to escape, no password."""
+        if memchr(text, b"\n", size) != NULL or memchr(text, b"\t", size) != NULL:
+            return False
+        return memchr(text, b"'", size) == NULL or not may_hold_password(PyBytes_FromStringAndSize(<const char*>text, size))
 
     cdef bint parsed(self, const unsigned char* text, Py_ssize_t size) except -1:
         """Parse of the unnamed statement, which declares no types, and a Bind and so on behind it."""

@@ -1,11 +1,12 @@
-"""Verdicts remembered by exact text, for all sessions under one policy. Bounded by entries and by bytes."""
+"""Verdicts remembered by exact text and by shape, for all sessions under one policy. Bounded by entries and by bytes."""
 
 from typing import Final
 
 from gateway.access_mode import GrantOption
 from gateway.audit.events import statement_fragment
+from gateway.audit.redaction import may_hold_password
 from gateway.statements.policy import Policy, judge
-from gateway.statements.shape import keeps_for_shape, shape_of
+from gateway.statements.shape import MAX_BYTES, kept_shape, shape_of
 from gateway.statements.verdict import Verdict
 
 #: Kinds whose text hides what it runs: that was judged before, perhaps by another policy.
@@ -108,37 +109,59 @@ _AFTER_TEXT: Final = b',"kind":'
 class PolicyInForce:
     """One policy and what it already said. `remembered` is read directly on the hot path."""
 
-    __slots__ = ("_bytes", "_max_bytes", "_max_entries", "audit_bytes", "policy", "remembered", "shapes")
+    __slots__ = (
+        "_bytes",
+        "_bytes_of_shapes",
+        "_max_bytes",
+        "_max_entries",
+        "audit_bytes",
+        "policy",
+        "remembered",
+        "shape_bytes",
+        "shapes",
+    )
 
     def __init__(self, policy: Policy, max_entries: int, max_bytes: int, audit_bytes: int) -> None:
         """`audit_bytes`: how much of a text the audit keeps."""
         self.policy = policy
         self.remembered: dict[bytes, Judged] = {}
         self.shapes: dict[bytes, tuple[Judged, bytes]] = {}
+        #: No text above this size is taken by its shape: the audit keeps all of it, and no limit refuses it.
+        self.shape_bytes = min(MAX_BYTES, audit_bytes, policy.max_statement_bytes)
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self.audit_bytes = audit_bytes
-        self._bytes = 0
+        self._bytes = self._bytes_of_shapes = 0
 
     def judge(self, sql: bytes) -> Judged:
         """Parse and decide now; only for texts that `policy.is_small` calls small."""
         verdict = judge(sql, self.policy)
         judged = self.remember(sql, verdict)
-        if judged.passes and keeps_for_shape(verdict) and len(sql) <= self.audit_bytes and (shape := shape_of(sql)) is not None:
-            if len(self.shapes) >= self._max_entries:
-                del self.shapes[next(iter(self.shapes))]
-            # A text that has a shape is plain: the first such key in its fragment is ours.
-            self.shapes[shape] = judged, judged.fragment[judged.fragment.index(_AFTER_TEXT) :]
+        shape = kept_shape(sql, verdict) if judged.passes and len(sql) <= self.shape_bytes else None
+        if shape is not None and shape not in self.shapes and not may_hold_password(shape):
+            self._keep(shape, judged)
         return judged
 
     def by_shape(self, sql: bytes) -> tuple[Judged, bytes] | None:
-        """A passing text that differs from this one in nothing but small integers, and this one's audit fragment."""
-        shape = shape_of(sql)
+        """A passing text that differs from this one in nothing but the values of literals, and this one's audit fragment."""
+        shape = shape_of(sql) if len(sql) <= self.shape_bytes else None
         like = self.shapes.get(shape) if shape is not None else None
-        if like is None:
+        # What the audit would mask is outside of strings in no kept shape, and never half in a string.
+        if like is None or (b"'" in sql and may_hold_password(sql)):
             return None
-        # As JSON a plain text is itself, and it hides no password.
-        return like[0], b'"sql":"%b","sql_bytes":%d,"truncated":false,"redacted":false%b' % (sql, len(sql), like[1])
+        # As JSON a plain text is itself, but for tabs and newlines.
+        text = sql.replace(b"\n", b"\\n").replace(b"\t", b"\\t")
+        return like[0], b'"sql":"%b","sql_bytes":%d,"truncated":false,"redacted":false%b' % (text, len(sql), like[1])
+
+    def _keep(self, shape: bytes, judged: Judged) -> None:
+        # A text that has a shape is plain: the first such key in its fragment is ours.
+        tail = judged.fragment[judged.fragment.index(_AFTER_TEXT) :]
+        self.shapes[shape] = judged, tail
+        self._bytes_of_shapes += len(shape) + len(tail) + len(judged.sql) + len(judged.fragment)
+        while self._bytes_of_shapes > self._max_bytes or len(self.shapes) > self._max_entries:
+            oldest = next(iter(self.shapes))
+            gone, tail = self.shapes.pop(oldest)
+            self._bytes_of_shapes -= len(oldest) + len(tail) + len(gone.sql) + len(gone.fragment)
 
     def remember(self, sql: bytes, verdict: Verdict) -> Judged:
         text = sql.decode("utf-8", "backslashreplace")

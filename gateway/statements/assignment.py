@@ -5,6 +5,7 @@ from typing import Final
 from gateway.access_mode import AccessMode
 from gateway.statements import refusal, settings
 from gateway.statements.edits import starts_literal, value_range
+from gateway.statements.literals import Wording
 from gateway.statements.parse import Fields, Json, location, strings
 from gateway.statements.refusal import Refusal
 from gateway.statements.settings import Lower, SettingRules
@@ -20,28 +21,28 @@ _TEXT_TYPES: Final = frozenset({"text", "varchar", "name"})
 Answer = Refusal | LabelEdit | ValueEdit | None
 
 
-def variable_set(node: Fields, sql: bytes, end: int, rules: SettingRules, place: int) -> Answer:
-    """A VariableSetStmt that starts at `place` and ends at `end` in `sql`."""
+def variable_set(node: Fields, wording: Wording, end: int, rules: SettingRules, place: int) -> Answer:
+    """A VariableSetStmt that starts at `place` and ends at `end` in the text."""
     kind = node.get("kind", "VAR_SET_VALUE")
     name = settings.fold(str(node.get("name", "")))
     match kind:
         case "VAR_SET_VALUE":
-            return _set_value(node, name, sql, end, rules, place)
+            return _set_value(node, name, wording, end, rules, place)
         case "VAR_SET_DEFAULT" | "VAR_RESET":
             answer = settings.check(name, None, rules, place)
             return answer if isinstance(answer, Refusal) else None
         case "VAR_RESET_ALL":
             return None
         case "VAR_SET_MULTI":
-            return _transaction_modes(node, name, rules, place)
+            return _transaction_modes(node, name, wording, rules, place)
         case _:
             return refusal.unsupported("SET ... FROM CURRENT", "Write the value.", place)
 
 
-def _set_value(node: Fields, name: str, sql: bytes, end: int, rules: SettingRules, place: int) -> Answer:
+def _set_value(node: Fields, name: str, wording: Wording, end: int, rules: SettingRules, place: int) -> Answer:
     arguments = node.get("args")
     items = arguments if isinstance(arguments, list) else []
-    values = [_constant(item) for item in items]
+    values = [wording.constant(item) for item in items]
     if name == "timezone" and len(items) == 1 and values[0] is None:
         return None  # SET TIME ZONE INTERVAL ...: the grammar lets only a constant through
     texts = [value for value in values if value is not None]
@@ -52,7 +53,7 @@ def _set_value(node: Fields, name: str, sql: bytes, end: int, rules: SettingRule
         return answer
     first = items[0]
     start = _place_of(first)
-    spot = value_range(sql, start, end) if start is not None and len(items) == 1 else None
+    spot = value_range(wording.sql, start, end) if start is not None and len(items) == 1 else None
     if name == _LABEL:
         return LabelEdit(*spot, texts[0], "") if spot else refusal.label_not_editable(place)
     if isinstance(answer, Lower):
@@ -60,7 +61,7 @@ def _set_value(node: Fields, name: str, sql: bytes, end: int, rules: SettingRule
     return None
 
 
-def transaction_options_write(options: Json) -> bool:
+def transaction_options_write(options: Json, wording: Wording) -> bool:
     """True when one of a transaction's modes is READ WRITE. (The last one wins upstream: all of them must be READ ONLY.)"""
     if not isinstance(options, list):
         return False
@@ -69,38 +70,38 @@ def transaction_options_write(options: Json) -> bool:
         if (
             isinstance(element, dict)
             and element.get("defname") == "transaction_read_only"
-            and _constant(element.get("arg")) != "1"
+            and wording.constant(element.get("arg")) != "1"
         ):
             return True
     return False
 
 
-def _transaction_modes(node: Fields, name: str, rules: SettingRules, place: int) -> Refusal | None:
+def _transaction_modes(node: Fields, name: str, wording: Wording, rules: SettingRules, place: int) -> Refusal | None:
     if name == "transaction snapshot":
         if rules.mode is AccessMode.READ_WRITE:
             return None
         return refusal.unsupported("SET TRANSACTION SNAPSHOT", "Start the transaction without it.", place)
-    if rules.mode is AccessMode.READ_ONLY and transaction_options_write(node.get("args")):
+    if rules.mode is AccessMode.READ_ONLY and transaction_options_write(node.get("args"), wording):
         return refusal.read_write_transaction(place)
     return None
 
 
-def set_config(node: Fields, sql: bytes, rules: SettingRules) -> Refusal | LabelEdit | None:
+def set_config(node: Fields, wording: Wording, rules: SettingRules) -> Refusal | LabelEdit | None:
     """A call of set_config. The name must be a constant; the value too, or a bound parameter where any value is fine."""
     offset = location(node)
     arguments = node.get("args")
     if not isinstance(arguments, list) or len(arguments) != 3:
         return refusal.setting_not_constant(offset)
-    name = _text_constant(arguments[0])
+    name = _text_constant(arguments[0], wording)
     if name is None:
-        if " ".join(sql.decode().split()).removesuffix(";").lower() == _PG_DUMP:
+        if " ".join(wording.sql.decode().split()).removesuffix(";").lower() == _PG_DUMP:
             return None
         return refusal.setting_not_constant(offset)
     name = settings.fold(name)
-    value = _text_constant(arguments[1])
+    value = _text_constant(arguments[1], wording)
     if name == _LABEL:
         start = _place_of(arguments[1])
-        if start is None or not starts_literal(sql, start):
+        if start is None or not starts_literal(wording.sql, start):
             return refusal.label_not_editable(offset)
         return LabelEdit(start, start, "", " || ")
     if value is None:
@@ -120,24 +121,6 @@ def _free(name: str, rules: SettingRules) -> bool:
     return all(settings.check(name, probe, rules) is None for probe in ("\ufffd", "\ufffd\ufffd"))
 
 
-def _constant(node: Json) -> str | None:
-    """The value of an A_Const as SET takes it; None for anything else. The parser leaves zero and false out."""
-    inner = node.get("A_Const") if isinstance(node, dict) else None
-    if not isinstance(inner, dict):
-        return None
-    for key, field, zero in (
-        ("sval", "sval", ""),
-        ("ival", "ival", "0"),
-        ("fval", "fval", "0"),
-        ("boolval", "boolval", "false"),
-    ):
-        value = inner.get(key)
-        if isinstance(value, dict):
-            found = value.get(field, zero)
-            return str(found).lower() if key == "boolval" else str(found)
-    return None
-
-
 def _uncast(node: Json) -> Json:
     """What a cast to text, name or varchar without a length is made of; the node itself when it is no cast; else None.
 
@@ -155,11 +138,9 @@ def _uncast(node: Json) -> Json:
     return None
 
 
-def _text_constant(node: Json) -> str | None:
+def _text_constant(node: Json, wording: Wording) -> str | None:
     """A string constant, also with a cast to one of the text types."""
-    node = _uncast(node)
-    inner = node.get("A_Const") if isinstance(node, dict) else None
-    return _constant(node) if isinstance(inner, dict) and "sval" in inner else None
+    return wording.text(_uncast(node))
 
 
 def _is_parameter(node: Json) -> bool:

@@ -10,6 +10,7 @@ They are given NULL, which is what the view itself shows to whom they do not con
 import re
 from typing import Final
 
+from gateway.statements.literals import Wording
 from gateway.statements.parse import Fields, Json, location, strings
 from gateway.statements.verdict import ValueEdit
 
@@ -18,11 +19,11 @@ _CALL: Final = re.compile(rb"(?:pg_catalog\s*\.\s*)?txid_current\s*\(\s*\)", re.
 _NEXT_ID: Final = "pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot())"
 
 
-def next_id_instead(name: str, offset: int | None, sql: bytes) -> ValueEdit | None:
+def next_id_instead(name: str, offset: int | None, wording: Wording) -> ValueEdit | None:
     """The edit for a call of the function `name` at `offset`, when it is this question; else None."""
-    if name != "txid_current" or offset is None or not _ASKED_ON_A_PRIMARY.search(sql):
+    if name != "txid_current" or offset is None or not _ASKED_ON_A_PRIMARY.search(wording.sql):
         return None
-    found = _CALL.match(sql, offset)
+    found = _CALL.match(wording.sql, offset)
     return ValueEdit(*found.span(), _NEXT_ID) if found else None
 
 
@@ -31,7 +32,7 @@ _OPTIONS_SPREAD: Final = "pg_options_to_table"
 _COLUMN: Final = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]*\.)?umoptions(?![A-Za-z0-9_$.\x80-\xff])", re.I)
 
 
-def without_mapping_options(root: Json, sql: bytes) -> list[ValueEdit]:
+def without_mapping_options(root: Json, wording: Wording) -> list[ValueEdit]:
     """The edits that put NULL in place of the column where it is spread out, or only asked whether it is there.
 
     The tree is changed likewise: it is then that of the text to be forwarded. Elsewhere the column stays, to be refused.
@@ -44,7 +45,7 @@ def without_mapping_options(root: Json, sql: bytes) -> list[ValueEdit]:
             stack.extend(node)
         elif isinstance(node, dict):
             column = _spread_column(node)
-            if column is not None and (edit := _null_instead(column, sql)) is not None:
+            if column is not None and (edit := _null_instead(column, wording)) is not None:
                 edits.append(edit)
             stack.extend(node.values())
     return edits
@@ -60,12 +61,12 @@ def _spread_column(node: Fields) -> Fields | None:
     return found if isinstance(found, dict) and "ColumnRef" in found else None
 
 
-def _null_instead(column: Fields, sql: bytes) -> ValueEdit | None:
+def _null_instead(column: Fields, wording: Wording) -> ValueEdit | None:
     reference = column["ColumnRef"]
     if not isinstance(reference, dict) or strings(reference.get("fields"))[-1:] != (_OPTIONS_COLUMN,):
         return None
     offset = location(reference)
-    found = None if offset is None else _COLUMN.match(sql, offset)
+    found = None if offset is None else _COLUMN.match(wording.sql, offset)
     if found is None:
         return None
     column.clear()

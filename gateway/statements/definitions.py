@@ -9,6 +9,7 @@ from typing import Final
 from gateway.access_mode import AccessMode
 from gateway.statements import refusal
 from gateway.statements.limits import Caps
+from gateway.statements.literals import Wording
 from gateway.statements.names import Listed
 from gateway.statements.openings import Openings
 from gateway.statements.parse import Fields, Json, ParseFailure, RawStatement, parse
@@ -27,7 +28,7 @@ def judge_definition(sql: str, openings: Openings) -> Refusal | None:
     raw = _parsed(sql)
     if isinstance(raw, Refusal):
         return raw
-    return judge_statement(Statement(raw, sql.encode(), 0, _RULES, _walk(sql, openings)))
+    return judge_statement(Statement(raw, Wording(sql.encode()), 0, _RULES, _walk(sql, openings)))
 
 
 def judge_constants(sql: str, openings: Openings) -> Refusal | None:
@@ -63,7 +64,7 @@ def _parsed(sql: str) -> RawStatement | Refusal:
 
 def _walk(sql: str, openings: Openings) -> Walk:
     listed = Listed(openings.entries, frozenset(), openings, openings.hides_activity)
-    return Walk(listed, openings.catalog.server_major, _no_set_config, sql.encode(), is_definition=True)
+    return Walk(listed, openings.catalog.server_major, _no_set_config, Wording(sql.encode()), is_definition=True)
 
 
 def _no_set_config(_call: Fields) -> Refusal:

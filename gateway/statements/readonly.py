@@ -9,6 +9,7 @@ from gateway.statements.attribute_calls import attribute_use
 from gateway.statements.catalogue import SAFE_FUNCTIONS
 from gateway.statements.closed_columns import closed_use
 from gateway.statements.compat import without_mapping_options
+from gateway.statements.literals import Wording
 from gateway.statements.names import SYSTEM_SCHEMAS, Listed
 from gateway.statements.parse import Fields, Json, RawStatement, location
 from gateway.statements.refusal import Refusal
@@ -50,7 +51,7 @@ class Statement:
     """
 
     raw: RawStatement
-    sql: bytes
+    wording: Wording
     place: int
     settings: SettingRules
     walk: Walk
@@ -67,8 +68,8 @@ class Statement:
 Rule = Callable[[Statement], Refusal | None]
 
 
-def new_walk(listed: Listed, server_major: int, sql: bytes, rules: SettingRules) -> Walk:
-    return Walk(listed, server_major, lambda call: assignment.set_config(call, sql, rules), sql)
+def new_walk(listed: Listed, server_major: int, wording: Wording, rules: SettingRules) -> Walk:
+    return Walk(listed, server_major, lambda call: assignment.set_config(call, wording, rules), wording)
 
 
 def judge_statement(statement: Statement) -> Refusal | None:
@@ -91,7 +92,7 @@ def _second_looks(statement: Statement) -> Refusal | None:
     walk = statement.walk
     root: Json = [{statement.raw.tag: statement.raw.node}]
     if "pg_user_mappings" in walk.secret and not walk.is_definition:
-        statement.edits.extend(without_mapping_options(root, statement.sql))
+        statement.edits.extend(without_mapping_options(root, statement.wording))
     found = secret_use(root, frozenset(walk.secret)) if walk.secret else None
     openings = walk.listed.openings
     if openings is None or found is not None:
@@ -155,7 +156,7 @@ def _query(statement: Statement, query: Json, inner: frozenset[str], exceptions:
         return refusal.unknown_syntax(tag, statement.place)
     nested = Statement(
         RawStatement(tag, node, statement.raw.start, statement.raw.end),
-        statement.sql,
+        statement.wording,
         statement.place,
         statement.settings,
         statement.walk,
@@ -228,14 +229,14 @@ def _transaction(statement: Statement) -> Refusal | None:
     node: Fields = statement.raw.node
     if str(node.get("kind", "TRANS_STMT_BEGIN")) not in _PLAIN_TRANSACTIONS:
         return refusal.two_phase(statement.place)
-    if assignment.transaction_options_write(node.get("options")):
+    if assignment.transaction_options_write(node.get("options"), statement.wording):
         return refusal.read_write_transaction(statement.place)
     return None
 
 
 def _set(statement: Statement) -> Refusal | None:
     raw = statement.raw
-    match assignment.variable_set(raw.node, statement.sql, raw.end, statement.settings, statement.place):
+    match assignment.variable_set(raw.node, statement.wording, raw.end, statement.settings, statement.place):
         case Refusal() as refused:
             return refused
         case LabelEdit() | ValueEdit() as edit:

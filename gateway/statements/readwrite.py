@@ -76,7 +76,7 @@ def _call(node: Fields, statement: Statement) -> Refusal | None:
         return refusal.unknown_syntax("FuncCall", location(node))
     statement.walk.functions.add(".".join(parts))
     if parts[-1] == "set_config" and (len(parts) == 1 or parts[-2] == "pg_catalog"):
-        match assignment.set_config(node, statement.sql, statement.settings):
+        match assignment.set_config(node, statement.wording, statement.settings):
             case Refusal() as refused:
                 return refused
             case LabelEdit() as edit:
@@ -88,7 +88,7 @@ def _call(node: Fields, statement: Statement) -> Refusal | None:
 
 def _set(node: Fields, statement: Statement) -> Refusal | None:
     top_level = node is statement.raw.node
-    match assignment.variable_set(node, statement.sql, statement.raw.end, statement.settings, statement.place):
+    match assignment.variable_set(node, statement.wording, statement.raw.end, statement.settings, statement.place):
         case Refusal() as refused:
             # SET ... FROM CURRENT is a fine part of CREATE FUNCTION.
             return None if refused.rule == "not-supported" and not top_level else refused

@@ -20,7 +20,7 @@ def secret_use(root: Json, relations: frozenset[str]) -> Refusal | None:
         if tag == "ColumnRef":
             hit = _column_hit(value, rows, secret)
         elif tag == "String":
-            hit = value.get("sval") in secret
+            hit = string({tag: value}) in secret
         elif tag == "RangeVar":
             alias = value.get("alias")
             hit = value.get("relname") in relations and isinstance(alias, dict) and "colnames" in alias

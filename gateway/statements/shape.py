@@ -1,10 +1,16 @@
-"""The text of a statement without its small integers: a key under which an allowed verdict may be remembered for all of them.
+"""The text of a statement without the values of its literals: a key under which an allowed verdict may be remembered for them all.
 
-Sound because of how little it covers. Only texts of plain characters have a shape: no quote, backslash, dollar, comment, control
-or non-ASCII character, so that what is left are keywords, unquoted names, operators and numbers. Of the numbers only those of one
-to nine digits that touch no letter, digit, underscore or dot are taken out: PostgreSQL reads each of them as one integer
-constant, whatever its value. So equal shapes mean equal parse trees up to the values of integer constants. Whether a *verdict*
-looked at such a value is another question (`keeps_for_shape`): settings do, expressions of a query do not.
+A shape is a text itself. In it each string is '' and each number 0, or 9999999999 where it is beyond 32 bits (PostgreSQL has
+another class of node for that). Equal shapes that were kept mean equal parse trees up to the values of constants:
+
+- Only texts of plain characters have a shape: no double quote, no backslash, nothing but printable ASCII, tabs and newlines.
+- A number is a run of digits that touches no letter, digit or underscore. Around a dot such runs make a decimal number,
+  whatever they are.
+- No shape is kept with a comment, a dollar sign or an unusual operator, a quote that touches a word (E'x', X'x'), or "float(",
+  where the number decides on the type. Each stands in the shape as it does in the text, so no text that has one comes to a kept
+  shape; and up to the first of them a text is read here as PostgreSQL reads it.
+
+Whether a *verdict* depends on the value of a literal is what it says itself (`Verdict.any_literals`).
 """
 
 import re
@@ -14,38 +20,43 @@ from typing import Final
 from gateway.compiled import twin_of
 from gateway.statements.verdict import Verdict
 
-_PLAIN: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ .,*=<>()+-/%;:[]!"
-#: One to nine digits that nothing of a name or number touches. (A digit first, then what stood before it: half the time.)
-_INTEGER: Final = re.compile(rb"\d(?<![\w.]\d)\d{0,8}(?![\w.])")
-_DASH: Final = ord("-")
-_SLASH: Final = ord("/")
-_MAX_BYTES: Final = 4096
+MAX_BYTES: Final = 4096
+"""No longer text has a shape."""
 
-#: Statements whose integers are plain values of expressions.
+_OUTSIDE: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ .,*=<>()+-/%;:[]!|'\t\n"
+_PLAIN: Final = _OUTSIDE + b"#$&?@^`{}~"
+_STRING: Final = re.compile(rb"'[^']*'")
+#: Up to 1999999999: an integer of 32 bits. (A digit first, then what stood before it: half the time.)
+_INTEGER: Final = re.compile(rb"\d(?<!\w\d)(?:\d{0,8}|(?<=1)\d{9})(?!\w)")
+#: From 3000000000 on: none. What lies between, and what has so many digits by zeros in front, stays as it is.
+_BEYOND: Final = re.compile(rb"\d{10}(?<!\w\d{10})(?:(?<![0-2]\d{9})|(?<!0\d{9})\d+)(?!\w)")
+_NOT_KEPT: Final = re.compile(rb"--|/\*|'[\w.]|[\w.]'|float\s*\(", re.I)
+
+#: Statements whose literals are plain values of expressions.
 _KINDS: Final = frozenset({"select", "insert", "update", "delete"})
-#: Functions whose arguments the policy reads.
-_LITERAL_SENSITIVE: Final = frozenset({"set_config", "ts_rewrite", "interval_avg"})
 
 
 def pure_shape_of(sql: bytes) -> bytes | None:
-    """The key, or None for a text that has none."""
-    if len(sql) > _MAX_BYTES or sql.translate(None, _PLAIN):
+    """The shape, or None for a text that has none."""
+    if len(sql) > MAX_BYTES or sql.translate(None, _PLAIN):
         return None
-    if (_DASH in sql and b"--" in sql) or (_SLASH in sql and b"/*" in sql):
-        return None
-    return _INTEGER.sub(b"0", sql)
+    if b"'" in sql:
+        sql = _STRING.sub(b"''", sql)
+    return _BEYOND.sub(b"9999999999", _INTEGER.sub(b"0", sql))
 
 
 _twin: Final = twin_of(__name__)
 shape_of: Final[Callable[[bytes], bytes | None]] = _twin.shape_of if _twin is not None else pure_shape_of
 
 
-def keeps_for_shape(verdict: Verdict) -> bool:
-    """Whether this verdict holds for every text of the same shape."""
-    facts = verdict.facts
-    return (
-        verdict.allowed
-        and not verdict.edits
-        and facts.kind in _KINDS
-        and _LITERAL_SENSITIVE.isdisjoint(name.rpartition(".")[2] for name in facts.functions)
-    )
+def is_sound(shape: bytes) -> bool:
+    """Whether all texts of this shape have one parse tree up to the values of constants, where they are statements of `_KINDS`."""
+    return not shape.translate(None, _OUTSIDE) and _NOT_KEPT.search(shape) is None
+
+
+def kept_shape(sql: bytes, verdict: Verdict) -> bytes | None:
+    """The shape under which this verdict on `sql` holds for every text of that shape; None: for this text only."""
+    if not (verdict.allowed and verdict.any_literals and not verdict.edits and verdict.facts.kind in _KINDS):
+        return None
+    shape = shape_of(sql)
+    return shape if shape is not None and is_sound(shape) else None

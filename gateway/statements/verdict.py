@@ -54,7 +54,8 @@ class Verdict:
     client about a value that was lowered to its cap ("" for none). `row_ceiling`: how many rows it may change at most, which
     the session must see to (0: no ceiling, or nothing to count). `lifts_read_only`: it needs a transaction that may write (a
     read-only session that creates a temporary table). `reported`: the rule that would have refused it were the grant not
-    report-only ("" for none); `message` and `node` are that rule's then.
+    report-only ("" for none); `message` and `node` are that rule's then. `any_literals`: no rule looked at the value of a literal
+    in it, nor at its wording, so that it holds whatever these values are.
 
     Of a read-only session with temporary tables, names folded and without a schema: `temporary_made` are the tables that an
     allowed text creates, `temporary_used` those that it writes to or drops, which is allowed only when the session made them
@@ -78,3 +79,4 @@ class Verdict:
     temporary_made: tuple[str, ...] = ()
     temporary_used: tuple[str, ...] = ()
     not_temporary: tuple[str, ...] = ()
+    any_literals: bool = False

@@ -20,6 +20,7 @@ from gateway.statements.catalogue import (
     SECRET_COLUMNS,
 )
 from gateway.statements.compat import next_id_instead
+from gateway.statements.literals import Wording
 from gateway.statements.names import SYSTEM_SCHEMAS, Listed
 from gateway.statements.nodes import LEAF_NODES, NESTED_FIELDS, PLAIN_NODES, SCALAR_FIELDS
 from gateway.statements.openings import Openings
@@ -48,7 +49,7 @@ class Walk:
     listed: Listed
     server_major: int
     set_config: SetConfigRule
-    sql: bytes = b""
+    wording: Wording = field(default_factory=lambda: Wording(b""))
     tables: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
     ctes: set[str] = field(default_factory=set)
@@ -69,27 +70,25 @@ class Walk:
             rules = _RULES
         while stack:
             node = pop()
-            if isinstance(node, list):
-                extend(node)
-                continue
-            if not isinstance(node, dict):
-                continue
-            for key, value in node.items():
-                try:
-                    rule = rules[key]
-                except KeyError:
-                    return replace(_unknown(key, value), node=key)
-                if rule is False:
-                    continue
-                if rule is True:
-                    if isinstance(value, list):
-                        extend(value)
+            if isinstance(node, dict):
+                for key, value in node.items():
+                    try:
+                        rule = rules[key]
+                    except KeyError:
+                        return replace(_unknown(key, value), node=key)
+                    if rule is False:
+                        continue
+                    if rule is True:
+                        if isinstance(value, list):
+                            extend(value)
+                        else:
+                            push(value)
                     else:
-                        push(value)
-                else:
-                    found = rule(self, value, push)
-                    if found is not None:
-                        return found if found.node else replace(found, node=key)
+                        found = rule(self, value, push)
+                        if found is not None:
+                            return found if found.node else replace(found, node=key)
+            elif isinstance(node, list):
+                extend(node)
         return None
 
     def relation(self, value: Fields) -> Refusal | None:
@@ -180,7 +179,7 @@ def _function_call(walk: Walk, value: Json, push: Push) -> Refusal | None:
     count = len(arguments) if isinstance(arguments, list) else 0
     if parts == _JSON_OBJECT:
         parts = parts[1:]  # the parser put the schema there; servers before 16 do not
-    harmless = next_id_instead(parts[-1], location(value), walk.sql) if count == 0 and not walk.is_definition else None
+    harmless = next_id_instead(parts[-1], location(value), walk.wording) if count == 0 and not walk.is_definition else None
     if harmless is not None:
         walk.edits.append(harmless)
         return None

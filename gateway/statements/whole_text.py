@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.statements import readonly, readwrite
+from gateway.statements.literals import Wording
 from gateway.statements.names import Listed
 from gateway.statements.parse import RawStatement
 from gateway.statements.readonly import Exceptions, Statement, Temporary, new_walk
@@ -59,25 +60,27 @@ class _Found:
 
 def judge_statements(sql: bytes, statements: tuple[RawStatement, ...], rules: TextRules) -> Verdict:
     """The verdict on the text `sql` that `statements` were read from."""
-    found = _Found()
+    found, wording = _Found(), Wording(sql)
     for raw in statements:
-        refused = _judge_one(sql, raw, rules, found, alone=len(statements) == 1)
+        place = _first_word(sql, raw.start)
+        refused = _judge_one(wording, place, raw, rules, found, alone=len(statements) == 1)
         if refused is not None:
             return _refused(sql, raw, refused, found.facts())
-    return _allowed(rules, found)
+    return _allowed(rules, found, any_literals=not wording.looked_at)
 
 
-def _judge_one(sql: bytes, raw: RawStatement, rules: TextRules, found: _Found, *, alone: bool) -> Refusal | None:
-    walk = new_walk(rules.listed, rules.server_major, sql, rules.settings)
-    place = _first_word(sql, raw.start)
+def _judge_one(
+    wording: Wording, place: int, raw: RawStatement, rules: TextRules, found: _Found, *, alone: bool
+) -> Refusal | None:
+    walk = new_walk(rules.listed, rules.server_major, wording, rules.settings)
     temporary = Temporary() if rules.exceptions is not None else None
-    statement = Statement(raw, sql, place, rules.settings, walk, exceptions=rules.exceptions, temporary=temporary)
+    statement = Statement(raw, wording, place, rules.settings, walk, exceptions=rules.exceptions, temporary=temporary)
     refused = readonly.judge_statement(statement) if rules.writes is None else readwrite.judge_statement(statement)
     found.kinds.append(statement_words(raw.tag, raw.node))
     if (change := name_change(raw.tag, raw.node)) is not None:
         found.names.append(change)
     if refused is None and rules.writes is not None:
-        refused = _judge_write(sql, statement, rules.writes, found, reports_only=rules.reports_only, alone=alone)
+        refused = _judge_write(statement, rules.writes, found, reports_only=rules.reports_only, alone=alone)
     if refused is None and temporary is not None:
         found.made += temporary.made
         found.used += temporary.used + walk.written
@@ -93,12 +96,10 @@ def _judge_one(sql: bytes, raw: RawStatement, rules: TextRules, found: _Found, *
     return refused
 
 
-def _judge_write(
-    sql: bytes, statement: Statement, writes: WriteRules, found: _Found, *, reports_only: bool, alone: bool
-) -> Refusal | None:
+def _judge_write(statement: Statement, writes: WriteRules, found: _Found, *, reports_only: bool, alone: bool) -> Refusal | None:
     """What the grant's own rules enforce. What they only report is noted."""
     raw = statement.raw
-    refused, counts = judge_writes(raw.tag, raw.node, sql, writes, alone=alone)
+    refused, counts = judge_writes(raw.tag, raw.node, statement.wording, writes, alone=alone)
     found.counts = found.counts or (counts and alone)
     if refused is not None and reports_only:
         found.reported = found.reported or refused
@@ -127,9 +128,9 @@ def _refused(sql: bytes, raw: RawStatement, refused: Refusal, facts: Facts) -> V
 _AT_THE_START: Final = frozenset({"ddl-not-granted", "where-missing", "row-ceiling-uncounted", "temporary-table-form"})
 
 
-def _allowed(rules: TextRules, found: _Found) -> Verdict:
+def _allowed(rules: TextRules, found: _Found, *, any_literals: bool) -> Verdict:
     if not (found.edits or found.reported or found.counts or found.made or found.used or found.relied or found.lifts):
-        return Verdict(True, "allowed", found.facts())  # nearly always
+        return Verdict(True, "allowed", found.facts(), any_literals=any_literals)  # nearly always
     lowered = any(isinstance(edit, ValueEdit) and edit.text.isdecimal() for edit in found.edits)
     ceiling = rules.writes.max_rows if rules.writes is not None else None
     reported = found.reported
@@ -147,6 +148,7 @@ def _allowed(rules: TextRules, found: _Found) -> Verdict:
         temporary_made=tuple(dict.fromkeys(found.made)),
         temporary_used=tuple(dict.fromkeys(found.used)),
         not_temporary=tuple(sorted(found.relied)),
+        any_literals=any_literals,
     )
 
 

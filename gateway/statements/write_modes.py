@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.statements import refusal
 from gateway.statements.catalogue import REFUSED_FUNCTIONS
+from gateway.statements.literals import Wording
 from gateway.statements.parse import Fields, Json, location, strings
 from gateway.statements.refusal import Refusal
 from gateway.statements.words import statement_words
@@ -21,7 +22,6 @@ _CHANGES: Final = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStm
 _WITHOUT_FILTER: Final = re.compile(rb"update|delete|truncate", re.I)
 #: Their inside runs when somebody else calls it, not now.
 _KEPT: Final = frozenset({"CreateFunctionStmt", "RuleStmt"})
-_FALSE: Final = frozenset({"0", "off", "false"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,17 @@ class WriteRules:
     max_rows: int | None
 
 
-def judge_writes(tag: str, node: Fields, sql: bytes, rules: WriteRules, *, alone: bool) -> tuple[Refusal | None, bool]:
+def judge_writes(tag: str, node: Fields, wording: Wording, rules: WriteRules, *, alone: bool) -> tuple[Refusal | None, bool]:
     """The first refusal, and whether the statement may change rows that its command tag counts.
 
-    `sql` is the whole text, `alone`: this is the only statement in it.
+    `wording` is that of the whole text, `alone`: this is the only statement in it.
     """
     found = None if rules.allows_ddl else _ddl({tag: node})
-    if found is None and rules.needs_where and _WITHOUT_FILTER.search(sql):
-        found = _unfiltered({tag: node})
+    if found is None and rules.needs_where and wording.may_say(_WITHOUT_FILTER):
+        found = _unfiltered({tag: node}, wording)
     counted = _counted(tag, node)
     if found is None and rules.max_rows is not None:
-        found = _uncounted(tag, node, counted, alone=alone)
+        found = _uncounted(tag, node, counted, wording, alone=alone)
     return found, counted is not None
 
 
@@ -159,32 +159,22 @@ def _runs_text(node: Fields) -> bool:
 # WHERE
 
 
-def _executed(root: Json) -> Iterator[tuple[str, Fields]]:
+def _executed(root: Json, wording: Wording) -> Iterator[tuple[str, Fields]]:
     """The nodes that run when the statement does: not those of a plain EXPLAIN."""
-    return _nodes(root, lambda tag, node: tag == "ExplainStmt" and not _analyzes(node))
+    return _nodes(root, lambda tag, node: tag == "ExplainStmt" and not _analyzes(node, wording))
 
 
-def _analyzes(explain: Fields) -> bool:
+def _analyzes(explain: Fields, wording: Wording) -> bool:
     options = explain.get("options")
     for option in options if isinstance(options, list) else ():
         element = option.get("DefElem") if isinstance(option, dict) else None
-        if isinstance(element, dict) and element.get("defname") == "analyze" and not _is_false(element.get("arg")):
+        if isinstance(element, dict) and element.get("defname") == "analyze" and not wording.is_false(element.get("arg")):
             return True
     return False
 
 
-def _is_false(value: Json) -> bool:
-    if not isinstance(value, dict):
-        return False
-    for kind, field in (("String", "sval"), ("Integer", "ival"), ("Boolean", "boolval")):
-        inner = value.get(kind)
-        if isinstance(inner, dict):
-            return str(inner.get(field, "0" if kind != "String" else "")).lower() in _FALSE
-    return False
-
-
-def _unfiltered(root: Json) -> Refusal | None:
-    for tag, node in _executed(root):
+def _unfiltered(root: Json, wording: Wording) -> Refusal | None:
+    for tag, node in _executed(root, wording):
         if tag in ("UpdateStmt", "DeleteStmt") and "whereClause" not in node:
             return refusal.where_missing(statement_words(tag, node).upper(), _place(tag, node), tag)
         if tag == "TruncateStmt":
@@ -207,13 +197,13 @@ def _counted(tag: str, node: Fields) -> Fields | None:
     return None
 
 
-def _uncounted(tag: str, node: Fields, counted: Fields | None, *, alone: bool) -> Refusal | None:
+def _uncounted(tag: str, node: Fields, counted: Fields | None, wording: Wording, *, alone: bool) -> Refusal | None:
     if counted is not None and tag != "PrepareStmt" and not alone:
         return refusal.row_ceiling_uncounted(
             f"{statement_words(tag, node).upper()} beside other statements in one text", "Send it by itself.", None, tag
         )
-    for inner, fields in _executed({tag: node}):
-        what = _why_uncounted(inner, fields, counted)
+    for inner, fields in _executed({tag: node}, wording):
+        what = _why_uncounted(inner, fields, counted, wording)
         if what:
             return refusal.row_ceiling_uncounted(what, _COUNTED_ALONE, _place(inner, fields), inner)
     return None
@@ -222,7 +212,7 @@ def _uncounted(tag: str, node: Fields, counted: Fields | None, *, alone: bool) -
 _COUNTED_ALONE: Final = "Write it as one plain INSERT, UPDATE, DELETE or MERGE, whose rows are counted."
 
 
-def _why_uncounted(tag: str, node: Fields, counted: Fields | None) -> str:
+def _why_uncounted(tag: str, node: Fields, counted: Fields | None, wording: Wording) -> str:
     if tag in _CHANGES and node is not counted:
         return f"{statement_words(tag, node).upper()} inside of another statement"
     match tag:
@@ -230,7 +220,7 @@ def _why_uncounted(tag: str, node: Fields, counted: Fields | None) -> str:
             return statement_words(tag, node).upper()
         case "CopyStmt" if node.get("is_from"):
             return "COPY ... FROM"
-        case "ExplainStmt" if _analyzes(node):
+        case "ExplainStmt" if _analyzes(node, wording):
             query = node.get("query")
             return "EXPLAIN ANALYZE EXECUTE" if isinstance(query, dict) and "ExecuteStmt" in query else ""
         case "FuncCall" if _runs_text(node):

@@ -7,7 +7,7 @@ import pytest
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.statements.in_session import in_portions, over_row_ceiling
 from gateway.statements.policy import Policy, judge
-from gateway.statements.shape import keeps_for_shape
+from gateway.statements.shape import kept_shape
 from gateway.statements.verdict import Verdict
 from tests.core.granted import Granted, granted
 
@@ -114,7 +114,7 @@ def test_the_position_is_the_table_s() -> None:
 def test_a_verdict_under_a_ceiling_holds_for_its_shape() -> None:
     policy = Policy(AccessMode.READ_WRITE, max_changed_rows=5)
     kept = _tells(policy, "UPDATE t SET a = 1 WHERE b = 2")
-    assert keeps_for_shape(kept)
+    assert kept_shape(b"UPDATE t SET a = 1 WHERE b = 2", kept) == b"UPDATE t SET a = 0 WHERE b = 0"
     assert kept.row_ceiling == 5
     assert _tells(policy, "UPDATE t SET a = 77 WHERE b = 9") == kept
 

@@ -4,6 +4,7 @@ import pglast.ast
 import pytest
 
 from gateway.access_mode import AccessMode, GrantOption
+from gateway.statements.literals import Wording
 from gateway.statements.names import Listed
 from gateway.statements.nodes import LEAF_NODES, NESTED_FIELDS, PLAIN_NODES, SCALAR_FIELDS
 from gateway.statements.parse import ParseFailure, parse
@@ -213,10 +214,10 @@ def test_without_ddl_the_tables_of_classes_agree() -> None:
         if name.endswith("Stmt") and name not in _WITHOUT_DDL:
             for root in (name, "ExplainStmt", "SelectStmt"):
                 inside = {} if root == name else {"query": {name: {}}}
-                found, _ = judge_writes(root, inside, b"", RULES_OF_NO_DDL, alone=True)
+                found, _ = judge_writes(root, inside, Wording(b""), RULES_OF_NO_DDL, alone=True)
                 assert found is not None, (name, root)
                 assert found.rule == "ddl-not-granted"
-    found, _ = judge_writes("AStatementOfTomorrowStmt", {}, b"", RULES_OF_NO_DDL, alone=True)
+    found, _ = judge_writes("AStatementOfTomorrowStmt", {}, Wording(b""), RULES_OF_NO_DDL, alone=True)
     assert found is not None
 
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.statements.in_session import not_made_here, temporary_in_transaction
 from gateway.statements.policy import Policy, judge, relabel
-from gateway.statements.shape import keeps_for_shape
+from gateway.statements.shape import kept_shape
 from tests.core.granted import Granted, granted
 from tests.core.test_policy_corpus import entries, refusal_of, step_sql
 
@@ -118,8 +118,10 @@ def test_no_allowed_text_names_a_real_table_as_its_target() -> None:
 
 
 def test_what_is_edited_is_not_remembered_for_its_shape() -> None:
-    assert not keeps_for_shape(judge(b"INSERT INTO t VALUES (1)", TEMPORARY))
-    assert keeps_for_shape(judge(b"SELECT a FROM t WHERE b = 1", TEMPORARY))
+    for text, kept in ((b"INSERT INTO t VALUES (1)", False), (b"SELECT a FROM t WHERE b = 1", True)):
+        verdict = judge(text, TEMPORARY)
+        assert verdict.allowed
+        assert (kept_shape(text, verdict) is not None) == kept
 
 
 def test_what_the_session_refuses_has_the_words_of_its_rule() -> None:
