@@ -1,10 +1,8 @@
 """pgcli and Django as programs that people use: what they look up by themselves, and none of it refused."""
 
-import importlib.util
+import sys
 import threading
 from pathlib import Path
-
-import pytest
 
 from tests.support.doors import Door, run
 
@@ -34,11 +32,6 @@ with transaction.atomic():
 """
 
 
-def installed(*modules: str) -> bool:
-    return all(importlib.util.find_spec(module) is not None for module in modules)
-
-
-@pytest.mark.skipif(not installed("pgcli"), reason="pgcli is not installed (pip install pgcli)")
 def test_pgcli(door: Door) -> None:
     """Its completer's refresh, its special commands on every kind of object, its definitions."""
     from pgcli.completion_refresher import CompletionRefresher
@@ -105,10 +98,7 @@ def test_pgcli(door: Door) -> None:
     assert door.denials("pgcli") == []
 
 
-@pytest.mark.skipif(not installed("django"), reason="Django is not installed (pip install django)")
 def test_django(door: Door, tmp_path: Path) -> None:
-    import sys
-
     database = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": door.dbname,
