@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from socket import gethostname
@@ -29,6 +30,7 @@ from gateway.bus.peer import BusPeer
 from gateway.judging.judge import Judge
 from gateway.log_setup import set_up_logging
 from gateway.proxy import leaving
+from gateway.proxy.ahead import Ahead
 from gateway.proxy.audit_opening import open_trail
 from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters, Gauges
@@ -39,6 +41,7 @@ from gateway.proxy.reconciler import Reconciler
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
 from gateway.proxy.sockets import chosen, open_doors
+from gateway.proxy.target_health import TargetHealth
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.proxy.upstream import UpstreamDialer
@@ -72,6 +75,7 @@ class Gateway:
         self._bus = BusPeer(settings.bus_socket, f"worker:{duty.number}", errands.handlers)
         throttle = settings.throttle
         dialer, policies = UpstreamDialer(), Policies(current)
+        health = TargetHealth(lambda: datetime.now(UTC))
         self._worker = Worker(
             number=duty.number,
             current=current,
@@ -88,8 +92,10 @@ class Gateway:
             dialer=dialer,
             policies=policies,
             catalogs=Catalogs(current, self._directory, vault, dialer, policies.prepare, policies.superseded),
+            ahead=Ahead(current, self._directory, vault, dialer, self._bus, health),
             peers=self._bus,
             mock_secret=vault.derive("mock-scram"),
+            health=health,
             counters=counters,
         )
         counters.gauges = self._gauges
@@ -111,6 +117,7 @@ class Gateway:
         beside = [asyncio.create_task(worker.counters.watch_loop_lag()), asyncio.create_task(self._watch_certificate())]
         await self._bus.start()
         learn_throttle(worker, await self._bus.gather("throttle", {}, _THROTTLE_SECONDS))
+        worker.ahead.start()
         self._listener.start(sockets)
         worker.audit(events.event("gateway_start", {"port": sockets[0].getsockname()[1]}))
         if self._lifeline is not None:
@@ -121,6 +128,7 @@ class Gateway:
             for task in beside:
                 task.cancel()
             self._reconciler.stop()
+            worker.ahead.close()
             worker.catalogs.close()
             await worker.judge.close()
             await self._bus.close()
@@ -197,6 +205,8 @@ class Gateway:
             catalog_loads=worker.catalogs.tally.loads,
             catalog_load_failures=worker.catalogs.tally.failures,
             catalog_load_seconds=round(worker.catalogs.tally.seconds, 3),
+            ahead_waiting=worker.ahead.waiting,
+            ahead=worker.ahead.tally,
         )
 
 

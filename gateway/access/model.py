@@ -72,7 +72,8 @@ class DatabaseRole:
 class Target:
     """A database that users can be given. `revision` changes whenever how to reach it (or its policy) changes.
 
-    `max_sessions`: at most so many at a time, over all workers; None: only the gateway's own limits.
+    `max_sessions`: at most so many at a time, over all workers; None: only the gateway's own limits. `open_ahead`: so many
+    upstream sessions of each access mode wait for clients, over all workers.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Target:
     allowed_settings: frozenset[str] = frozenset()
     revision: int = 0
     max_sessions: int | None = None
+    open_ahead: int = 0
     version: int = 0
 
 

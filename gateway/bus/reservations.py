@@ -1,15 +1,20 @@
-"""How many sessions there are, over all workers. Pure; lives in the hub's process.
+"""How many sessions there are, over all workers, waiting ones too. Pure; lives in the hub's process.
 
 A worker reserves before it opens upstream and gives back when its upstream connection is closed. After its connection to the hub
 broke, it declares what it holds. When its process is gone, so is what it held.
+
+Places for sessions that are opened ahead count like those of sessions, so that no ceiling is passed; but they make way for those.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from gateway.bus.lines import Payload
+
+K = TypeVar("K")
 
 
 class Limited(StrEnum):
@@ -24,34 +29,47 @@ class Limited(StrEnum):
 class Reservation:
     """One session's place. `user` and `target` are ids.
 
-    `upstream`, once it is open: what another worker needs to cancel what runs there, should this one die.
+    `upstream`, once it is open: what another worker needs to cancel what runs there, should this one die. `waiting`: the access
+    mode of sessions that wait there, one after the other, for a client; they have no user. "" for a client's own place.
     """
 
     session: str
     user: str
     target: str
     upstream: Payload | None = field(default=None, repr=False)
+    waiting: str = ""
 
     def as_payload(self) -> Payload:
-        return {"session": self.session, "user": self.user, "target": self.target, "upstream": self.upstream}
+        facts: Payload = {"session": self.session, "user": self.user, "target": self.target, "upstream": self.upstream}
+        return {**facts, "waiting": self.waiting} if self.waiting else facts
 
     @classmethod
     def from_payload(cls, payload: object) -> "Reservation | None":
         match payload:
             case {"session": str(session), "user": str(user), "target": str(target), **more}:
-                upstream = more.get("upstream")
-                return cls(session, user, target, upstream if isinstance(upstream, dict) else None)
+                upstream, waiting = more.get("upstream"), more.get("waiting")
+                return cls(
+                    session,
+                    user,
+                    target,
+                    upstream if isinstance(upstream, dict) else None,
+                    waiting if isinstance(waiting, str) else "",
+                )
             case _:
                 return None
 
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """At most so many at a time. `target` is that of the target asked for; None: none of its own."""
+    """At most so many at a time. `target` is that of the target asked for; None: none of its own.
+
+    `waiting`: so many sessions may wait on this target in one access mode.
+    """
 
     gateway: int
     user: int
     target: int | None
+    waiting: int = 0
 
 
 class Reservations:
@@ -62,6 +80,7 @@ class Reservations:
         self._total = 0
         self._by_user: Counter[str] = Counter()
         self._by_target: Counter[str] = Counter()
+        self._by_waiting: Counter[tuple[str, str]] = Counter()
 
     @property
     def total(self) -> int:
@@ -71,11 +90,22 @@ class Reservations:
         """None: it is taken. Else what is full."""
         if self._total >= ceilings.gateway:
             return Limited.GATEWAY
-        if self._by_user[wanted.user] >= ceilings.user:
+        if wanted.waiting and self._by_waiting[wanted.target, wanted.waiting] >= ceilings.waiting:
+            return Limited.TARGET
+        if not wanted.waiting and self._by_user[wanted.user] >= ceilings.user:
             return Limited.USER
         if ceilings.target is not None and self._by_target[wanted.target] >= ceilings.target:
             return Limited.TARGET
-        self._put(holder, wanted)
+        self.put(holder, wanted)
+        return None
+
+    def make_way(self, target: str | None) -> tuple[str, Reservation] | None:
+        """Take back a place where a session waits for a client (of this target, if one is named): its holder and itself."""
+        for holder, held in self._held.items():
+            for one in held.values():
+                if one.waiting and target in (None, one.target):
+                    self.give_back(holder, one.session)
+                    return holder, one
         return None
 
     def opened(self, holder: str, session: str, upstream: Payload) -> None:
@@ -92,7 +122,7 @@ class Reservations:
         """This, and nothing else, is what this worker holds: also beyond a ceiling, since these sessions are there."""
         self.forget(holder)
         for reservation in reservations:
-            self._put(holder, reservation)
+            self.put(holder, reservation)
 
     def forget(self, holder: str) -> list[Reservation]:
         """Its process has ended. What it held until now."""
@@ -101,14 +131,22 @@ class Reservations:
             self._count(one, -1)
         return held
 
-    def _put(self, holder: str, reservation: Reservation) -> None:
+    def put(self, holder: str, reservation: Reservation) -> None:
+        """It is there, whatever the ceilings are."""
         self.give_back(holder, reservation.session)
         self._held.setdefault(holder, {})[reservation.session] = reservation
         self._count(reservation, 1)
 
     def _count(self, reservation: Reservation, change: int) -> None:
         self._total += change
-        for counter, key in ((self._by_user, reservation.user), (self._by_target, reservation.target)):
-            counter[key] += change
-            if not counter[key]:
-                del counter[key]
+        _add(self._by_target, reservation.target, change)
+        if reservation.waiting:
+            _add(self._by_waiting, (reservation.target, reservation.waiting), change)
+        else:
+            _add(self._by_user, reservation.user, change)
+
+
+def _add(counter: Counter[K], key: K, change: int) -> None:
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]

@@ -7,10 +7,11 @@ none of them counts as "other". Nothing that a stranger chooses (names, addresse
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.access_mode import AccessMode
+from gateway.proxy.ahead_tally import AheadTally
 from gateway.session.tally import Tally
 
 _OTHER: Final = "other"
@@ -86,6 +87,8 @@ class Gauges:
     catalog_loads: int = 0
     catalog_load_failures: int = 0
     catalog_load_seconds: float = 0.0
+    ahead_waiting: int = 0
+    ahead: AheadTally = field(default_factory=AheadTally)
 
 
 class Counters:
@@ -157,6 +160,11 @@ class Counters:
             "catalog_loads_total": now.catalog_loads,
             "catalog_load_failures_total": now.catalog_load_failures,
             "catalog_load_seconds": now.catalog_load_seconds,
+            "ahead_waiting": now.ahead_waiting,
+            "ahead_opened_total": now.ahead.opened,
+            "ahead_failures_total": now.ahead.failures,
+            "ahead_taken_total": now.ahead.taken,
+            "ahead_missed_total": now.ahead.missed,
             "event_loop_lag_max_seconds": max(self._lag_before, self._lag_now),
         }
         for mode, tally in self.tallies.items():
@@ -168,6 +176,7 @@ class Counters:
             ("sessions_ended_total", "reason", self._ends),
             ("refusals_total", "rule", self._refusals),
             ("upstream_failures_total", "kind", self._upstream_failures),
+            ("ahead_discarded_total", "reason", now.ahead.discarded),
         ):
             found.update({f'{name}{{{label}="{value}"}}': count for value, count in counts.items()})
         return found

@@ -82,6 +82,7 @@ class Errands:
             "knocking": self._on_worker(lambda worker, message: worker.knocking.heard(message.sender, message.payload)),
             "who-is-knocking": self._on_worker(lambda worker, message: worker.knocking.tell_all(message.sender)),
             "orphans": lambda message: _cancel_orphans(self._worker, message),
+            "make-way": self._on_worker(lambda worker, message: worker.ahead.make_way(str(message.payload.get("place")))),
             "worker-gone": self._on_worker(lambda worker, message: worker.knocking.gone(str(message.payload.get("worker")))),
         }
 
@@ -119,6 +120,7 @@ def _throttle_state(worker: Worker) -> Payload:
 
 def _connected(worker: Worker, _message: Message) -> None:
     worker.seats.declare()
+    worker.ahead.declare()
     worker.knocking.connected()
 
 

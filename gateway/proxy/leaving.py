@@ -25,6 +25,7 @@ async def stop(worker: Worker, listener: Listener, patience_seconds: float) -> N
     clock = asyncio.get_running_loop().time
     began = clock()
     worker.draining = True
+    worker.ahead.close()
     last_call = asyncio.create_task(listener.finish(), name="last call")
     sessions = worker.registry.sessions
     while sessions:
@@ -46,6 +47,7 @@ async def retire(worker: Worker, listener: Listener, patience_seconds: float) ->
     clock = asyncio.get_running_loop().time
     began = clock()
     listener.stop()
+    worker.ahead.close()
     sessions = worker.registry.sessions
     heard: dict[str, tuple[int, float]] = {}  # bytes of a session so far, and since when no more
     while (sessions or worker.knocking.total) and clock() - began <= patience_seconds:

@@ -22,7 +22,7 @@ from gateway.proxy.steady import steady_of
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
 from gateway.session.client_side import ClientSide
-from gateway.session.effects import CatalogTouched, ClientQuit, End, JudgeElsewhere, fatal
+from gateway.session.effects import CatalogTouched, ClientQuit, End, JudgeElsewhere, NameAgain, fatal
 from gateway.session.upstream_side import UpstreamSide
 from gateway.session.welcome import build_welcome
 from gateway.statements.verdict import Verdict
@@ -113,6 +113,8 @@ class LiveSession(asyncio.Protocol):
     def record_start(self) -> None:
         self._counters.sessions_started += 1
         facts = {"tls": self._who.tls, "server": self._opened.server_major}
+        if self._opened.ahead:
+            facts["opened_ahead"] = True
         self._shared.event("session_start", facts | carried(self.lease))
         weak = ", ".join(self._opened.weaknesses(self.lease))
         if weak:
@@ -217,6 +219,11 @@ class LiveSession(asyncio.Protocol):
                     if effect.distrust:
                         self._cut_upstream()
                     self.end(effect.reason, effect.farewell)
+                case NameAgain() if self._client_side.mid_message:  # of a CopyData that nobody waits for
+                    self._cut_upstream()
+                    self.end("tripwire: application_name", None)
+                case NameAgain():
+                    self._upstream.write(shared.facts.name_again)
                 case CatalogTouched():
                     self._worker.catalog_touched(self.lease.target.id)
                 case ClientQuit():

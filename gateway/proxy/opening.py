@@ -14,9 +14,11 @@ from gateway.proxy.catalogs import CatalogUnavailable, Hold
 from gateway.proxy.seats import Seat
 from gateway.proxy.upstream import Place, UpstreamConnection
 from gateway.proxy.upstream_plan import major_of, plan_of
+from gateway.proxy.waiting import WaitingSession
 from gateway.proxy.worker import Worker
 from gateway.secret import Secret
 from gateway.session.conversation import Conversation, Facts
+from gateway.session.hand_over import named_ahead
 from gateway.session.startup_settings import Wishes, label_of, read_wishes
 from gateway.session.upstream_errors import explain, explain_no_catalog
 from gateway.session.upstream_login import UpstreamPlan, UpstreamRefused, Welcome
@@ -30,8 +32,12 @@ _log: Final = structlog.stdlib.get_logger("gateway.upstream")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An upstream session that waits for its client."""
+    """An upstream session that waits for its client. `session_id` is that of the session from here on.
 
+    `ahead`: it was opened before its client came, and its id with it.
+    """
+
+    session_id: str
     connection: UpstreamConnection
     welcome: Welcome
     place: Place
@@ -41,6 +47,7 @@ class Opened:
     server_major: int
     seat: Seat
     hold: Hold | None
+    ahead: bool
 
     @property
     def catalog(self) -> Catalog | None:
@@ -68,16 +75,40 @@ class Opened:
         return weak
 
 
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    """Logged in, and named for its client."""
+
+    session_id: str
+    connection: UpstreamConnection
+    welcome: Welcome
+    place: Place
+    label: str
+    pinned: dict[str, str]
+    ahead: bool = False
+
+
 async def open_session(worker: Worker, session_id: str, startup: StartupMessage, lease: Lease) -> Opened | ErrorFields:
     """What went wrong as fields for the client; the audit and the log say more. Cancelling it leaves nothing open."""
     wishes = read_wishes(startup, worker.policies.policy_of(lease, _LATEST_MAJOR))
     if isinstance(wishes, ErrorFields):
         return wishes
-    seat = await worker.seats.take(session_id, lease)
+    waiting = worker.ahead.take(lease, wishes)
+    try:
+        plan = None if waiting is None else _begin_take_over(worker, lease, wishes, waiting)
+        seat = await worker.seats.take(session_id, lease)
+    except BaseException:
+        if waiting is not None:
+            waiting.drop()
+        raise
     if isinstance(seat, ErrorFields):
+        if waiting is not None:
+            waiting.drop()
         return seat
     try:
-        opened = await _log_in(worker, session_id, lease, wishes, seat)
+        taken = None if waiting is None or plan is None else await _take_over(worker, lease, waiting, plan)
+        found = taken or await _log_in(worker, session_id, lease, wishes)
+        opened = found if isinstance(found, ErrorFields) else await _complete(worker, lease, wishes, seat, found)
     except BaseException:
         seat.leave()
         raise
@@ -86,10 +117,31 @@ async def open_session(worker: Worker, session_id: str, startup: StartupMessage,
     return opened
 
 
-async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes, seat: Seat) -> Opened | ErrorFields:
-    secret = worker.vault.open(lease.role)
+def _plan(worker: Worker, session_id: str, lease: Lease, wishes: Wishes) -> UpstreamPlan:
     label = label_of(lease.user.name, session_id)
-    plan = plan_of(lease.target, lease.role, lease.mode, label, wishes, worker.settings.limits.scram_iterations_max)
+    return plan_of(lease.target, lease.role, lease.mode, label, wishes, worker.settings.limits.scram_iterations_max)
+
+
+def _begin_take_over(worker: Worker, lease: Lease, wishes: Wishes, waiting: WaitingSession) -> UpstreamPlan:
+    plan = _plan(worker, waiting.session_id, lease, wishes)
+    waiting.begin(plan.application_name, plan.pinned)
+    return plan
+
+
+async def _take_over(worker: Worker, lease: Lease, waiting: WaitingSession, plan: UpstreamPlan) -> _Connected | None:
+    """None: it was not what it should be, and is closed."""
+    try:
+        welcome = await waiting.finish()
+    except UpstreamRefused as refused:
+        worker.ahead.failed(lease, refused)
+        return None
+    label = label_of(lease.user.name, waiting.session_id)
+    return _Connected(waiting.session_id, waiting.connection, welcome, waiting.place, label, plan.pinned, ahead=True)
+
+
+async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes) -> _Connected | ErrorFields:
+    secret = worker.vault.open(lease.role)
+    plan = _plan(worker, session_id, lease, wishes)
     try:
         connection, welcome, place = await _dial(worker, lease, secret, plan)
     except UpstreamRefused as refused:
@@ -106,6 +158,11 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes,
         worker.health.failed(lease.target.id, lease.mode, refused.kind)
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
+    return _Connected(session_id, connection, welcome, place, label_of(lease.user.name, session_id), plan.pinned)
+
+
+async def _complete(worker: Worker, lease: Lease, wishes: Wishes, seat: Seat, found: _Connected) -> Opened | ErrorFields:
+    connection, welcome = found.connection, found.welcome
     try:
         hold = await _hold_catalog(worker, lease)
     except CatalogUnavailable as unavailable:
@@ -116,8 +173,20 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes,
         connection.transport.abort()
         raise
     worker.health.answered(lease.target.id, lease.mode)
-    seat.opened(place, welcome.process_id, welcome.key)
-    return Opened(connection, welcome, place, wishes, label, plan.pinned, major_of(welcome), seat, hold)
+    seat.opened(found.place, welcome.process_id, welcome.key)
+    return Opened(
+        found.session_id,
+        connection,
+        welcome,
+        found.place,
+        wishes,
+        found.label,
+        found.pinned,
+        major_of(welcome),
+        seat,
+        hold,
+        found.ahead,
+    )
 
 
 async def _hold_catalog(worker: Worker, lease: Lease) -> Hold | None:
@@ -148,6 +217,8 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
         max_prepared_statements=worker.settings.limits.max_prepared_statements,
         inline_bytes=worker.settings.policy.judge_inline_bytes,
     )
+    if opened.ahead:
+        facts = named_ahead(facts, opened.welcome.statuses["application_name"])
     policy = worker.policies.policy_of(lease, opened.server_major, opened.catalog)
     full = events.session_fragment(
         session_id, lease.user.name, address, lease.target.name, lease.mode.value, opened.wishes.application_name

@@ -205,6 +205,7 @@ class PendingSession(asyncio.Protocol):
         if isinstance(opened, ErrorFields):
             self._refuse("upstream-or-settings", opened, final)
             return
+        self.session_id = opened.session_id
         self._go_live(user, opened, final)
 
     def _authorize(self, user: User) -> Lease | Denial:

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
@@ -11,6 +10,7 @@ from gateway.access_mode import AccessMode, GrantOption
 from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory, Vault
+from gateway.proxy.ahead import Ahead
 from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters
 from gateway.proxy.knocking import Knocking
@@ -125,10 +125,11 @@ class Worker:
     dialer: UpstreamDialer
     policies: Policies
     catalogs: Catalogs
+    ahead: Ahead
     peers: Peers
     mock_secret: bytes
+    health: TargetHealth
     counters: Counters = field(default_factory=Counters)
-    health: TargetHealth = field(default_factory=lambda: TargetHealth(lambda: datetime.now(UTC)))
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

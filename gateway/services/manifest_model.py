@@ -119,6 +119,12 @@ class TargetPart(_Part):
     max_sessions: int | None = Field(
         None, ge=1, le=1_000_000, description="At most so many sessions at a time; null: only the gateway's own limits."
     )
+    open_ahead: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="So many upstream sessions of each access mode are opened ahead and wait for clients, over all workers.",
+    )
     allowlist: OwnList = Field(
         ListMode.INHERIT,
         description="restrict: only networks listed for this target are admitted, and without any nobody is. inherit: that "

@@ -30,6 +30,7 @@ _SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9
 _MAX_IDENTIFIER_BYTES: Final = 63
 _MAX_REMARK_CHARACTERS: Final = 500
 _MAX_SESSIONS: Final = 100_000
+_MAX_OPEN_AHEAD: Final = 1000
 _SALT_BYTES: Final = 16
 
 
@@ -94,6 +95,15 @@ def check_max_sessions(number: int | None) -> None:
             "max-sessions-invalid",
             f"{number} cannot be the most sessions of a target",
             f"Give 1 to {_MAX_SESSIONS}, or nothing for no limit of its own. To close a target, disable it.",
+        )
+
+
+def check_open_ahead(number: int) -> None:
+    if not 0 <= number <= _MAX_OPEN_AHEAD:
+        raise ServiceError(
+            "open-ahead-invalid",
+            f"{number} sessions cannot be opened ahead",
+            f"Give 0 (none) to {_MAX_OPEN_AHEAD}, for each access mode and over all workers.",
         )
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Fixed when relaying begins. `label` is upstream's application_name; `pinned` the settings that may never change."""
+    """Fixed when relaying begins. `label` begins upstream's application_name; `pinned` are the settings that may never change.
+
+    Of a session that was opened ahead: `reset_name` is what RESET makes of its name, `name_again` the messages that put it right.
+    """
 
     session_id: str
     user: str
@@ -32,6 +35,8 @@ class Facts:
     max_message_bytes: int
     max_prepared_statements: int
     inline_bytes: int
+    reset_name: str = ""
+    name_again: bytes = b""
 
 
 def _settled() -> None:
@@ -53,6 +58,7 @@ class Conversation:
         "in_force",
         "ledger",
         "lists_changed",
+        "name_lost",
         "portals",
         "prepared",
         "records",
@@ -90,6 +96,7 @@ class Conversation:
         self.watched: Watched | None = None  # see there: one statement, with all behind it on hold
         self.temporary: set[str] = set()  # the temporary tables that the session made, whether or not they still are
         self.unnamed_is_ours = False  # at upstream the unnamed statement may be one that the client did not prepare
+        self.name_lost = False  # upstream's application_name was reset to that of a session that waits
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
         self._full = full_fragment
@@ -111,7 +118,7 @@ class Conversation:
     def busy(self) -> bool:
         """Upstream owes an answer."""
         self.settle()
-        return self.ledger.busy
+        return self.ledger.busy and not self.ledger.owes_only_name
 
     @property
     def idle(self) -> bool:

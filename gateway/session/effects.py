@@ -39,13 +39,18 @@ class CatalogTouched:
 
 
 @dataclass(frozen=True, slots=True)
+class NameAgain:
+    """Send `Facts.name_again` upstream now: the ledger has them already."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeriveKeys:
     """Compute upstream's client keys off the event loop. Answer with `UpstreamLogin.derived`."""
 
     challenge: Challenge
 
 
-Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched
+Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain
 
 
 def fatal(sqlstate: str, message: str, hint: str = "", detail: str = "") -> ErrorFields:

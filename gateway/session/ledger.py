@@ -5,7 +5,8 @@ extended message's until its own completion. An error in the extended protocol t
 if that Sync is not sent yet, everything until it is sent is *skipped* by upstream and leaves no entry. While COPY IN runs, Sync
 and Flush are swallowed by upstream until CopyDone or CopyFail.
 
-Before a message of the client's, some of ours may stand (INSERTED), whose replies are for us alone.
+Before a message of the client's, some of ours may stand (INSERTED), whose replies are for us alone. So may a whole group of ours,
+with its Sync, that puts the session's name right (NAMING), sent while nothing is owed; its one entry stays until ReadyForQuery.
 """
 
 from collections import deque
@@ -24,10 +25,11 @@ SYNC: Final = 7
 COPY_END: Final = 8
 CLOSE_PORTAL: Final = 9
 INSERTED: Final = 10
+NAMING: Final = 11
 
 #: These run nothing, and no COPY can begin with them.
 _DEFINITIONS: Final = frozenset((PARSE, BIND, DESCRIBE, CLOSE, CLOSE_PORTAL))
-_GROUP_ENDS: Final = frozenset((SYNC, QUERY))
+_GROUP_ENDS: Final = frozenset((SYNC, QUERY, NAMING))
 _CLOSES: Final = frozenset((CLOSE, CLOSE_PORTAL))
 #: Where one of these is due, replies to what we INSERTED may come.
 BESIDE_INSERTED: Final = _CLOSES | {INSERTED}
@@ -37,7 +39,8 @@ class Entry:
     """One owed reply. `statement_id` is the audit's (0: not audited), `started` monotonic seconds, `rows` as the tags say.
 
     Of a Bind, `name` is the portal's, `judged` the statement's and `parameters` how many values were bound. Of what we INSERTED,
-    `name` has the types of the replies that are due, and `parameters` tells how many have come.
+    `name` has the types of the replies that are due, and `parameters` tells how many have come. Of a NAMING, `parameters` is the
+    number of the attempt.
     """
 
     __slots__ = ("judged", "kind", "name", "parameters", "refusal", "rows", "sqlstate", "started", "statement_id")
@@ -98,6 +101,11 @@ class Ledger:
     @property
     def busy(self) -> bool:
         return bool(self.queue) or self.copy_in
+
+    @property
+    def owes_only_name(self) -> bool:
+        """What upstream runs is nothing of the client's."""
+        return not self.copy_in and all(entry.kind == NAMING for entry in self.queue)
 
     @property
     def runs_nothing(self) -> bool:

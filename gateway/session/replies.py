@@ -7,8 +7,8 @@ from typing import Final
 
 from gateway.session import ledger
 from gateway.session.conversation import Conversation
-from gateway.session.effects import End, fatal
-from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, INSERTED, PARSE, QUERY, SYNC, Entry
+from gateway.session.effects import End, NameAgain, fatal
+from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, INSERTED, NAMING, PARSE, QUERY, SYNC, Entry
 from gateway.session.names import names_changed
 from gateway.session.watched import LIFT_TAG, reported
 from gateway.wire import sqlstate
@@ -19,6 +19,7 @@ _COMMAND_COMPLETE: Final = ord("C")
 _STATUSES: Final = frozenset((b"I", b"T", b"E"))
 _RUNS: Final = frozenset((QUERY, EXECUTE))
 _ANY_TIME: Final = frozenset(b"NA")
+_NAME_STAYS_LOST: Final = "the session's application_name could not be put right after a RESET"
 
 
 class Breach(Exception):
@@ -68,6 +69,8 @@ class Replies:
                 return False
             case ledger.INSERTED:
                 return self._ours(head, kind)
+            case ledger.NAMING if kind in b"123":
+                return True
             case ledger.QUERY if kind in b"12n3" and (watched := self._shared.watched) is not None and watched.entry is head:
                 watched.answered(kind)
                 return True
@@ -123,6 +126,8 @@ class Replies:
         head = self._head()
         if head is not None and head.kind == INSERTED and tag == LIFT_TAG:
             return self._ours(head, _COMMAND_COMPLETE)
+        if head is not None and head.kind == NAMING:
+            return True
         if head is None or head.refusal is not None or head.kind not in (QUERY, EXECUTE):
             raise ProtocolViolation("unexpected CommandComplete")
         if rows is not None:
@@ -153,12 +158,34 @@ class Replies:
             if outcome == "ok" and entry.judged.verdict.temporary_made:
                 self._shared.temporary.update(entry.judged.verdict.temporary_made)
 
-    def ready(self, body: bytes, now: float) -> bytes:
-        """Returns what the client gets before it."""
-        shared = self._shared
+    def ready(self, body: bytes, now: float) -> bytes | None:
+        """Returns what the client gets before it; None: it is not for the client."""
         if body not in _STATUSES:
             raise ProtocolViolation("malformed ReadyForQuery")
-        head = self._head()
+        shared, head = self._shared, self._head()
+        kept = None
+        if head is not None and head.kind == NAMING:
+            self._named(head, body)
+        else:
+            kept = self._ready(head, body, now)
+        if shared.name_lost and body != b"E" and not (shared.ledger.busy or shared.ledger.swallowed_syncs):
+            # Nothing was sent since what this is the answer to: a group of ours would stand between two of the client's.
+            tries = head.parameters if head is not None and head.kind == NAMING else 0
+            shared.ledger.queue.append(Entry(NAMING, parameters=tries + 1))
+            shared.effects.append(NameAgain())
+        return kept
+
+    def _named(self, head: Entry, status: bytes) -> None:
+        """The end of our own group. Did it fail in a transaction of the client's, that is lost, and the client does not know."""
+        shared = self._shared
+        self.pop()
+        shared.status = status
+        if status == b"E" or (shared.name_lost and (not head.sqlstate or head.parameters > 1)):
+            shared.event("tripwire", {"setting": "application_name", "value": "", "pinned": shared.facts.label})
+            raise Breach(End("tripwire: application_name", fatal(sqlstate.ADMIN_SHUTDOWN, _NAME_STAYS_LOST), distrust=True))
+
+    def _ready(self, head: Entry | None, body: bytes, now: float) -> bytes:
+        shared = self._shared
         unanswered = head is not None and head.kind == QUERY and not head.sqlstate and shared.ledger.swallowed_syncs
         if head is None or head.kind not in (QUERY, SYNC) or unanswered:
             if shared.ledger.absorb_surplus_ready():
@@ -196,6 +223,9 @@ class Replies:
             code = head.refusal.fields.sqlstate
         if head is None:
             return instead
+        if head.kind == NAMING:
+            head.sqlstate = code
+            return b""
         head_is_failing = head.kind != SYNC
         if head_is_failing and head.kind == QUERY:
             head.sqlstate = code
@@ -240,6 +270,10 @@ class Replies:
             text = f'the database changed the setting "{name}", which this gateway relies on'
             farewell = fatal(sqlstate.ADMIN_SHUTDOWN, text, "Connect again; tell your administrator if this repeats.")
             raise Breach(End(f"tripwire: {name}", farewell, distrust=True))
+        if name == "application_name":
+            shared.name_lost = value == shared.facts.reset_name != ""
+            if shared.name_lost:
+                return b""
         if name == "application_name" and not value.startswith(shared.facts.label):
             raise Breach(End(f"tripwire: {name}", fatal(sqlstate.ADMIN_SHUTDOWN, "application_name is pinned"), distrust=True))
         if name == "session_authorization":

@@ -4,6 +4,7 @@ Order matters: PostgreSQL lets the last of duplicate parameters win, and a value
 DISCARD ALL; so the pinned ones come last.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from gateway.wire.backend import ErrorFields
 from gateway.wire.startup import StartupMessage
 
 _MAX_APPLICATION_NAME: Final = 63  # NAMEDATALEN - 1; upstream cuts there
+_NOT_PLAIN: Final = re.compile(r"[^ -~]")
 _FALSE: Final = frozenset({"", "0", "f", "false", "n", "no", "off"})
 _UTF8: Final = frozenset({"utf8", "unicode"})
 
@@ -87,7 +89,8 @@ def label_of(user: str, session_id: str) -> str:
 
 
 def upstream_parameters(login: str, dbname: str, mode: AccessMode, label: str, wishes: Wishes) -> list[tuple[str, str]]:
-    application_name = f"{label} {wishes.application_name}".strip()[:_MAX_APPLICATION_NAME]
+    # Upstream would replace what is not plain ASCII, each version in its own way, and report something else than was sent.
+    application_name = _NOT_PLAIN.sub("?", f"{label} {wishes.application_name}".strip())[:_MAX_APPLICATION_NAME]
     parameters = [("user", login), ("database", dbname), *wishes.settings]
     parameters += [("application_name", application_name), ("client_encoding", "UTF8"), ("standard_conforming_strings", "on")]
     read_only = "on" if mode is AccessMode.READ_ONLY else "off"

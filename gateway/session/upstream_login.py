@@ -59,6 +59,10 @@ class UpstreamPlan:
     allow_md5: bool
     iterations_max: int
 
+    @property
+    def application_name(self) -> str:
+        return dict(self.parameters)["application_name"]
+
 
 class UpstreamLogin:
     """`start`, then `feed`. When `challenge` is set, call `derived` with the keys for it (PBKDF2 is not for the event loop)."""
@@ -225,6 +229,5 @@ class UpstreamLogin:
                 raise UpstreamRefused("superuser", "the upstream role is a superuser")
             kind = "pooler" if found is None or name == "default_transaction_read_only" else "setting-not-in-force"
             raise UpstreamRefused(kind, f"the server reports {name} = {found!r} instead of {wanted!r}")
-        application_name = dict(self._plan.parameters)["application_name"]
-        if self._statuses.get("application_name") != application_name:
+        if self._statuses.get("application_name") != self._plan.application_name:
             raise UpstreamRefused("pooler", "the server does not report the application_name that we sent")

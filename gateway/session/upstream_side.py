@@ -94,7 +94,11 @@ class UpstreamSide:
                             out.append(data[start:position])
                             start = end
                     elif kind == _READY:
-                        if kept := replies.ready(data[position + HEADER_SIZE : end], now):
+                        kept = replies.ready(data[position + HEADER_SIZE : end], now)
+                        if kept is None:
+                            out.append(data[start:position])
+                            start = end
+                        elif kept:
                             out.append(data[start:position])
                             out.append(kept)
                             start = position

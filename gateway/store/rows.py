@@ -115,6 +115,7 @@ def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
         allowed_settings=frozenset(json.loads(row["allowed_settings"])),
         revision=row["revision"],
         max_sessions=row["max_sessions"],
+        open_ahead=row["open_ahead"],
         version=row["version"],
     )
 

@@ -66,6 +66,7 @@ targets = Table(
     Column("allowed_settings", Text, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("max_sessions", Integer),
+    Column("open_ahead", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="0"),
 )
 

@@ -47,6 +47,7 @@ def target_row(target: Target, version: int) -> Values:
         "allowed_settings": _names(target.allowed_settings),
         "revision": target.revision,
         "max_sessions": target.max_sessions,
+        "open_ahead": target.open_ahead,
         "version": version,
     }
 

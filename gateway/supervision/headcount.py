@@ -1,4 +1,8 @@
-"""The hub's side of limits that hold for the whole gateway: workers ask it before they open a session upstream."""
+"""The hub's side of limits that hold for the whole gateway: workers ask it before they open a session upstream.
+
+Where sessions that wait for a client stand in the way of one, a place of theirs is taken back and the answer is still no: whoever
+asked asks once more after a moment (see `proxy/seats.py`), when that session is closed upstream, too.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -8,16 +12,28 @@ from gateway.settings import CurrentSettings
 
 
 class Headcount:
-    """`alive` says whether a worker of this name runs: what a dead one still had in its pipe counts no more."""
+    """`alive` says whether a worker of this name runs: what a dead one still had in its pipe counts no more.
 
-    def __init__(self, current: CurrentSettings, alive: Callable[[str], bool]) -> None:
+    `tell(worker, kind, payload)` sends it a line.
+    """
+
+    def __init__(
+        self, current: CurrentSettings, alive: Callable[[str], bool], tell: Callable[[str, str, Payload], None]
+    ) -> None:
         self._current = current
         self._alive = alive
+        self._tell = tell
         self._reservations = Reservations()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        return {"reserve": self._reserve, "opened": self._opened, "give-back": self._give_back, "declare": self._declare}
+        return {
+            "reserve": self._reserve,
+            "opened": self._opened,
+            "give-back": self._give_back,
+            "declare": self._declare,
+            "declare-waiting": self._declare_waiting,
+        }
 
     @property
     def sessions(self) -> int:
@@ -36,11 +52,24 @@ class Headcount:
             return None
         ceiling = message.payload.get("ceiling")
         limits = self._current.now.limits
-        ceilings = Ceilings(limits.max_sessions, limits.max_sessions_per_user, ceiling if isinstance(ceiling, int) else None)
+        may_wait = message.payload.get("may_wait")
+        ceilings = Ceilings(
+            limits.max_sessions,
+            limits.max_sessions_per_user,
+            ceiling if isinstance(ceiling, int) else None,
+            may_wait if isinstance(may_wait, int) else 0,
+        )
         full = self._reservations.take(message.sender, wanted, ceilings)
         if full is None:
             return {"full": None}
+        if full in (Limited.GATEWAY, Limited.TARGET) and not wanted.waiting:
+            self._make_way(wanted.target if full is Limited.TARGET else None)
         return {"full": full.value, "ceiling": _ceiling_of(full, ceilings)}
+
+    def _make_way(self, target: str | None) -> None:
+        if (found := self._reservations.make_way(target)) is not None:
+            holder, place = found
+            self._tell(holder, "make-way", {"place": place.session})
 
     def _opened(self, message: Message) -> None:
         upstream = message.payload.get("upstream")
@@ -55,6 +84,14 @@ class Headcount:
         if isinstance(held, list) and self._alive(message.sender):
             found = [Reservation.from_payload(item) for item in held]
             self._reservations.declare(message.sender, [one for one in found if one is not None])
+
+    def _declare_waiting(self, message: Message) -> None:
+        """Behind "declare": the places where sessions wait. What is too much will make way."""
+        held = message.payload.get("held")
+        if isinstance(held, list) and self._alive(message.sender):
+            for item in held:
+                if (one := Reservation.from_payload(item)) is not None and one.waiting:
+                    self._reservations.put(message.sender, one)
 
 
 def _ceiling_of(full: Limited, ceilings: Ceilings) -> int | None:

@@ -51,7 +51,7 @@ class Supervisor:
         self._manager = manager or ServiceManager()
         self._numbers = Numbers()
         self._spares = Spares()
-        self._headcount = Headcount(current, self._is_alive)
+        self._headcount = Headcount(current, self._is_alive, lambda *line: self._hub.send(*line))
         self._hub = BusHub(current.now.bus_socket, {**self._headcount.handlers, **self._questions()})
         self._posts = self._make_posts()
         self._orphans: list[Payload] = []

@@ -12,6 +12,7 @@ import pytest
 from gateway.access.model import DatabaseRole, Lease, ListMode, Target, TlsMode, User
 from gateway.access_mode import AccessMode
 from gateway.bus.hub import BusHub
+from gateway.bus.lines import Payload
 from gateway.bus.peer import CONNECTED, BusPeer
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.seats import Seat, Seats
@@ -56,9 +57,12 @@ class Gateway:
         self.path = path
         self.current = settings()
         self.alive: set[str] = set()
-        self.headcount = Headcount(self.current, lambda name: name in self.alive)
+        self.headcount = Headcount(self.current, lambda name: name in self.alive, self.tell)
         self.hub = BusHub(path, self.headcount.handlers)
         self.workers: list[One] = []
+
+    def tell(self, worker: str, kind: str, payload: Payload) -> None:
+        self.hub.send(worker, kind, payload)
 
     async def add(self, name: str) -> One:
         one = One(self.path, name, self.current)
