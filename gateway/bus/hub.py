@@ -77,8 +77,8 @@ class BusHub:
                 reply.close()
                 reply = None
             if envelope.id and asker is not None:
-                asker.write(Envelope(asker.name, "expected", HUB, None, re=envelope.id, expected=1).encode())
-                asker.write(Envelope(asker.name, "reply", HUB, reply, re=envelope.id).encode())
+                expected = Envelope(asker.name, "expected", HUB, None, re=envelope.id, expected=1)
+                asker.write(expected.encode() + Envelope(asker.name, "reply", HUB, reply, re=envelope.id).encode())
             return
         if envelope.to == ALL:
             receivers = [peer for name, peer in self._peers.items() if name.startswith("worker:") and peer is not asker]

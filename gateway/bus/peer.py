@@ -94,7 +94,8 @@ class BusPeer:
             line = Envelope(to, kind, self._name, payload, id=number).encode()
             if self._connection is not None and self._connection.write(line):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(question.done.wait(), timeout_seconds)
+                    async with asyncio.timeout(timeout_seconds):
+                        await question.done.wait()
         finally:
             del self._questions[number]
         return question

@@ -42,6 +42,7 @@ class Knocking:
         self._bus = bus
         self._own = _Crowd()
         self._others: dict[str, _Crowd] = {}
+        self._told: dict[str, int] = {}  # as the others know it, of addresses that knock now or did a moment ago
         self._changed: set[str] = set()
         self._telling: asyncio.TimerHandle | None = None
 
@@ -75,9 +76,18 @@ class Knocking:
 
     def _tell(self) -> None:
         self._telling = None
-        changed: dict[str, JsonValue] = {key: self._own.by_address.get(key, 0) for key in self._changed}
+        changed: dict[str, JsonValue] = {}
+        for key in self._changed:
+            count = self._own.by_address.get(key, 0)
+            if count != self._told.get(key, 0):
+                changed[key] = count
+            if count:
+                self._told[key] = count
+            else:
+                self._told.pop(key, None)
         self._changed.clear()
-        self._bus.send(ALL, "knocking", {"changed": changed})
+        if changed:  # most come and go between two looks
+            self._bus.send(ALL, "knocking", {"changed": changed})
 
     def connected(self) -> None:
         """To the bus, perhaps again: what was said in between is lost, both ways."""
@@ -86,6 +96,8 @@ class Knocking:
         self._bus.send(ALL, "who-is-knocking", {})
 
     def tell_all(self, to: str) -> None:
+        if to == ALL:
+            self._told = dict(self._own.by_address)
         self._bus.send(to, "knocking", {"all": dict[str, JsonValue](self._own.by_address)})
 
     def heard(self, worker: str, payload: Payload) -> None:

@@ -1,10 +1,15 @@
 """A session's place among all that the gateway may have: asked of the hub, which counts for all workers.
 
 When the hub does not answer, the answer is no: a limit that cannot be asked must not be a limit that is gone.
+
+For whoever connects anew for each query, the hub is not asked each time: the place of a session that ends waits a moment for the
+next one of the same user on the same target. It counts meanwhile, so that no ceiling is passed, and a yes is good for a
+second at most. Who finds no place free asks again once, when such a moment is over.
 """
 
-from dataclasses import replace
-from typing import Final, Protocol
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 
@@ -17,7 +22,12 @@ from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
 
 _ANSWER_SECONDS: Final = 1.0
+_SPARE_SECONDS: Final = 0.05  # how long a place waits for its next session
+_GRANTED_SECONDS: Final = 1.0  # how long a place may go from session to session: ceilings are lowered, too
+_TELL_SECONDS: Final = 0.02  # how long the hub may not know where a session is upstream
 _log: Final = structlog.stdlib.get_logger("gateway.seats")
+
+_Whose: TypeAlias = tuple[str, str]  # ids of the user and the target
 
 
 class Asked(Protocol):
@@ -28,28 +38,55 @@ class Asked(Protocol):
     async def ask(self, to: str, kind: str, payload: Payload, timeout_seconds: float) -> Payload: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Upstream:
+    place: Place
+    process_id: int
+    key: bytes
+
+    def as_payload(self) -> Payload:
+        place = self.place
+        return {"family": place.family, "address": list(place.address), "process_id": self.process_id, "key": self.key.hex()}
+
+
+class _Held:
+    """A place that the hub counts for us under `name`: the id of the session for which it was asked.
+
+    `upstream` is of the session that has it now; times are the event loop's, in seconds.
+    """
+
+    __slots__ = ("free_at", "granted_at", "name", "upstream", "whose")
+
+    def __init__(self, name: str, whose: _Whose) -> None:
+        self.name = name
+        self.whose = whose
+        self.granted_at = self.free_at = 0.0
+        self.upstream: _Upstream | None = None
+
+    def as_payload(self) -> Payload:
+        upstream = self.upstream.as_payload() if self.upstream is not None else None
+        return Reservation(self.name, *self.whose, upstream).as_payload()
+
+
 class Seat:
     """Held from before upstream is dialled until its connection is closed."""
 
-    __slots__ = ("_reservation", "_seats")
+    __slots__ = ("_held", "_seats")
 
-    def __init__(self, seats: "Seats", reservation: Reservation) -> None:
+    def __init__(self, seats: "Seats", held: _Held) -> None:
         self._seats = seats
-        self._reservation = reservation
+        self._held: _Held | None = held
 
     def opened(self, place: Place, process_id: int, key: bytes) -> None:
         """Upstream is there: who comes after this process, should it die, can cancel what runs there."""
-        upstream: Payload = {
-            "family": place.family,
-            "address": list(place.address),
-            "process_id": process_id,
-            "key": key.hex(),
-        }
-        self._seats.opened(self._reservation.session, upstream)
+        if self._held is not None:
+            self._seats.opened(self._held, _Upstream(place, process_id, key))
 
     def leave(self) -> None:
         """May be said twice."""
-        self._seats.left(self._reservation.session)
+        held, self._held = self._held, None
+        if held is not None:
+            self._seats.left(held)
 
 
 class Seats:
@@ -57,44 +94,114 @@ class Seats:
 
     def __init__(self, bus: Asked) -> None:
         self._bus = bus
-        self._held: dict[str, Reservation] = {}
+        self._held: dict[str, _Held] = {}  # by name; also those that are being asked for, but not the spare ones
+        self._spare: dict[_Whose, list[_Held]] = {}  # of each, the one that came last stands last
+        self._untold: dict[str, _Held] = {}
+        self._telling: asyncio.TimerHandle | None = None
 
     async def take(self, session_id: str, lease: Lease) -> Seat | ErrorFields:
         """Cancelling it gives back what may have been taken."""
-        wanted = Reservation(session_id, lease.user.id, lease.target.id)
-        self._held[session_id] = wanted
+        whose = (lease.user.id, lease.target.id)
+        if (spare := self._from_spares(whose)) is not None:
+            return Seat(self, spare)
+        wanted = self._held[session_id] = _Held(session_id, whose)
         try:
-            answer = await self._bus.ask(
-                HUB, "reserve", {**wanted.as_payload(), "ceiling": lease.target.max_sessions}, _ANSWER_SECONDS
-            )
+            answer = await self._reserve(wanted, lease.target.max_sessions)
+            if answer.get("full") is not None:
+                if not self._give_back_spares(0.0):  # then perhaps others have some
+                    await asyncio.sleep(_SPARE_SECONDS + _TELL_SECONDS)
+                answer = await self._reserve(wanted, lease.target.max_sessions)
         except BusUnavailable:
-            self.left(session_id)  # an answer may be on its way
+            self._give_back(wanted)  # an answer may be on its way
             _log.error("session refused: the supervisor does not answer, so that limits cannot be asked", session=session_id)
             return fatal(
                 sqlstate.CANNOT_CONNECT_NOW, "the gateway cannot check its session limits now", "Try again in a moment."
             )
         except BaseException:
-            self.left(session_id)
+            self._give_back(wanted)
             raise
         if answer.get("full") is None:
             return Seat(self, wanted)
         del self._held[session_id]
         return _full(Limited(str(answer["full"])), answer.get("ceiling"), lease)
 
-    def opened(self, session_id: str, upstream: Payload) -> None:
-        held = self._held.get(session_id)
-        if held is not None:
-            self._held[session_id] = replace(held, upstream=upstream)
-            self._bus.send(HUB, "opened", {"session": session_id, "upstream": upstream})
+    async def _reserve(self, wanted: _Held, ceiling: int | None) -> Payload:
+        wanted.granted_at = _now()  # or a moment later
+        return await self._bus.ask(HUB, "reserve", {**wanted.as_payload(), "ceiling": ceiling}, _ANSWER_SECONDS)
 
-    def left(self, session_id: str) -> None:
-        if self._held.pop(session_id, None) is not None:
-            self._bus.send(HUB, "give-back", {"session": session_id})
+    def _from_spares(self, whose: _Whose) -> _Held | None:
+        spares = self._spare.pop(whose, None)
+        if spares is None:
+            return None
+        held = spares.pop()
+        if spares:
+            self._spare[whose] = spares
+        self._held[held.name] = held
+        if _now() - held.granted_at < _GRANTED_SECONDS:
+            return held
+        self._give_back(held)
+        return None
+
+    def opened(self, held: _Held, upstream: _Upstream) -> None:
+        held.upstream = upstream
+        self._untold[held.name] = held
+        self._tell_soon()
+
+    def left(self, held: _Held) -> None:
+        held.upstream = None
+        held.free_at = now = _now()
+        if now - held.granted_at < _GRANTED_SECONDS and self._held.pop(held.name, None) is not None:
+            self._untold.pop(held.name, None)
+            self._spare.setdefault(held.whose, []).append(held)
+            self._tell_soon()
+        else:
+            self._give_back(held)
+
+    def _give_back(self, held: _Held) -> None:
+        self._untold.pop(held.name, None)
+        if self._held.pop(held.name, None) is not None:
+            self._bus.send(HUB, "give-back", {"session": held.name})
 
     def declare(self) -> None:
         """After a new connection to the hub: what was said over the former one may be lost."""
-        held: list[JsonValue] = [reservation.as_payload() for reservation in self._held.values()]
+        self._spare.clear()
+        self._untold.clear()
+        held: list[JsonValue] = [held.as_payload() for held in self._held.values()]
         self._bus.send(HUB, "declare", {"held": held})
+
+    # -- what the hub may hear a moment later --------------------------------------------------------------------------
+
+    def _tell_soon(self) -> None:
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        untold, self._untold = self._untold, {}
+        for held in untold.values():
+            if held.upstream is not None:
+                self._bus.send(HUB, "opened", {"session": held.name, "upstream": held.upstream.as_payload()})
+        self._give_back_spares(_SPARE_SECONDS)
+        if self._spare:
+            self._tell_soon()
+
+    def _give_back_spares(self, waited_seconds: float) -> bool:
+        """Those that have waited for so long. Whether there were any."""
+        latest, found = _now() - waited_seconds, False
+        for whose, spares in list(self._spare.items()):
+            kept = [held for held in spares if held.free_at > latest]
+            for held in spares[: len(spares) - len(kept)]:
+                self._bus.send(HUB, "give-back", {"session": held.name})
+                found = True
+            if kept:
+                self._spare[whose] = kept
+            else:
+                del self._spare[whose]
+        return found
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _full(limited: Limited, ceiling: JsonValue, lease: Lease) -> ErrorFields:

@@ -15,6 +15,16 @@ from typing import Final
 
 _PATIENCE_SECONDS: Final = 1.0  # workers of a supervisor that was killed need a moment to notice
 
+_KEPT_ALIVE: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000))
+        if hasattr(socket, name)
+    ),
+)
+
 
 class PortError(Exception):
     """The gateway cannot listen there; one line for the operator."""
@@ -81,11 +91,9 @@ def chosen(shares: Sequence[Sequence[int]], place: int) -> list[socket.socket]:
 
 def keep_alive(sock: socket.socket) -> None:
     """No delay for small messages, and a peer that is gone without a word is noticed within a minute."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 60_000)):
-        with contextlib.suppress(AttributeError, OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    with contextlib.suppress(OSError):  # of a peer that is gone already: reading will tell
+        for level, option, value in _KEPT_ALIVE:
+            sock.setsockopt(level, option, value)
 
 
 def _resolve(host: str, setting: str) -> list[_Place]:

@@ -5,6 +5,8 @@ taken for part of the encrypted stream.
 """
 
 import asyncio
+import errno
+import os
 import secrets
 import socket
 import ssl
@@ -66,7 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def attach(self, session: Relay) -> None:
         """From here on the session gets what comes, without a detour over this object."""
-        self._login = None
+        self._login = self._on_challenge = None  # with all that the login needed
         if self._lost:
             session.upstream_lost()
         else:
@@ -183,7 +185,7 @@ async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Trans
     sock = socket.socket(place.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        await loop.sock_connect(sock, place.address)
+        await _reach(sock, place.address)
         keep_alive(sock)
         if place.tls is not None:
             await loop.sock_sendall(sock, SSL_REQUEST)
@@ -198,6 +200,27 @@ async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Trans
         sock.close()
         raise
     return transport, protocol
+
+
+async def _reach(sock: socket.socket, address: tuple[str, int] | tuple[str, int, int, int]) -> None:
+    """What `loop.sock_connect` is for; uvloop's has a thread look up the address first, although it is one."""
+    error = sock.connect_ex(address)
+    if error == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        settled = loop.create_future()
+        loop.add_writer(sock.fileno(), _settle, settled)
+        try:
+            await settled
+        finally:
+            loop.remove_writer(sock.fileno())
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _binding_of(transport: asyncio.Transport) -> bytes | None:

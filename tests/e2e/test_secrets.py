@@ -242,3 +242,39 @@ def test_psycopg_sees_the_mapped_text(guarded: Guarded) -> None:
     """A driver shows what we wrote, hint included."""
     with pytest.raises(psycopg.OperationalError, match="does not exist, or you have no grant"):
         guarded.gateway.client(guarded.person, "nothing_here")
+
+
+def test_upstream_passwords_are_used_as_they_are_now(gateway: RunningGateway, database: Database) -> None:
+    """What one came to is remembered (a millisecond's work), but never stands for another: not with the same salt either."""
+    admin, role = database.superuser(), f"changing_{secrets.token_hex(4)}"
+    person, target = gateway.analyst(database, AccessMode.READ_WRITE)
+
+    def upstream_takes(password: str) -> None:
+        admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
+
+    def gateway_sends(password: str) -> None:
+        gateway.login(target, AccessMode.READ_WRITE, role, Secret(password))
+        time.sleep(0.3)  # until each worker knows
+
+    def lets_in() -> bool:
+        try:
+            gateway.client(person, f"{target}:rw").close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+    try:
+        upstream_takes("first")
+        gateway_sends("first")
+        assert [lets_in() for _ in range(3)] == [True] * 3
+        gateway_sends("wrong")  # upstream asks with the same salt as before
+        assert [lets_in() for _ in range(3)] == [False] * 3
+        gateway_sends("first")
+        assert lets_in()
+        upstream_takes("second")  # under a salt of its own
+        assert [lets_in() for _ in range(3)] == [False] * 3
+        gateway_sends("second")
+        assert [lets_in() for _ in range(3)] == [True] * 3
+    finally:
+        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
