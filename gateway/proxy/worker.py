@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.access.model import Lease, Target
 from gateway.access_mode import AccessMode, GrantOption
@@ -25,6 +25,17 @@ from gateway.settings import CurrentSettings, Settings
 from gateway.statements.catalog import Catalog
 from gateway.statements.policy import Policy
 
+_REMEMBERED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A policy, and what it was made of besides what it is remembered by."""
+
+    policy: Policy
+    target: Target
+    settings: Settings
+
 
 class Policies:
     """One memory of verdicts per policy, shared by all sessions under it."""
@@ -33,10 +44,19 @@ class Policies:
         self._current = current
         self._in_force: dict[str, PolicyInForce] = {}
         self._prepared: dict[str, Policy] = {}
+        self._made: dict[tuple[object, ...], _Made] = {}  # what a policy's revision is worked out from is much
 
     def policy_of(self, lease: Lease, server_major: int, catalog: Catalog | None = None) -> Policy:
         """`catalog`: of the session's database; None only where no statement is judged, or in modes that need none."""
-        return self._policy(lease.target, lease.mode, server_major, catalog, lease.options, lease.max_changed_rows)
+        target, settings = lease.target, self._current.now
+        key = (target.id, lease.mode, server_major, lease.options, lease.max_changed_rows, catalog is None)
+        made = self._made.get(key)
+        if made is None or made.target is not target or made.settings is not settings or made.policy.catalog is not catalog:
+            policy = self._policy(target, lease.mode, server_major, catalog, lease.options, lease.max_changed_rows)
+            if len(self._made) >= _REMEMBERED:
+                self._made.clear()
+            made = self._made[key] = _Made(policy, target, settings)
+        return made.policy
 
     def _policy(
         self,
@@ -73,6 +93,8 @@ class Policies:
         """Nobody is judged by this catalog any more."""
         for revision in [key for key, found in self._in_force.items() if found.policy.catalog == catalog]:
             del self._in_force[revision]
+        for key in [key for key, made in self._made.items() if made.policy.catalog == catalog]:
+            del self._made[key]
         self._prepared.clear()  # whoever needed one has it by now
 
     def in_force(self, policy: Policy) -> PolicyInForce:
@@ -81,7 +103,7 @@ class Policies:
             settings = self._current.now
             limits = settings.policy
             policy = self._prepared.pop(policy.revision, policy)
-            if len(self._in_force) >= 1000:  # policies come and go with edits; sessions keep theirs alive
+            if len(self._in_force) >= _REMEMBERED:  # policies come and go with edits; sessions keep theirs alive
                 self._in_force.clear()
             found = PolicyInForce(
                 policy, limits.verdict_cache_entries, limits.verdict_cache_bytes, settings.audit.max_statement_bytes
@@ -92,6 +114,7 @@ class Policies:
     def forget(self) -> None:
         """Settings changed: what is asked for next is made anew."""
         self._in_force.clear()
+        self._made.clear()
 
 
 class Peers(Protocol):
