@@ -13,15 +13,18 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 from gateway.cli.errors import CommandError
-from gateway.cli.output import JsonValue, Record
+from gateway.cli.output import JsonValue, Record, note
 
 T = TypeVar("T")
 Query: TypeAlias = str | int | bool | None
 
 _PREFIX: Final = "/v1"
 _PAGE: Final = 500
+ONCE: Final = "idempotency-key"
+_REPLAYED: Final = "idempotency-replayed"
 _CHANGED_HINT: Final = "Somebody else was quicker. Look at it again, then say once more what you want."
 
 
@@ -154,13 +157,21 @@ class Api:
         version: int | None = None,
         query: Mapping[str, Query] = MappingProxyType({}),
     ) -> Record:
-        """One change. `version`: only if the object is still at that one."""
+        """One change. `version`: only if the object is still at that one.
+
+        What goes over a network carries a key, by which the API knows it again when it comes twice.
+        """
         headers = {} if version is None else {"if-match": f'"{version}"'}
         content = b""
         if body is not None:
             content = json.dumps(body).encode()
             headers["content-type"] = "application/json"
-        return _record(self._send(Request(method, where, _query({**query, "reason": reason or None}), headers, content)))
+        if method == "POST" and self.is_remote:
+            headers[ONCE] = uuid4().hex
+        response = self._send(Request(method, where, _query({**query, "reason": reason or None}), headers, content))
+        if _REPLAYED in response.headers:
+            note("Note: the change was made, but the first answer was lost; what is shown only once is lost with it.")
+        return _record(response)
 
     def follow(self, where: str, **query: Query) -> Iterator[Record]:
         """Server-sent events from this very moment on, as they come. Raises CommandError when the other side ends."""

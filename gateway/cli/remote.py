@@ -1,5 +1,10 @@
-"""The admin API over the network. The token comes from a file or the environment, and leaves only over TLS or to this machine."""
+"""The admin API over the network. The token comes from a file or the environment, and leaves only over TLS or to this machine.
 
+A connection may end before the answer came. A request with a key (`client.ONCE`) is then sent again, with the same key: the API
+makes its change once, however often it comes.
+"""
+
+import asyncio
 import os
 import socket
 import ssl
@@ -11,13 +16,15 @@ from typing import Final
 
 import httpx
 
-from gateway.cli.client import Request, Response
+from gateway.cli.client import ONCE, Request, Response
 from gateway.cli.errors import CommandError
 from gateway.cli.output import note
 from gateway.secret import Secret
 
 TOKEN_VARIABLE: Final = "PGBASTION_TOKEN"  # noqa: S105
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_PAUSES_SECONDS: Final = (0.2, 1.0, 3.0)  # before a request goes out again: an API that is being restarted needs a moment
+_IN_FLIGHT: Final = b'"idempotency-key-in-flight"'
 _TOKEN_HINT: Final = (
     f"Put an API token into a file and name it with --token-file, or set {TOKEN_VARIABLE}. To make one: pgbastion tokens create"
 )
@@ -37,11 +44,22 @@ class Remote:
         )
 
     async def send(self, request: Request) -> Response:
-        try:
-            answer = await self._client.send(self._built(request))
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-        return Response(answer.status_code, _headers(answer), answer.content)
+        lost: httpx.HTTPError | None = None
+        for pause in (*(_PAUSES_SECONDS if ONCE in request.headers else ()), None):
+            try:
+                answer = await self._client.send(self._built(request))
+            except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                if lost is None and isinstance(error, httpx.ConnectError):  # nobody is there, and nothing was sent
+                    raise self._unreachable(error) from error
+                lost = lost or error
+            except httpx.HTTPError as error:
+                raise self._unreachable(lost or error) from error
+            else:
+                if lost is None or pause is None or answer.status_code != 409 or _IN_FLIGHT not in answer.content:
+                    return Response(answer.status_code, _headers(answer), answer.content)
+            if pause is not None:
+                await asyncio.sleep(pause)
+        raise self._unreachable(lost or httpx.HTTPError("")) from lost
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:

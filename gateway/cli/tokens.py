@@ -7,6 +7,7 @@ import typer
 from gateway.access.model import TokenScope
 from gateway.cli import names
 from gateway.cli.client import Api, path
+from gateway.cli.errors import CommandError
 from gateway.cli.options import AsJson, Expires, IfVersion, Reason, until
 from gateway.cli.output import note, print_json, say, show
 from gateway.cli.reach import admin
@@ -44,11 +45,14 @@ def create(
     if (valid_until := until(expires)) is None:
         raise typer.BadParameter("a token has to expire")
     made = api.post(path("tokens"), {"name": name, "scope": scope.value, "valid_until": valid_until}, reason=reason)
+    if (token := made.get("token")) is None:  # the answer that held it was lost on the way
+        hint = f"Make another: pgbastion tokens revoke {name}, then again."
+        raise CommandError(f'the token "{name}" was made, but not shown', hint)
     if as_json:
         print_json(made)
         return
     note(f'Token "{name}" ({made.get("scope")}, until {made.get("valid_until")}). It is shown only now:')
-    say(str(made.get("token")))
+    say(str(token))
 
 
 @admin(app, "list", examples=["pgbastion tokens list"])

@@ -7,7 +7,7 @@ import typer
 from gateway.cli import names
 from gateway.cli.client import Api, path
 from gateway.cli.options import NEVER, AsJson, Expires, IfVersion, NewExpiry, PasswordFile, PasswordStdin, Reason, until
-from gateway.cli.output import Record, print_json, say, show
+from gateway.cli.output import Record, note, print_json, say, show
 from gateway.cli.passwords import given_password
 from gateway.cli.reach import admin
 
@@ -51,7 +51,8 @@ def create(
         "valid_until": until(expires),
         "groups": group or [],
     }
-    _say_credentials(api.post(path("users"), body, reason=reason), f'User "{name}" created.', as_json=as_json)
+    made = api.post(path("users"), body, reason=reason)
+    _say_credentials(made, f'User "{name}" created.', as_json=as_json, generated=password is None)
 
 
 @admin(app, "list", examples=["pgbastion users list", "pgbastion users list --json"])
@@ -93,7 +94,7 @@ def passwd(
     password = given_password(from_stdin=password_stdin, file=password_file, prompt="Password" if password_prompt else None)
     body = {"password": password.reveal() if password else None}
     made = api.change("POST", path("users", name, "password"), body, reason=reason, version=if_version)
-    _say_credentials(made, f'Password of "{name}" changed.', as_json=as_json)
+    _say_credentials(made, f'Password of "{name}" changed.', as_json=as_json, generated=password is None)
 
 
 @admin(app, examples=["pgbastion users update ana --expires 2030-01-31", "pgbastion users update ana --expires never"])
@@ -124,8 +125,10 @@ def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = 
     say(f'User "{name}" deleted.')
 
 
-def _say_credentials(made: Record, text: str, *, as_json: bool) -> None:
+def _say_credentials(made: Record, text: str, *, as_json: bool, generated: bool) -> None:
     password = made.get("password")
+    if generated and password is None:  # the answer that held it was lost on the way
+        note(f"Nobody has seen the new password. Make another: pgbastion users passwd {made.get('name')}")
     if as_json:
         print_json({"id": made.get("id"), "name": made.get("name"), "password": password})
         return

@@ -1,8 +1,12 @@
 """Commands over the network: who is believed, what is said when nobody answers, and what never leaves in clear text."""
 
+import contextlib
 import json
+import re
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -159,3 +163,94 @@ def test_the_audit_is_searched_and_followed_from_far(remote: World) -> None:
             assert json.loads(process.stdout.readline())["object"] == "eve"
         finally:
             process.kill()
+
+
+class Forgetful(threading.Thread):
+    """Between a command and the API: of the first `losses` requests to a path, the answer is never handed on. Notes all keys."""
+
+    def __init__(self, port: int, path: str, losses: int) -> None:
+        super().__init__(daemon=True)
+        self.keys: list[str] = []
+        self._port, self._path, self._losses = port, path, losses
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                with client, contextlib.suppress(OSError):
+                    self._serve(client)
+
+    def _serve(self, client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", self._port)) as api:
+            while head := self._whole(client, b"\r\n\r\n"):
+                body = self._body(client, head)
+                api.sendall(head + body)
+                answer = self._whole(api, b"\r\n\r\n")
+                answer += self._body(api, answer)
+                if head.startswith(f"POST {self._path}".encode()):
+                    found = re.search(rb"(?i)idempotency-key: (\S+)", head)
+                    self.keys.append(found[1].decode() if found else "")
+                    if len(self.keys) <= self._losses:
+                        return
+                client.sendall(answer)
+
+    @staticmethod
+    def _whole(sock: socket.socket, end: bytes) -> bytes:
+        heard = b""
+        while not heard.endswith(end):
+            if not (piece := sock.recv(1)):
+                return b""
+            heard += piece
+        return heard
+
+    @staticmethod
+    def _body(sock: socket.socket, head: bytes) -> bytes:
+        found = re.search(rb"(?i)content-length: (\d+)", head)
+        left, body = int(found[1]) if found else 0, b""
+        while len(body) < left:
+            body += sock.recv(left - len(body))
+        return body
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+def through(remote: World, path: str, losses: int) -> tuple[Forgetful, World]:
+    _, url, *others = remote.options
+    between = Forgetful(int(url.rpartition(":")[2]), path, losses)
+    return between, World(remote.folder, ("--url", between.url, *others), remote.actor, remote.secrets)
+
+
+def test_a_change_whose_answer_was_lost_is_made_once(remote: World) -> None:
+    between, far = through(remote, "/v1/", 2)
+    made = far.run("users", "create", "ana", "--reason", "from far")
+    assert 'User "ana" created.' in made.stdout
+    assert "first answer was lost" in made.stderr
+    assert "Make another: pgbastion users passwd ana" in made.stderr
+    assert len(between.keys) == 3
+    assert len(set(between.keys)) == 1
+    assert len(between.keys[0]) >= 32
+    events = [each for each in remote.here().json_lines("audit", "search") if each.get("action") == "user.created"]
+    assert len(events) == 1
+    far.run("groups", "create", "analysts")
+    assert len(between.keys) == 4
+    assert between.keys[3] not in between.keys[:3]
+    between.close()
+
+
+def test_a_token_that_nobody_saw_is_no_success(remote: World) -> None:
+    between, far = through(remote, "/v1/tokens", 1)
+    assert "was made, but not shown" in far.error("tokens", "create", "lost")
+    assert [each["name"] for each in remote.json("tokens", "list") if each["name"] == "lost"] == ["lost"]
+    between.close()
+
+
+def test_when_no_answer_ever_comes_that_is_said(remote: World) -> None:
+    between, far = through(remote, "/v1/", 99)
+    assert "A change may have been made or not" in far.error("users", "create", "ana")
+    assert len(set(between.keys)) == 1
+    assert [each["name"] for each in remote.json("users", "list")] == ["ana"]
+    between.close()
