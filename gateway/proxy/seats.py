@@ -107,9 +107,10 @@ class Seats:
         wanted = self._held[session_id] = _Held(session_id, whose)
         try:
             answer = await self._reserve(wanted, lease.target.max_sessions)
-            if answer.get("full") is not None:
-                if not self._give_back_spares(0.0):  # then perhaps others have some
-                    await asyncio.sleep(_SPARE_SECONDS + _TELL_SECONDS)
+            if answer.get("full") is not None and self._give_back_spares(0.0):
+                answer = await self._reserve(wanted, lease.target.max_sessions)
+            if answer.get("full") is not None:  # perhaps others have some, or a session opened ahead makes way
+                await asyncio.sleep(_SPARE_SECONDS + _TELL_SECONDS)
                 answer = await self._reserve(wanted, lease.target.max_sessions)
         except BusUnavailable:
             self._give_back(wanted)  # an answer may be on its way

@@ -20,6 +20,8 @@ from gateway.wire.startup import build_startup
 
 _MAX_BYTES: Final = 64 * 1024
 _MAX_MESSAGES: Final = 100
+_PARAMETER_STATUS: Final = ord("S")
+_READY: Final = ord("Z")
 _REPORTS_READ_ONLY: Final = 14  # the first major that reports default_transaction_read_only
 _QUESTION: Final = (
     b"/* pgbastion: is this PostgreSQL itself? */ "
@@ -95,24 +97,30 @@ class UpstreamLogin:
 
     def feed(self, data: bytes) -> tuple[bytes, Welcome | None]:
         """What to send, and the outcome when upstream is ready. Raises UpstreamRefused and ProtocolViolation."""
-        self._buffer += data
+        buffer = self._buffer + data
         self._bytes += len(data)
         out = b""
-        while len(self._buffer) >= HEADER_SIZE:
-            kind, length = unpack_header(self._buffer, 0)
-            self._messages += 1
-            if not 4 <= length <= _MAX_BYTES or self._bytes > _MAX_BYTES or self._messages > _MAX_MESSAGES:
+        at, size = 0, len(buffer)
+        while size - at >= HEADER_SIZE:
+            kind, length = unpack_header(buffer, at)
+            if not 4 <= length <= _MAX_BYTES or self._bytes > _MAX_BYTES or self._messages >= _MAX_MESSAGES:
                 raise ProtocolViolation("upstream sent too much before it was ready")
-            if len(self._buffer) < 1 + length:
-                self._messages -= 1
+            end = at + 1 + length
+            if size < end:
                 break
-            body, self._buffer = self._buffer[HEADER_SIZE : 1 + length], self._buffer[1 + length :]
-            if chr(kind) == "Z" and self._asked:
-                return out, self._welcome(body)
-            if chr(kind) == "Z":
-                out += self._ask(body)
-            else:
+            self._messages += 1
+            body, at = buffer[at + HEADER_SIZE : end], end
+            if kind == _PARAMETER_STATUS and self._authenticated:  # most of them are
+                name, value = backend.read_parameter_status(body)
+                self._statuses[name] = value
+            elif kind != _READY:
                 out += self._message(chr(kind), body)
+            elif self._asked:
+                self._buffer = buffer[at:]
+                return out, self._welcome(body)
+            else:
+                out += self._ask(body)
+        self._buffer = buffer[at:]
         return out, None
 
     def _message(self, kind: str, body: bytes) -> bytes:
@@ -122,10 +130,6 @@ class UpstreamLogin:
             case "E":
                 raise self._refused(body)
             case "N":
-                return b""
-            case "S" if self._authenticated:
-                name, value = backend.read_parameter_status(body)
-                self._statuses[name] = value
                 return b""
             case "K" if self._authenticated and 4 <= len(body) <= 4 + 256:
                 self._process_id, self._key = int.from_bytes(body[:4], "big"), body[4:]

@@ -1,16 +1,23 @@
 """What a client reads when it is let in: AuthenticationOk to ReadyForQuery. (Documentation: "Start-up".)"""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
 
 from gateway.wire import backend, sqlstate
 from gateway.wire.backend import ErrorFields
+
+_LONGEST: Final = 100  # characters of what is remembered
+#: Most of what one server reports, it reports in each session.
+_usual_status: Final = lru_cache(maxsize=512)(backend.parameter_status)
 
 
 def build_welcome(statuses: Mapping[str, str], user: str, key: tuple[int, bytes] | None, notice: str) -> bytes:
     """`statuses` as upstream reported them, but the name is the person's own; `key`: ours, None when nothing can be cancelled."""
     reported = {**statuses, "session_authorization": user}
     parts = [backend.AUTHENTICATION_OK]
-    parts += [backend.parameter_status(name, value) for name, value in reported.items()]
+    for name, value in reported.items():
+        parts.append((_usual_status if len(name) + len(value) < _LONGEST else backend.parameter_status)(name, value))
     if key is not None:
         parts.append(backend.backend_key_data(*key))
     if notice:

@@ -34,6 +34,11 @@ def _mac(key: bytes, text: bytes) -> bytes:
     return hmac.digest(key, text, "sha256")
 
 
+def _xor(one: bytes, other: bytes) -> bytes:
+    """Of two keys: 32 bytes each."""
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).to_bytes(32, "big")
+
+
 def _attributes(text: bytes) -> list[tuple[bytes, bytes]]:
     pairs = []
     for part in text.split(b","):
@@ -43,8 +48,11 @@ def _attributes(text: bytes) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
+_PRINTABLE: Final = bytes(c for c in range(0x21, 0x7F) if c != 0x2C)
+
+
 def _printable(text: bytes) -> bool:
-    return bool(text) and all(0x21 <= c <= 0x7E and c != 0x2C for c in text)
+    return bool(text) and not text.translate(None, _PRINTABLE)
 
 
 class ScramServer:
@@ -114,7 +122,7 @@ class ScramServer:
         if len(proof) != 32:
             raise ProtocolViolation("malformed SCRAM message")
         auth = self._auth + b"," + without_proof
-        client_key = bytes(a ^ b for a, b in zip(proof, _mac(self._keys.stored_key, auth), strict=True))
+        client_key = _xor(proof, _mac(self._keys.stored_key, auth))
         if not hmac.compare_digest(sha256(client_key).digest(), self._keys.stored_key):
             return None
         return b"v=" + b64encode(_mac(self._keys.server_key, auth))
@@ -186,8 +194,7 @@ class ScramClient:
         self._auth = b"n=,r=" + self._client_nonce + b"," + self._server_first + b"," + without_proof
         self._keys = keys
         signature = _mac(sha256(keys.client_key).digest(), self._auth)
-        proof = bytes(a ^ b for a, b in zip(keys.client_key, signature, strict=True))
-        return without_proof + b",p=" + b64encode(proof)
+        return without_proof + b",p=" + b64encode(_xor(keys.client_key, signature))
 
     def verify(self, message: bytes) -> None:
         """server-final-message: without the right signature the server never knew the password."""
