@@ -75,7 +75,7 @@ def test_t01_startup_in_the_clear_behind_the_tls_request(reader: Twins) -> None:
     found = _injected(reader.place, clear)
     assert found == [("E", "FATAL 08P01"), ("closed", "")]
     if reader.server.ca_file is not None:
-        assert _injected(reader.server, clear) == found
+        assert _injected(reader.server, clear) in (found, found[1:])  # PostgreSQL 13 closes without a word
     still_serves(reader)
 
 

@@ -152,9 +152,10 @@ class Copy:
         return self.place.log_in(self.person.name, self.person.password, self.target, **dict(parameters))
 
     def oid_of(self, kind: str, name: str) -> int:
-        """`kind` is regtype or regprocedure."""
+        """`kind` is regtype or regprocedure; 0: there is none, in this major version."""
         if name not in self._oids:
-            row = self.watch.asking.execute(cast(LiteralString, f"SELECT %s::{kind}::oid"), (name,)).fetchone()
+            ask = cast(LiteralString, f"SELECT coalesce(to_{kind}(%s)::oid, 0)")
+            row = self.watch.asking.execute(ask, (name,)).fetchone()
             assert row is not None
             self._oids[name] = row[0]
         return self._oids[name]

@@ -98,7 +98,7 @@ def test_what_passes_runs_and_leaves_nothing_behind(objects: Prepared) -> None:
                 session.close()
             assert upstream_checksum(admin) == before, entry.sql
             ran += 1
-    assert ran > 60
+    assert ran >= 60
 
 
 def test_what_an_analyst_does_with_one_works(objects: Prepared) -> None:
