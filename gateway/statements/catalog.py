@@ -82,8 +82,13 @@ class Catalog:
             parts.setdefault(number(oid), []).append(FunctionUse(number(part), name or ""))
             if kind != "n":  # WITHIN GROUP: fewer arguments stand in the brackets
                 special.add(number(oid))
+        types: dict[int, list[int]] = {}
+        for oid, kind in self.rows.function_types:
+            types.setdefault(number(oid), []).append(number(kind))
         found = {}
         for each in map(function_of, self.rows.functions):
+            if each.oid in types:
+                each = replace(each, types=tuple(types[each.oid]))
             if each.oid in parts:
                 each = replace(each, parts=tuple(parts[each.oid]))
             found[each.oid] = replace(each, least=0, most=-1) if each.oid in special else each

@@ -33,7 +33,8 @@ class Function:
     """`kind` is f, p (procedure), w or a; `most` -1: any number; `trusted`: C code, or its owner is a superuser; `constructor`:
     made by the server along with a range type.
 
-    `parts` are what an aggregate is made of. `first` is the type of the first argument (0: none).
+    `parts` are what an aggregate is made of. `first` is the type of the first argument (0: none). `types` are the users' types
+    that it takes or returns.
     """
 
     oid: int
@@ -47,6 +48,7 @@ class Function:
     trusted: bool
     extension: str
     parts: tuple[FunctionUse, ...] = ()
+    types: tuple[int, ...] = ()
 
     def takes(self, count: int) -> bool:
         return self.least <= count and (self.most < 0 or count <= self.most)
@@ -78,7 +80,7 @@ class Cast:
 @dataclass(frozen=True, slots=True)
 class Type:
     """`kind` is b, c, d, e, m, p or r. `inside` are the types that it is made of, `runs` what making and comparing values runs,
-    `checks` a domain's conditions as SQL. `preferred`: unknown literals turn to it before text.
+    `checks` a domain's conditions as SQL. `preferred`: in its category. `like_text`: its category is that of text.
     """
 
     oid: int
@@ -86,6 +88,7 @@ class Type:
     name: str
     kind: str
     preferred: bool
+    like_text: bool
     inside: tuple[int, ...]
     runs: tuple[FunctionUse, ...]
     checks: tuple[str, ...]
@@ -176,7 +179,8 @@ def types_of(rows: CatalogRows) -> list[Type]:
                 schema=schema or "",
                 name=name or "",
                 kind=kind or "",
-                preferred=category == "S" and preferred == "true",
+                preferred=preferred == "true",
+                like_text=category == "S",
                 inside=tuple(part for part in parts if part >= FIRST_USER_OID),
                 runs=(use_of(function, function_name), *runs.get(key, ())),
                 checks=tuple(checks.get(key, ())),

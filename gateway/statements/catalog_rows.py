@@ -29,6 +29,7 @@ class CatalogRows:
 
     path: tuple[Row, ...] = ()
     functions: tuple[Row, ...] = ()
+    function_types: tuple[Row, ...] = ()
     aggregates: tuple[Row, ...] = ()
     operators: tuple[Row, ...] = ()
     casts: tuple[Row, ...] = ()
@@ -110,6 +111,14 @@ _FUNCTIONS: Final = (
     " JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang"
     " LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) p.proowner"
     f" WHERE {_of_users('p.oid')} AND {_NOT_TEMPORARY}"
+)
+
+# OID of the function, OID of a users' type that it takes or returns: a row for each.
+_FUNCTION_TYPES: Final = (
+    "SELECT DISTINCT p.oid::pg_catalog.text, k.oid::pg_catalog.text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_type k"
+    " ON k.oid OPERATOR(pg_catalog.=) p.prorettype OR k.oid OPERATOR(pg_catalog.=) ANY (p.proargtypes)"
+    " OR k.oid OPERATOR(pg_catalog.=) ANY (p.proallargtypes)"
+    f" WHERE {_of_users('p.oid')} AND {_of_users('k.oid')}"
 )
 
 # OID of the aggregate, OID and name of one function that it is made of (a row for each), kind (n o h).
@@ -326,6 +335,7 @@ CATALOG_QUERIES: Final = (
     CatalogQuery("path", _PATH),
     CatalogQuery("", "SELECT pg_catalog.set_config('search_path', '', false)"),
     CatalogQuery("functions", _FUNCTIONS),
+    CatalogQuery("function_types", _FUNCTION_TYPES),
     CatalogQuery("aggregates", _AGGREGATES),
     CatalogQuery("operators", _OPERATORS),
     CatalogQuery("casts", _CASTS),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.statements import refusal
+from gateway.statements.catalog_objects import Type
 from gateway.statements.catalogue import (
     ACTIVITY_FUNCTIONS,
     BUILT_IN_TYPES,
@@ -107,6 +108,8 @@ def _closed_function(
     """A function of users that this call may turn out to be, or a cast written as a call."""
     for each in openings.closed_functions.get(name, ()):
         if each.takes(arguments) and (each.schema == schema if schema is not None else _found_in(each.schema, listed)):
+            if (kind := openings.closed_types_of.get(each)) is not None:
+                return _not_listed_type(kind, offset)
             shown_name = f"{each.schema}.{name}"
             return refusal.unknown_name(
                 "function", shown_name if schema is not None else name, shown_name, offset, each.extension
@@ -152,6 +155,8 @@ def _operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Ref
             if closed is not None and not _found_in(closed.schema, listed):
                 closed = None
         if closed is not None:
+            if (kind := openings.closed_types_of.get(closed)) is not None:
+                return _not_listed_type(kind, offset)
             shown_name = f"{closed.schema}.{closed.name}"
             return refusal.unknown_name(
                 "operator", shown(parts) if schema else closed.name, shown_name, offset, closed.extension
@@ -165,6 +170,11 @@ def _operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Ref
         if any((each, name) in openings.open_operators for each in schemas):
             return refusal.stale_catalog(f"operator {shown(parts)}", offset) if openings.stale else None
     return refusal.unknown_name("operator", shown(parts), f"{schema or '<schema>'}.{name}", offset)
+
+
+def _not_listed_type(kind: Type, offset: int | None) -> Refusal:
+    name = f"{kind.schema}.{kind.name}"
+    return refusal.unknown_name("type", name, name, offset, kind.extension)
 
 
 def check_type(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal | None:

@@ -14,6 +14,7 @@ from gateway.statements.catalog import Catalog
 from gateway.statements.catalog_objects import FIRST_USER_OID, Cast, Function, FunctionUse, Operator, Relation, Type
 from gateway.statements.catalogue import ACTIVITY_FUNCTIONS, BUILT_IN_TYPES, OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
 from gateway.statements.curated import is_curated
+from gateway.statements.operator_choice import OperatorChoice
 from gateway.statements.refusal import Refusal
 
 Definition = Callable[[str, "Openings"], Refusal | None]
@@ -61,6 +62,33 @@ class Openings:
             if closed:
                 self.closed_functions[name] = closed
             self.open_functions.update((each.schema, name) for each in found if each not in closed)
+        #: Open functions and operators that take or return a type which is not open, with that type (None: one that is not known).
+        self.closed_types_of: dict[Function | Operator, Type | None] = {}
+        self._close_what_handles_closed_types()
+
+    def _close_what_handles_closed_types(self) -> None:
+        """A value for such an argument is made with nothing to be seen: f('x') runs the CHECK of the domain that f takes."""
+        functions = [(name, each) for name, found in self.catalog.functions.items() for each in found if each.types]
+        operators = [each for found in self.catalog.operators.values() for each in found if self._operator_is_open(each)]
+        known = -1
+        while known < len(self.closed_types_of):  # a domain's CHECK may call what was closed just now
+            known = len(self.closed_types_of)
+            self._types.clear()
+            self.closed_operators = self._find_closed_operators()
+            self.closed_unqualified_operators = self._find_closed_unqualified_operators()
+            for name, function in functions:
+                closed = self._first_closed(function.types)
+                if closed and function not in self.closed_functions.get(name, ()):
+                    self.closed_types_of[function] = self.catalog.types_by_oid.get(closed)
+                    self.closed_functions[name] = (*self.closed_functions.get(name, ()), function)
+            for operator in operators:
+                closed = self._first_closed(operator.operands)
+                if closed:
+                    self.closed_types_of[operator] = self.catalog.types_by_oid.get(closed)
+
+    def _first_closed(self, types: tuple[int, ...]) -> int:
+        """0: none of them."""
+        return next((oid for oid in types if not self.type_is_open(oid)), 0)
 
     def lists(self, schema: str, name: str, extension: str = "") -> bool:
         """Whether an admin listed the object. Names with dots cannot be told apart in an entry."""
@@ -100,14 +128,16 @@ class Openings:
     def _operator_is_open(self, operator: Operator) -> bool:
         return self.lists(operator.schema, operator.name, operator.extension) or self.runs_open(operator.runs)
 
-    @cached_property
-    def closed_operators(self) -> dict[tuple[str, str], Operator]:
+    def _may_run(self, operator: Operator) -> bool:
+        return operator not in self.closed_types_of and self._operator_is_open(operator)
+
+    def _find_closed_operators(self) -> dict[tuple[str, str], Operator]:
         """By schema and name."""
         return {
             (each.schema, name): each
             for name, found in self.catalog.operators.items()
             for each in found
-            if not self._operator_is_open(each)
+            if not self._may_run(each)
         }
 
     @cached_property
@@ -115,16 +145,12 @@ class Openings:
         every = ((each.schema, name) for name, found in self.catalog.operators.items() for each in found)
         return frozenset(every) - self.closed_operators.keys()
 
-    @cached_property
-    def closed_unqualified_operators(self) -> dict[str, Operator]:
-        """Names that may turn out to be one of these, whatever their operands.
-
-        A built-in name turns to an operator over nothing but users' types only when such a value is there: see `type_is_open`.
-        """
+    def _find_closed_unqualified_operators(self) -> dict[str, Operator]:
+        """Names that may turn out to be one of these, whatever their operands. See operator_choice.py."""
         found = {
             name: each
             for (schema, name), each in self.closed_operators.items()
-            if schema in self.schemas and (name not in OPERATORS or not self._of_users_only(name))
+            if schema in self.schemas and not self._needs_a_closed_value(name)
         }
         for word, names in _WORDS.items():
             for name in names:
@@ -132,23 +158,17 @@ class Openings:
                     found[word] = found[name]
         return found
 
-    def _of_users_only(self, name: str) -> bool:
-        """Whether every closed operator of this name is over types that no built-in value turns to by itself."""
-        closed = [
-            each for each in self.catalog.operators[name] if not self._operator_is_open(each) and each.schema in self.schemas
-        ]
-        return all(operand in self._apart for each in closed for operand in each.operands)
+    def _needs_a_closed_value(self, name: str) -> bool:
+        """Whether each closed operator of this name is chosen only for an operand of a type that is closed itself."""
+        return all(
+            self._choice.needs_a_value(each)
+            for each in self.catalog.operators[name]
+            if each.schema in self.schemas and not self._may_run(each)
+        )
 
     @cached_property
-    def _apart(self) -> frozenset[int]:
-        reached = {cast[2] for cast in self._implicit_from_built_in}
-        return frozenset(oid for oid, kind in self.catalog.types_by_oid.items() if not kind.preferred and oid not in reached)
-
-    @cached_property
-    def _implicit_from_built_in(self) -> tuple[tuple[int, int, int], ...]:
-        """(source, 0, target) of users' implicit casts from built-in to users' types, with and without a function."""
-        rows = ((int(row[0] or 0), 0, int(row[2] or 0)) for row in self.catalog.rows.casts if row[4] == "i")
-        return tuple(row for row in rows if row[0] < FIRST_USER_OID <= row[2])
+    def _choice(self) -> OperatorChoice:
+        return OperatorChoice(self.catalog)
 
     # Casts and types
 
@@ -188,11 +208,15 @@ class Openings:
     @cached_property
     def _acted_on(self) -> frozenset[int]:
         """Users' types whose values run something closed in a cast, or in an operator with a built-in name."""
+        operands = {
+            oid
+            for found in self.catalog.operators.values()
+            for each in found
+            if each.name in OPERATORS and not self._operator_is_open(each)
+            for oid in each.operands
+        }
         found = {oid for cast in self._closed_casts for oid in (cast.source, cast.target)}
-        for (_, name), each in self.closed_operators.items():
-            if name in OPERATORS:
-                found.update(each.operands)
-        return frozenset(oid for oid in found if oid >= FIRST_USER_OID)
+        return frozenset(oid for oid in found | self._choice.turning_to(operands) if oid >= FIRST_USER_OID)
 
     def type_is_open(self, oid: int) -> bool:
         """Whether making, casting, comparing and showing values of the type runs nothing closed. Unknown types are not open."""

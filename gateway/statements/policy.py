@@ -44,7 +44,7 @@ __all__ = [
     "relabel",
 ]
 
-_RULES_VERSION: Final = 3
+_RULES_VERSION: Final = 4
 
 
 @dataclass(frozen=True)

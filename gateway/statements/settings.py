@@ -25,6 +25,12 @@ TIMEOUTS: Final = frozenset(
         "idle_session_timeout",
     }
 )
+# Settings of which some values are harmless and say nothing new: what they are anyway, and the head of each dump sends.
+_BY_VALUE: Final = {
+    # A new temporary table would get its storage from it: only PostgreSQL's own, not a handler of users.
+    "default_table_access_method": frozenset({"heap"}),
+    "default_tablespace": frozenset({"", "pg_default"}),
+}
 _IDENTITY: Final = frozenset({"role", "session_authorization"})
 # These change how the server reads text; the parser here reads it one way only. Pinned in every access mode.
 _PINNED_ON: Final = "standard_conforming_strings"
@@ -84,19 +90,25 @@ def _read_only(
 ) -> Refusal | Lower | None:
     if name in READ_ONLY_SETTINGS:
         return None if whole is not None and is_true(whole) else refusal.setting_value(name, "on", offset)
+    if value is None or whole is None:
+        # A part of RESET ALL. (Custom ones stay closed: RESET of one that nobody has set makes it.)
+        return None if "." not in name or name in rules.custom else refusal.setting_never(name, offset)
     if name == "search_path":
         return _search_path(value, rules.schemas, offset)
     if name in FREE_SETTINGS or ("." in name and name in rules.custom):
         return None
     if name in TIMEOUTS:
         return _timeout(name, whole, rules.caps, offset)
+    if (values := _BY_VALUE.get(name)) is not None:
+        wanted = " or ".join(f"'{each}'" for each in sorted(values))
+        return None if whole in values else refusal.setting_value(name, wanted, offset)
     caps = rules.caps
     match name:
-        case "work_mem":
+        case "work_mem" | "maintenance_work_mem":
             return _capped(name, whole, KILOBYTES, caps.work_mem_kilobytes, f"at most {caps.work_mem_kilobytes}kB", offset)
         case "hash_mem_multiplier":
             return _capped(name, whole, PLAIN, caps.hash_mem_multiplier, f"at most {caps.hash_mem_multiplier:g}", offset)
-        case "max_parallel_workers_per_gather":
+        case "max_parallel_workers_per_gather" | "max_parallel_workers" | "max_parallel_maintenance_workers":
             return _capped(name, whole, PLAIN, caps.parallel_workers, f"at most {caps.parallel_workers}", offset)
         case _:
             return refusal.setting_never(name, offset)
@@ -125,9 +137,7 @@ def is_utf8(value: str) -> bool:
     return value.isascii() and re.sub(r"[^0-9a-z]", "", value.lower()) in ("utf8", "unicode")
 
 
-def _timeout(name: str, value: str | None, caps: Caps, offset: int | None) -> Refusal | Lower | None:
-    if value is None:
-        return None
+def _timeout(name: str, value: str, caps: Caps, offset: int | None) -> Refusal | Lower | None:
     number = amount(value, MILLISECONDS)
     if number is None:
         return refusal.setting_value(name, "a time such as '30s'", offset)
@@ -137,30 +147,28 @@ def _timeout(name: str, value: str | None, caps: Caps, offset: int | None) -> Re
     return Lower(str(caps.timeout_milliseconds))
 
 
-def _capped(
-    name: str, value: str | None, units: dict[str, float], cap: float, wanted: str, offset: int | None
-) -> Refusal | None:
-    if value is None:
-        return None
+def _capped(name: str, value: str, units: dict[str, float], cap: float, wanted: str, offset: int | None) -> Refusal | None:
     found = amount(value, units)
     if found is None or found > cap:
         return refusal.setting_value(name, wanted, offset)
     return None
 
 
-def _search_path(value: str | Sequence[str] | None, schemas: frozenset[str], offset: int | None) -> Refusal | None:
-    if value is None:
-        return None
+def _search_path(value: str | Sequence[str], schemas: frozenset[str], offset: int | None) -> Refusal | None:
     parts = split_identifiers(value) if isinstance(value, str) else value
-    wanted = f'schemas listed for this target ({", ".join(sorted(schemas))}, "$user"), never pg_catalog or pg_temp by name'
+    wanted = f'schemas listed for this target ({", ".join(sorted(schemas))}, "$user"), pg_catalog only first, never pg_temp'
     hint = "Qualify names with their schema, or ask an admin: pgbastion targets allow-schema <target> <schema>"
-    if parts is None or not all(_harmless_schema(part, schemas) for part in parts):
+    if parts is None:
+        return refusal.setting_value("search_path", wanted, offset, hint)
+    if parts[:1] and parts[0] == "pg_catalog":
+        parts = parts[1:]  # where it stands unnamed
+    if not all(_harmless_schema(part, schemas) for part in parts):
         return refusal.setting_value("search_path", wanted, offset, hint)
     return None
 
 
 def _harmless_schema(name: str, schemas: frozenset[str]) -> bool:
-    """Named, pg_catalog and pg_temp could stand behind a user's schema, or before pg_catalog: unnamed they never do."""
+    """Named, pg_catalog could stand behind a user's schema, and pg_temp before pg_catalog: unnamed they never do."""
     if name == "pg_catalog" or name == "pg_temp" or name.startswith("pg_temp_"):
         return False
     return name in schemas or name in ("", "$user")

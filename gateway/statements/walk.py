@@ -34,6 +34,7 @@ _SAMPLING_METHODS: Final = frozenset({"system", "bernoulli"})
 _JSON_OBJECT: Final = ("pg_catalog", "json_object")
 
 SetConfigRule = Callable[[Fields], Refusal | LabelEdit | None]
+InnerRule = Callable[["Walk", Fields, tuple[str, ...], Refusal], Refusal | None]
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Walk:
     `dotted` are column references that may be calls, `closed` the relations named that have columns of types which are not open
     (both need a second look). `is_definition`: the server wrote this text, and writes calls with brackets only. `written` are
     tables that must be temporary ones of the session's, `keeps`: what is read goes into such a table,
-    `relied`: relations that must not be such tables.
+    `relied`: relations that must not be such tables. `inner` may take a refused call of PostgreSQL's own that runs a text.
     """
 
     listed: Listed
@@ -61,15 +62,15 @@ class Walk:
     written: list[str] = field(default_factory=list)
     keeps: bool = False
     relied: set[str] = field(default_factory=set)
+    inner: InnerRule | None = None
 
     def run(self, root: Json, rules: "Rules | None" = None) -> Refusal | None:
         """The first refusal found below `root` (a node, a list of nodes or a struct), or None. `rules`: from `with_rules`."""
-        stack: list[Json] = [root]
-        pop, push, extend = stack.pop, stack.append, stack.extend
+        nodes: list[Json] = [root]  # grows while it is gone through
+        push, extend = nodes.append, nodes.extend
         if rules is None:
             rules = _RULES
-        while stack:
-            node = pop()
+        for node in nodes:
             if isinstance(node, dict):
                 for key, value in node.items():
                     try:
@@ -185,7 +186,10 @@ def _function_call(walk: Walk, value: Json, push: Push) -> Refusal | None:
         return None
     if (parts, count) in walk.listed.passed:
         return None
-    return names.check_function(parts, count, walk.listed, location(value))
+    found = names.check_function(parts, count, walk.listed, location(value))
+    if found is not None and walk.inner is not None and found.rule == "function-not-allowed":
+        return walk.inner(walk, value, parts, found)
+    return found
 
 
 def _column(walk: Walk, value: Json, _push: Push) -> Refusal | None:

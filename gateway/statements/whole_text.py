@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from gateway.statements import readonly, readwrite
+from gateway.statements.inner_text import judge_inner
 from gateway.statements.literals import Wording
 from gateway.statements.names import Listed
 from gateway.statements.parse import RawStatement
@@ -73,6 +75,8 @@ def _judge_one(
     wording: Wording, place: int, raw: RawStatement, rules: TextRules, found: _Found, *, alone: bool
 ) -> Refusal | None:
     walk = new_walk(rules.listed, rules.server_major, wording, rules.settings)
+    if rules.writes is None:
+        walk.inner = partial(judge_inner, settings=rules.settings)
     temporary = Temporary() if rules.exceptions is not None else None
     statement = Statement(raw, wording, place, rules.settings, walk, exceptions=rules.exceptions, temporary=temporary)
     refused = readonly.judge_statement(statement) if rules.writes is None else readwrite.judge_statement(statement)
@@ -158,6 +162,8 @@ def _some(names: set[str]) -> tuple[str, ...]:
 
 def _first_word(sql: bytes, start: int) -> int:
     """Past blanks and comments: where people see the statement start."""
+    if sql[start : start + 1].isalpha():
+        return start  # nearly always
     found = _BLANK.match(sql, start)
     return found.end() if found else start
 

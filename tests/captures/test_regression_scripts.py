@@ -11,8 +11,9 @@ PGBASTION_SQL_ONLY, names of scripts. PG_LIBDIR and PG_DLSUFFIX are passed on.
 
 The schemas of the database are listed for the target, as an admin does. Functions are not where changes are looked for: what a
 listed one does is its own affair. The figure that has to be 99 % is that of the same statements in a third copy, where they are
-listed, too. Not counted as honest: what would leave the read-only mode (BEGIN READ WRITE), and what takes effect directly although
-the session is read-only, as the server shows: a transaction id, a writer's lock, a notification.
+listed, too. Not counted as honest: what takes effect directly although the session is read-only, as the server shows (a
+transaction id, a writer's lock, a notification), and what would leave the read-only mode (BEGIN READ WRITE). The latter is not
+even sent directly: what follows it there would not succeed in a READ ONLY transaction.
 """
 
 import json
@@ -20,7 +21,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,8 @@ def _directly(world: World, name: str, said: list[Said]) -> tuple[list[Outcome],
                         effects.add(at)
                     quick = now
 
-                outcomes = replay(lambda: place.log_in(_READER, _PASSWORD, copy, **pinned), said, look)
+                stays = [replace(one, text="") if _LEAVES.match(one.text) else one for one in said]
+                outcomes = replay(lambda: place.log_in(_READER, _PASSWORD, copy, **pinned), stays, look)
         finally:
             with upstream.connect(copy) as inside:
                 _come_to_rest(inside, copy)
