@@ -115,10 +115,9 @@ _FUNCTIONS: Final = (
 
 # OID of the function, OID of a users' type that it takes or returns: a row for each.
 _FUNCTION_TYPES: Final = (
-    "SELECT DISTINCT p.oid::pg_catalog.text, k.oid::pg_catalog.text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_type k"
-    " ON k.oid OPERATOR(pg_catalog.=) p.prorettype OR k.oid OPERATOR(pg_catalog.=) ANY (p.proargtypes)"
-    " OR k.oid OPERATOR(pg_catalog.=) ANY (p.proallargtypes)"
-    f" WHERE {_of_users('p.oid')} AND {_of_users('k.oid')}"
+    "SELECT DISTINCT p.oid::pg_catalog.text, k.oid::pg_catalog.text FROM pg_catalog.pg_proc p CROSS JOIN LATERAL"
+    " pg_catalog.unnest(pg_catalog.array_append(COALESCE(p.proallargtypes, p.proargtypes::pg_catalog.oid[]), p.prorettype))"
+    f" AS k(oid) WHERE {_of_users('p.oid')} AND {_of_users('k.oid')}"
 )
 
 # OID of the aggregate, OID and name of one function that it is made of (a row for each), kind (n o h).

@@ -112,6 +112,9 @@ class Openings:
             self.runs_open(part, inside=True) for part in function.parts
         )
 
+    def may_call(self, function: Function) -> bool:
+        return function not in self.closed_types_of and self.function_is_open(function)
+
     def runs_open(self, use: FunctionUse, *, inside: bool = False) -> bool:
         """`inside`: as a support function, where PostgreSQL's own internal ones are in their place."""
         if use.oid >= FIRST_USER_OID:

@@ -37,11 +37,7 @@ def opened_by(catalog: Catalog, entry: str, entries: frozenset[str], schemas: fr
     return Opened(
         functions=tuple(
             sorted(
-                (
-                    each
-                    for each in catalog.functions_by_oid.values()
-                    if after.function_is_open(each) and not before.function_is_open(each)
-                ),
+                (each for each in catalog.functions_by_oid.values() if after.may_call(each) and not before.may_call(each)),
                 key=lambda each: (each.schema, each.name, each.oid),
             )
         ),
