@@ -32,7 +32,8 @@ def too_tangled(text: str, bounds: Bounds) -> str | None:
     Deeply nested comments and long runs of operator characters are quadratic; strings may hold either. Brackets within
     brackets take stack, words take time and memory. Assumes standard_conforming_strings = on.
     """
-    if text.count("/*") > bounds.comment_depth or (_TWO.search(text[::_STRIDE]) and _LONG_RUN.search(text)):
+    long_run = len(text) >= 2 * _STRIDE and _TWO.search(text[::_STRIDE]) and _LONG_RUN.search(text)
+    if long_run or text.count("/*") > bounds.comment_depth:
         found = _slow_for_the_lexer(text, bounds.comment_depth)
         if found is not None:
             return found

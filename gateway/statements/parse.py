@@ -8,7 +8,7 @@ a deep text.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 from pglast.parser import ParseError, get_postgresql_version, parse_sql_json
@@ -29,13 +29,14 @@ class ParseFailure:
     too_deep: bool
 
 
-class RawStatement(NamedTuple):
+@dataclass(slots=True)
+class RawStatement:
     """One statement of the text: node class, node, and its bytes `start:end` of the UTF-8 text (with leading blanks)."""
 
-    tag: str
-    node: Fields
-    start: int
-    end: int
+    tag: Final[str]
+    node: Final[Fields]
+    start: Final[int]
+    end: Final[int]
 
 
 def parse(text: str) -> tuple[RawStatement, ...] | ParseFailure:
