@@ -2,7 +2,8 @@
 
 A fenced block ```console holds commands behind `$ ` (a line ending in a backslash goes on). What stands below a command is what it
 prints, for the reader: only "error: ...", "refused ..." and "(exit status 1)" are held against it (the command must fail then).
-`pgbastion serve` is started and kept running. Commands of an init system or a container engine are named in `NOT_HERE`.
+`pgbastion serve` is started and kept running, but for a `pgbastion restore`. Commands of an init system or a container engine are
+named in `NOT_HERE`.
 """
 
 import os
@@ -27,6 +28,7 @@ NOT_HERE = ("systemctl ", "journalctl ", "docker ", "sudo ")
 DOCUMENTS = ("admin.md", "operations.md", "api.md")
 _FAILS = "(exit status 1)"
 _SERVE = "pgbastion serve"
+_RESTORE = "pgbastion restore"
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -150,7 +152,11 @@ def test_every_command_in_the_documents_does_what_it_says(document: str, site: S
             site.stop()
             site.serve(command.text)
             continue
+        if command.text.startswith(_RESTORE):  # it wants the gateway stopped
+            site.stop()
         done = site.run(command)
+        if command.text.startswith(_RESTORE):
+            site.serve(f"{_SERVE} --config /etc/pgbastion/pgbastion.toml")
         printed = f"{where}\n{done.stdout}\n{done.stderr}"
         if command.expects_error:
             assert done.returncode != 0, printed
