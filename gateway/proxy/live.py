@@ -95,7 +95,7 @@ class LiveSession(asyncio.Protocol):
         """Nothing is owed, on hold, half read, or waits to be written: the next request may take a short way."""
         shared = self._shared
         return (
-            not (self._ended or self._releases or shared.records or shared.effects or shared.audit_sqlstate)
+            not (self._ended or self._releases or shared.records or shared.effects or shared.audit_sqlstate or shared.name_lost)
             and not (shared.catalog_touched or shared.ledger.unusual or shared.ledger.busy or shared.ledger.swallowed_syncs)
             and shared.watched is None
             and self._client_side.at_rest

@@ -102,7 +102,7 @@ def take_usual_reply(shared: Conversation, data: bytes, now: float) -> bool:
     ledger = shared.ledger
     queue = ledger.queue
     owed = len(queue)
-    if not data.endswith(_READY) or ledger.copy_in or ledger.swallowed_syncs:
+    if not data.endswith(_READY) or ledger.copy_in or ledger.swallowed_syncs or shared.name_lost:
         return False
     position = 0
     if owed == 1:

@@ -73,7 +73,10 @@ async def test_a_groups_life(api: Api) -> None:
 
 
 async def test_a_targets_life(api: Api) -> None:
-    made = await api.target(max_sessions=5)
+    made = await api.target(max_sessions=5, open_ahead=2)
+    assert made["open_ahead"] == 2
+    assert (await api.admin.patch("/v1/targets/shop", json={"open_ahead": 3})).json()["open_ahead"] == 3
+    assert (await api.admin.patch("/v1/targets/shop", json={"open_ahead": -1})).json()["rule"] == "open-ahead-invalid"
     assert (made["port"], made["tls"], made["max_sessions"], made["own_ca"]) == (5432, "verify-full", 5, False)
     login = await api.admin.put("/v1/targets/shop/logins/read_only", json={"login": "app_ro", "password": "s3cret-of-upstream"})
     assert login.json()["logins"] == {"read_only": "app_ro"}

@@ -155,6 +155,7 @@ def test_targets(world: World) -> None:
     assert "tls is require" in made.stderr
     assert "md5" in made.stderr
     world.run("targets", "update", "shop", "--host", "db2", "--max-sessions", "20", "--forbid-md5", "--tls", "verify-full")
+    world.run("targets", "update", "shop", "--open-ahead", "3")
     world.run("targets", "login", "shop", "--mode", "ro", "--login", "reader", "--password-stdin", given=CANARY + "\n")
     world.run("targets", "login", "shop", "--mode", "rw", "--login", "writer", "--password-stdin", given=CANARY + "\n")
     world.run("targets", "logout", "shop", "--mode", "rw")
@@ -164,7 +165,7 @@ def test_targets(world: World) -> None:
     world.run("targets", "disable", "shop")
     (target,) = world.json("targets", "list")
     assert (target["host"], target["port"], target["max_sessions"], target["allow_md5"]) == ("db2", 5432, 20, False)
-    assert (target["logins"], target["enabled"]) == ({"read_only": "reader"}, False)
+    assert (target["logins"], target["enabled"], target["open_ahead"]) == ({"read_only": "reader"}, False, 3)
     assert target["allowed_functions"] == ["public.f"]
     assert (target["allowed_schemas"], target["allowed_settings"]) == (["app", "public"], ["app.tenant"])
     world.run("targets", "enable", "shop")

@@ -15,7 +15,7 @@ from gateway.access_mode import AccessMode
 from gateway.secret import Secret
 from gateway.services import lockdown, targets
 from tests.support.gateway import WHY, Person, RunningGateway, running_gateway
-from tests.support.upstream import Database, Login, Upstream, fresh_database
+from tests.support.upstream import Database
 from tests.support.wire import SYNC, Place, RawClient, bind, execute, extended, parse, query
 
 WAITING = "pgbastion/% opened ahead"
@@ -86,12 +86,6 @@ def ahead_of(gateway: RunningGateway, database: Database, count: int, *modes: Ac
     gateway.close_clients()
     gateway.admin.change(targets.delete_target(gateway.admin.store, name=target, **WHY))
     until(lambda: not found.all_sessions())
-
-
-@pytest.fixture
-def database(postgres: Upstream, upstream_logins: tuple[Login, Login]) -> Iterator[Database]:
-    with fresh_database(postgres, upstream_logins) as fresh:
-        yield fresh
 
 
 @pytest.fixture
@@ -209,8 +203,6 @@ RESETS = (
     ["SELECT set_config('application_name', NULL, false)"],
     ["DO $$ BEGIN EXECUTE 'RESET application_name'; END $$"],
 )
-READS = "SELECT pg_advisory_unlock_all"
-WRITES_ONLY = (READS, "DO ", "UNLISTEN")
 
 
 def _outcome(client: RawClient, label: str, script: list[str], *, in_parts: bool) -> list[Any]:
@@ -247,8 +239,10 @@ def test_upstream_shows_the_session_at_any_time_and_the_person_again_at_once(bot
     client = both.raw(AccessMode.READ_WRITE)
     session = both.gateway.wait_for_event(event="session_start", user=both.person.name, opened_ahead=True)["session"]
     pid = int(client.ask(query("SELECT pg_backend_pid()"))[1].body[6:])
-    client.send(query("RESET ALL; SELECT pg_sleep(2)"))
-    until(lambda: both.name_of(pid) == f"pgbastion/{session} opened ahead", 1.9)
+    client.send(query("RESET ALL; SELECT count(*) FROM generate_series(1, 10000000000)"))
+    until(lambda: both.name_of(pid) == f"pgbastion/{session} opened ahead")
+    with both.database.upstream.connect() as admin:
+        admin.execute("SELECT pg_cancel_backend(%s)", [pid])
     client.until("Z")
     until(lambda: both.name_of(pid).startswith(f"{both.person.name}/{session}"), 1.0)
 
@@ -417,5 +411,5 @@ def test_none_is_left_when_the_gateway_ends(database: Database) -> None:
         person, target = gateway.analyst(database)
         found = Ahead(gateway, database, person, target)
         found.set(3)
-        found.until_waiting(3)
+        found.until_waiting(6)
     until(lambda: not found.all_sessions(), 2.0)

@@ -140,6 +140,7 @@ TARGET = {
     "dbname": "x",
     "tls": "require",
     "max_sessions": 3,
+    "open_ahead": 2,
     "enabled": False,
     "logins": {"read_only": {"login": "r", "password": UPSTREAM_CANARY}},
     "allowed_functions": ["a.b"],
@@ -151,6 +152,7 @@ TARGET = {
 async def test_a_target_is_made_with_all_that_belongs_to_it(world: World) -> None:
     plan = await apply(world, manifest(targets=[TARGET]))
     target = (await world.read()).targets["new"]
+    assert target.open_ahead == 2
     assert (target.host, target.port, target.tls, target.max_sessions, target.enabled) == (
         "10.0.0.5",
         5432,
@@ -166,6 +168,7 @@ async def test_a_target_is_made_with_all_that_belongs_to_it(world: World) -> Non
         "target.login_changed",
         "target.disabled",
         "target.max_sessions_changed",
+        "target.open_ahead_changed",
         "target.function_allowed",
         "target.schema_allowed",
         "target.setting_allowed",
@@ -492,6 +495,7 @@ def whole_manifests(draw: st.DrawFn) -> Data:
         allow_md5=st.booleans(),
         enabled=st.booleans(),
         max_sessions=st.none() | st.integers(1, 100),
+        open_ahead=st.integers(0, 20),
         allowlist=lists,
         logins=part(read_only=login, read_write=login),
         allowed_functions=subset(("a.b", "a.*")),

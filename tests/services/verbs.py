@@ -116,6 +116,7 @@ _TARGETS = [
         a_target("sales"),
     ),
     Verb(targets.remove_login, ("target.login_removed",), plain(name="sales", mode=RO), a_target("sales")),
+    Verb(targets.set_open_ahead, ("target.open_ahead_changed",), plain(name="sales", open_ahead=2), a_target("sales")),
     Verb(targets.set_max_sessions, ("target.max_sessions_changed",), plain(name="sales", max_sessions=9), a_target("sales")),
     Verb(targets.disable_target, ("target.disabled",), plain(name="sales"), a_target("sales")),
     Verb(targets.enable_target, ("target.enabled",), plain(name="closed"), a_target("closed")),

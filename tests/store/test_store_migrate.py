@@ -88,7 +88,7 @@ async def test_the_second_schema_keeps_what_the_first_one_held(kind, tmp_path, r
         assert snapshot.revision == 9
         assert snapshot.users["alice"] == User("u", "alice", "verifier", True, None, ListMode.INHERIT, 3, version=9)
         target = snapshot.targets["sales"]
-        assert (target.port, target.revision, target.max_sessions, target.version) == (5432, 4, None, 9)
+        assert (target.port, target.revision, target.max_sessions, target.open_ahead, target.version) == (5432, 4, None, 0, 9)
         assert target.roles == {AccessMode.READ_ONLY: DatabaseRole("r", "app_ro", b"\x00sealed")}
         assert snapshot.grants == {"u": (Grant("g", "u", "t", AccessMode.READ_ONLY, None, version=9),)}
         assert [(entry.id, entry.version) for entry in snapshot.user_entries["u"]] == [("e", 9)]

@@ -9,16 +9,17 @@ from typing import Any, Final
 
 from gateway.access.model import TlsMode
 from gateway.access_mode import AccessMode
+from gateway.services import targets
 from tests.bench.proxies.contestant import Contestant, Door
 from tests.bench.proxies.ground import Ground
-from tests.support.gateway import running_gateway
+from tests.support.gateway import WHY, running_gateway
 
 #: See gateway/compiled.py: "1" leaves the compiled twins alone.
 PURE_VARIABLE: Final = "PGBASTION_PURE"
 #: One of the twins; the compiled builds take part where it is there.
 COMPILED_MODULE: Final = "gateway.wire.framing_c"
-#: Settings (section, key, value) that have upstream sessions opened ahead. Empty: the product has no such setting yet.
-OPENED_AHEAD: Final[tuple[tuple[str, str, object], ...]] = ()
+#: How many upstream sessions of each access mode wait for clients, where a build has them opened ahead.
+OPENED_AHEAD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Build:
         """What it would need; "" when it can be run."""
         if self.compiled and importlib.util.find_spec(COMPILED_MODULE) is None:
             return "the compiled modules are not built"
-        return "there is no setting for it yet" if self.ahead and not OPENED_AHEAD else ""
+        return ""
 
     def environment(self) -> dict[str, str]:
         return {PURE_VARIABLE: "0" if self.compiled else "1"}
@@ -54,13 +55,14 @@ class Build:
         if self.secure:
             files = {"cert_file": str(ground.tls.cert_file), "key_file": str(ground.tls.key_file)}
             sections["tls"] = {"mode": "require", **files}
-        for section, key, value in OPENED_AHEAD if self.ahead else ():
-            sections.setdefault(section, {})[key] = value
         with _environment(self.environment()), running_gateway(**sections) as running:
             target = running.target(ground.database, tls=TlsMode.DISABLE)
             reader, writer = running.person(), running.person()
             running.grant(reader, target, AccessMode.READ_ONLY)
             running.grant(writer, target, AccessMode.READ_WRITE)
+            if self.ahead:
+                change = targets.set_open_ahead(running.admin.store, name=target, open_ahead=OPENED_AHEAD, **WHY)
+                running.admin.change(change)
             ca_file = ground.ca_file if self.secure else None
             place = (running.host, running.port)
             # The supervisor is its root: it, the workers and their judges all count.
