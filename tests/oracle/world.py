@@ -152,9 +152,10 @@ class Copy:
         return self.place.log_in(self.person.name, self.person.password, self.target, **dict(parameters))
 
     def oid_of(self, kind: str, name: str) -> int:
-        """`kind` is regtype or regprocedure; 0: there is none, in this major version."""
+        """`kind` is regtype or regprocedure. 0: no such function in this major version."""
         if name not in self._oids:
-            ask = cast(LiteralString, f"SELECT coalesce(to_{kind}(%s)::oid, 0)")
+            cast_or_null = "to_regprocedure(%s)" if kind == "regprocedure" else "%s::regtype"  # the cast takes numbers, too
+            ask = cast(LiteralString, f"SELECT coalesce({cast_or_null}::oid, 0)")
             row = self.watch.asking.execute(ask, (name,)).fetchone()
             assert row is not None
             self._oids[name] = row[0]
