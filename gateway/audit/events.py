@@ -9,7 +9,8 @@ Events and what they hold besides the session's own fields:
                      A refusal has sqlstate and message. reported: the rule that a report-only grant did not enforce; its message
     row_ceiling_reported  what a report-only grant let change more rows than its ceiling
     statement_end    statement, outcome, duration_us, rows (absent: none counted), sqlstate (absent: no error)
-    session_start (options and max_changed_rows of the grant that it stands on, if that carries any)
+    session_start (options and max_changed_rows of the grant that it stands on, if that carries any; opened_ahead if its upstream
+    session was there before its client)
     session_end (reason; its totals, unless the reason is "crash": then what its statements came to is unknown)
     login_failed (reason: for investigators, the client reads another one), session_refused (rule)
     cancel (outcome), upstream_security (what is weaker than the default), gateway_start, gateway_stop
