@@ -34,3 +34,6 @@ OPTIONS_OF: Final[Mapping[AccessMode, frozenset[GrantOption]]] = MappingProxyTyp
     }
 )
 """In the sessions of which mode an option means something. (A row ceiling: in read_write ones.)"""
+
+NO_OPTIONS: Final[frozenset[GrantOption]] = frozenset()
+"""One for all sessions that have none."""

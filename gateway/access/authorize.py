@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.access.model import DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User
 from gateway.access.networks import AddressList, Admission
-from gateway.access_mode import OPTIONS_OF, AccessMode, GrantOption
+from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode, GrantOption
 
 _SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
 _LISTED_TARGETS: Final = 20
@@ -88,7 +88,8 @@ def authorize(
         return role
     ends = (user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
     until = _earliest(*ends)
-    options = grant.options & OPTIONS_OF[mode]  # those of the other mode mean nothing, and would only tell equal policies apart
+    # Those of the other mode mean nothing, and would only tell equal policies apart.
+    options = grant.options & OPTIONS_OF[mode] or NO_OPTIONS
     ceiling = grant.max_changed_rows if mode is AccessMode.READ_WRITE else None
     return Lease(user, target, mode, role, grant.id, until, snapshot.revision, options, ceiling)
 

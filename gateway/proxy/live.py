@@ -68,7 +68,7 @@ class LiveSession(asyncio.Protocol):
         self._releases = 0
         self._ended = False
         self._client_gone = False
-        self._upstream_gone = asyncio.Event()
+        self._upstream_gone: asyncio.Event | None = None  # while somebody waits for it
         self._quitting = False
         self._account = Account(who, shared)
         if (steady := steady_of(self, shared, self._account, worker, client, self._upstream)) is not None:
@@ -261,7 +261,8 @@ class LiveSession(asyncio.Protocol):
             self.end("client vanished" if vanished else "client quit", None)
 
     def upstream_lost(self) -> None:
-        self._upstream_gone.set()
+        if self._upstream_gone is not None:
+            self._upstream_gone.set()
         self._opened.seat.leave()
         if self._quitting:
             self.end("client quit", None)
@@ -344,6 +345,7 @@ class LiveSession(asyncio.Protocol):
         self._upstream.write(TERMINATE)
         if running:
             self._upstream_gate.open_for_good()
+            self._upstream_gone = asyncio.Event()
             self._cancel.see_off(self._upstream, self._upstream_gone)
         else:
             self._upstream.close()

@@ -33,41 +33,25 @@ from gateway.wire.frontend import (
 _QUERY: Final = ord("Q")
 _STATEMENT: Final = ord("S")
 
-_Handler = Callable[[bytes, float], bytes | None]
-
 
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_careful", "_handlers", "_refusals", "_shared", "in_hand")
+    __slots__ = ("_careful", "_refusals", "_shared", "in_hand")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._refusals = Refusals(shared)
         self._careful = Careful(shared, self._refusals)
         self.in_hand: Judged | None = None
-        self._handlers: Final[dict[int, _Handler]] = {
-            ord("Q"): self._query,
-            ord("P"): self._parse,
-            ord("B"): self._bind,
-            ord("D"): self._describe,
-            ord("E"): self._execute,
-            ord("C"): self._close,
-            ord("S"): self._sync,
-            ord("F"): self._function_call,
-            ord("c"): self._copy_end,
-            ord("f"): self._copy_end,
-            ord("H"): self._flush,
-            ord("X"): self._terminate,
-        }
 
     def read(self, kind: int, body: bytes, now: float) -> bytes | None:
         """Raises HoldStream (the message has changed nothing then) and ProtocolViolation."""
-        handler = self._handlers.get(kind)
+        handler = _HANDLERS.get(kind)
         if handler is None:
             raise ProtocolViolation(f"invalid frontend message type {kind}")
         try:
-            return handler(body, now)
+            return handler(self, body, now)
         except BadMessage as bad:
             refusal = self._shared.refuse(ErrorFields("ERROR", bad.sqlstate, bad.message), "malformed-message")
             return self._replace_malformed_query() if kind == _QUERY else self._replace(refusal)
@@ -301,3 +285,20 @@ class Messages:
     def _replace(self, refusal: Refusal, name: bytes = RESERVED_NAME) -> bytes:
         self._owe(Entry(PARSE, refusal=refusal, name=name))
         return refusal.as_parse(name)
+
+
+#: One table for all sessions.
+_HANDLERS: Final[dict[int, Callable[[Messages, bytes, float], bytes | None]]] = {
+    ord("Q"): Messages._query,
+    ord("P"): Messages._parse,
+    ord("B"): Messages._bind,
+    ord("D"): Messages._describe,
+    ord("E"): Messages._execute,
+    ord("C"): Messages._close,
+    ord("S"): Messages._sync,
+    ord("F"): Messages._function_call,
+    ord("c"): Messages._copy_end,
+    ord("f"): Messages._copy_end,
+    ord("H"): Messages._flush,
+    ord("X"): Messages._terminate,
+}

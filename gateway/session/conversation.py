@@ -94,7 +94,8 @@ class Conversation:
         self.statements = 0
         self.status = b"I"  # of the last ReadyForQuery; empty when other replies came since
         self.watched: Watched | None = None  # see there: one statement, with all behind it on hold
-        self.temporary: set[str] = set()  # the temporary tables that the session made, whether or not they still are
+        #: the temporary tables that the session made, whether or not they still are
+        self.temporary: frozenset[str] = frozenset()
         self.unnamed_is_ours = False  # at upstream the unnamed statement may be one that the client did not prepare
         self.name_lost = False  # upstream's application_name was reset to that of a session that waits
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client

@@ -44,7 +44,7 @@ class Replies:
 
     def pop(self) -> None:
         queue = self._shared.ledger.queue
-        queue.popleft()
+        del queue[0]
         self._shared.status = b""  # until ReadyForQuery says it
         if queue and queue[0].kind == COPY_END:
             self._shared.ledger.popped()
@@ -156,7 +156,7 @@ class Replies:
             if entry.judged.changes_catalog:
                 self._shared.catalog_touched = True
             if outcome == "ok" and entry.judged.verdict.temporary_made:
-                self._shared.temporary.update(entry.judged.verdict.temporary_made)
+                self._shared.temporary = self._shared.temporary.union(entry.judged.verdict.temporary_made)
 
     def ready(self, body: bytes, now: float) -> bytes | None:
         """Returns what the client gets before it; None: it is not for the client."""

@@ -62,6 +62,7 @@ def rows_of_tag(body: bytes) -> int | None:
     return int(number) if number.isdigit() and len(number) <= 20 else None
 
 
+@lru_cache(1024)  # servers say the same to every session: let all sessions keep the same strings
 def read_parameter_status(body: bytes) -> tuple[str, str]:
     parts = body.split(b"\0")
     if len(parts) != 3:

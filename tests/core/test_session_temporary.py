@@ -343,7 +343,7 @@ def test_names_are_asked_for_at_execute_too(book: Playbook) -> None:
     make(book)
     book.client(parse("INSERT INTO t VALUES (1)", "i"), SYNC)
     book.upstream(PARSED, ready())
-    book.shared.temporary.clear()
+    book.shared.temporary = frozenset()
     assert refused(book, book.client(bind("i"), execute(), SYNC), bind("i"), rule=b"write-statement")
 
 
