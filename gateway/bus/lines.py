@@ -27,6 +27,7 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024  # a worker's whole session list is one
 MAX_UNSENT_BYTES: Final = 32 * 1024 * 1024
 _log: Final = structlog.stdlib.get_logger("gateway.bus")
 
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _MAX_ADDRESS_BYTES: Final = 100  # sun_path holds 104 to 108
 
 
@@ -91,7 +92,7 @@ class Envelope:
             fields["re"] = self.re
         if self.expected >= 0:
             fields["expected"] = self.expected
-        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        return _encode(fields).encode() + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> "Envelope":

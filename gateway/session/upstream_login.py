@@ -23,7 +23,8 @@ _MAX_MESSAGES: Final = 100
 _PARAMETER_STATUS: Final = ord("S")
 _READY: Final = ord("Z")
 _REPORTS_READ_ONLY: Final = 14  # the first major that reports default_transaction_read_only
-_QUESTION: Final = (
+#: It goes out with the last word of our login, so that it costs no way of its own; a server reads it when it is ready.
+_QUESTION: Final = frontend.build_query(
     b"/* pgbastion: is this PostgreSQL itself? */ "
     b"SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('default_transaction_read_only')"
 )
@@ -93,7 +94,7 @@ class UpstreamLogin:
     def derived(self, keys: ClientKeys) -> bytes:
         assert self._scram is not None  # noqa: S101 - only ever called for our own challenge
         self.challenge = None
-        return frontend.message(b"p", self._scram.final(keys))
+        return frontend.message(b"p", self._scram.final(keys)) + _QUESTION
 
     def feed(self, data: bytes) -> tuple[bytes, Welcome | None]:
         """What to send, and the outcome when upstream is ready. Raises UpstreamRefused and ProtocolViolation."""
@@ -119,7 +120,7 @@ class UpstreamLogin:
                 self._buffer = buffer[at:]
                 return out, self._welcome(body)
             else:
-                out += self._ask(body)
+                self._ready_first(body)
         self._buffer = buffer[at:]
         return out, None
 
@@ -181,7 +182,7 @@ class UpstreamLogin:
         inner = md5((self._reveal() + user).encode(), usedforsecurity=False).hexdigest()
         self._md5 = self._proved = True  # md5 proves nothing about the server: the target's settings accept that
         digest = md5(inner.encode() + salt, usedforsecurity=False).hexdigest()
-        return frontend.message(b"p", b"md5" + digest.encode() + b"\0")
+        return frontend.message(b"p", b"md5" + digest.encode() + b"\0") + _QUESTION
 
     def _refused(self, body: bytes) -> UpstreamRefused:
         fields = backend.read_error(body)
@@ -195,13 +196,12 @@ class UpstreamLogin:
         leading = "".join(c for c in digits if c.isdigit())
         return int(leading) if leading else 0
 
-    def _ask(self, status: bytes) -> bytes:
-        """Ready: what is reported must be right already, before the one question."""
+    def _ready_first(self, status: bytes) -> None:
+        """What is reported must be right already, before the answer to the one question."""
         self._check_ready(status)
         if self._major() >= _REPORTS_READ_ONLY or self._major() == 0:
             self._check_settings()
         self._asked = True
-        return frontend.build_query(_QUESTION)
 
     def _compare(self, values: list[bytes | None]) -> None:
         process_id, read_only = ((value or b"").decode("ascii", "replace") for value in [*values, b"", b""][:2])
