@@ -72,8 +72,8 @@ class WaitingSession(asyncio.Protocol):
     def drop(self) -> None:
         """Nobody gets it. May be said twice."""
         self._lost = None
-        if self._named is not None:
-            self._named.cancel()
+        if self._named is not None and not self._named.cancel() and not self._named.cancelled():
+            self._named.exception()  # nobody asks any more
         if not self.closing:
             self.connection.transport.write(TERMINATE)
             self.connection.transport.close()

@@ -26,6 +26,8 @@ from gateway.secret import Secret
 from gateway.services import allowlist, grants, targets, users
 from tests.support.upstream import Database
 
+#: So many upstream sessions of every target are opened ahead: to run any of the tests with them.
+AHEAD_VARIABLE = "PGBASTION_TEST_OPEN_AHEAD"
 _READY_SECONDS = 30
 WHY = {"actor": "os:test", "reason": "a test"}
 
@@ -82,6 +84,8 @@ class RunningGateway:
         logins = {AccessMode.READ_ONLY: database.app_ro, AccessMode.READ_WRITE: database.app_rw}
         for mode in modes:
             self.login(name, mode, logins[mode].name, logins[mode].password)
+        if open_ahead := int(os.environ.get(AHEAD_VARIABLE, "0")):
+            self.admin.change(targets.set_open_ahead(self.admin.store, name=name, open_ahead=open_ahead, **WHY))
         return name
 
     def login(self, target: str, mode: AccessMode, role: str, password: Secret) -> None:
