@@ -32,6 +32,7 @@ class CatalogRows:
     function_types: tuple[Row, ...] = ()
     aggregates: tuple[Row, ...] = ()
     operators: tuple[Row, ...] = ()
+    stand_ins: tuple[Row, ...] = ()
     casts: tuple[Row, ...] = ()
     types: tuple[Row, ...] = ()
     ranges: tuple[Row, ...] = ()
@@ -137,6 +138,17 @@ _OPERATORS: Final = (
     f" {_name('f', 'o.oprcode::pg_catalog.oid')}::pg_catalog.text, {_member('pg_operator', 'o.oid')}"
     " FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace"
     f" WHERE {_of_users('o.oid')} AND {_NOT_TEMPORARY}"
+)
+
+# Name of a built-in operator, then schema and name, OID and name of the function, and extension of a users' operator that is its
+# negator or commutator: the planner takes it for NOT (a && b), or for b && a.
+_STAND_INS: Final = (
+    "SELECT b.oprname::pg_catalog.text, n.nspname::pg_catalog.text, o.oprname::pg_catalog.text,"
+    f" o.oprcode::pg_catalog.oid::pg_catalog.text, {_name('f', 'o.oprcode::pg_catalog.oid')}::pg_catalog.text,"
+    f" {_member('pg_operator', 'o.oid')} FROM pg_catalog.pg_operator b JOIN pg_catalog.pg_operator o"
+    " ON o.oid OPERATOR(pg_catalog.=) b.oprcom OR o.oid OPERATOR(pg_catalog.=) b.oprnegate"
+    " JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace"
+    f" WHERE NOT ({_of_users('b.oid')}) AND {_of_users('o.oid')}"
 )
 
 # OID and name of the source type, OID and name of the target type, context (e a i), method (f i b), OID and name of the function.
@@ -337,6 +349,7 @@ CATALOG_QUERIES: Final = (
     CatalogQuery("function_types", _FUNCTION_TYPES),
     CatalogQuery("aggregates", _AGGREGATES),
     CatalogQuery("operators", _OPERATORS),
+    CatalogQuery("stand_ins", _STAND_INS),
     CatalogQuery("casts", _CASTS),
     CatalogQuery("types", _TYPES),
     CatalogQuery("ranges", _RANGES),

@@ -148,6 +148,12 @@ def _operator(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Ref
     schema, name = split(parts)
     openings = listed.openings
     if openings is not None:
+        if name in openings.closed_stand_ins and schema in (None, "pg_catalog"):
+            each = openings.closed_stand_ins[name]
+            shown_name = f"{each.schema}.{each.name}"
+            return refusal.unknown_name(
+                "operator", f"{shown_name}, which may be taken for {name},", shown_name, offset, each.extension
+            )
         if schema is not None:
             closed = openings.closed_operators.get((schema, name))
         else:

@@ -11,7 +11,16 @@ from typing import Final
 
 from gateway.statements import refusal
 from gateway.statements.catalog import Catalog
-from gateway.statements.catalog_objects import FIRST_USER_OID, Cast, Function, FunctionUse, Operator, Relation, Type
+from gateway.statements.catalog_objects import (
+    FIRST_USER_OID,
+    Cast,
+    Function,
+    FunctionUse,
+    Operator,
+    Relation,
+    Type,
+    use_of,
+)
 from gateway.statements.catalogue import ACTIVITY_FUNCTIONS, BUILT_IN_TYPES, OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
 from gateway.statements.curated import is_curated
 from gateway.statements.operator_choice import OperatorChoice
@@ -155,10 +164,21 @@ class Openings:
             for (schema, name), each in self.closed_operators.items()
             if schema in self.schemas and not self._needs_a_closed_value(name)
         }
+        found.update(self.closed_stand_ins)
         for word, names in _WORDS.items():
             for name in names:
                 if name in found:
                     found[word] = found[name]
+        return found
+
+    @cached_property
+    def closed_stand_ins(self) -> dict[str, Operator]:
+        """By the name of the built-in operator that the planner may replace by them."""
+        found = {}
+        for name, schema, own_name, oid, function, extension in self.catalog.rows.stand_ins:
+            each = Operator(schema or "", own_name or "", (), use_of(oid, function), extension or "")
+            if not self._operator_is_open(each):
+                found[name or ""] = each
         return found
 
     def _needs_a_closed_value(self, name: str) -> bool:
