@@ -28,7 +28,7 @@ from tests.support.upstream import Database
 
 #: So many upstream sessions of every target are opened ahead: to run any of the tests with them.
 AHEAD_VARIABLE = "PGBASTION_TEST_OPEN_AHEAD"
-_READY_SECONDS = 30
+_READY_SECONDS = 120  # of a busy machine; one that cannot start says so at once
 WHY = {"actor": "os:test", "reason": "a test"}
 
 
