@@ -22,9 +22,10 @@ from admin_api.app import create_app
 from admin_api.connections import guarded
 from admin_api.context import AdminContext
 from admin_api.reading import OwnWrites
-from admin_api.server import AdminServer, Certificate, ServerError, is_plain, listen, log_through_structlog
+from admin_api.server import GRACE_SECONDS, AdminServer, Certificate, ServerError, is_plain, listen, log_through_structlog
 from gateway.bus.gateway import BusGateway
 from gateway.bus.lifeline import Lifeline, LifelineError
+from gateway.ending import CLOSE_SECONDS, end_within, leave
 from gateway.log_setup import set_up_logging
 from gateway.services.audit import AuditLog
 from gateway.settings import CurrentSettings, Settings, SettingsError, load
@@ -79,6 +80,8 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
         server = AdminServer(app, guarded(Allowed(current)), tls, ready)
 
         def stop() -> None:
+            if not context.stopping.is_set():
+                end_within(GRACE_SECONDS + CLOSE_SECONDS)
             context.stopping.set()
             server.should_exit = True
 
@@ -148,4 +151,4 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -12,8 +12,7 @@ import gc
 import os
 import signal
 import socket
-import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import import_module
@@ -24,9 +23,11 @@ from typing import Final
 import structlog
 
 from gateway.affinity import pin, unpin
+from gateway.allocation import map_large_blocks
 from gateway.audit import events
 from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
+from gateway.ending import CLOSE_SECONDS, end_within, leave
 from gateway.judging.judge import Judge
 from gateway.log_setup import set_up_logging
 from gateway.proxy import leaving
@@ -112,29 +113,57 @@ class Gateway:
         loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="worker", initializer=unpin))
         pin(self._duty.place, settings.listen.workers, settings.listen.pin_workers, f"{gethostname()}:{settings.state_dir}")
         self._listen_for_orders()
-        await asyncio.gather(self._directory.start(), worker.judge.start())
-        self._reconciler.start(self._stopping.set)
         beside = [asyncio.create_task(worker.counters.watch_loop_lag()), asyncio.create_task(self._watch_certificate())]
-        await self._bus.start()
-        learn_throttle(worker, await self._bus.gather("throttle", {}, _THROTTLE_SECONDS))
-        worker.ahead.start()
-        self._listener.start(sockets)
-        worker.audit(events.event("gateway_start", {"port": sockets[0].getsockname()[1]}))
-        if self._lifeline is not None:
-            self._lifeline.ready()
+        started = False
         try:
-            await self._until_told()
+            started = await self._unless_stopped(self._start())
+            if started:
+                worker.ahead.start()
+                self._listener.start(sockets)
+                worker.audit(events.event("gateway_start", {"port": sockets[0].getsockname()[1]}))
+                if self._lifeline is not None:
+                    self._lifeline.ready()
+                await self._until_told()
         finally:
+            end_within(CLOSE_SECONDS)
             for task in beside:
                 task.cancel()
-            self._reconciler.stop()
-            worker.ahead.close()
-            worker.catalogs.close()
-            await worker.judge.close()
-            await self._bus.close()
-            await self._directory.close()
-            worker.audit(events.event("gateway_stop", {}))
-            self._trail.close()
+            if started:
+                worker.audit(events.event("gateway_stop", {}))
+            await self._close()
+
+    async def _start(self) -> None:
+        worker = self._worker
+        await asyncio.gather(self._directory.start(), worker.judge.start())
+        self._reconciler.start(self._stopping.set)
+        await self._bus.start()
+        learn_throttle(worker, await self._bus.gather("throttle", {}, _THROTTLE_SECONDS))
+
+    async def _unless_stopped(self, work: Coroutine[None, None, None]) -> bool:
+        """Whether it was done; False: told to stop meanwhile, so that there is nothing to be finished."""
+        starting, stopping = asyncio.create_task(work), asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            starting.result()
+            return True
+        end_within(CLOSE_SECONDS)
+        starting.cancel()
+        await asyncio.wait([starting])
+        return False
+
+    async def _close(self) -> None:
+        """What one part fails in does not keep the others from closing, the trail least of all."""
+        worker = self._worker
+        self._reconciler.stop()
+        worker.ahead.close()
+        worker.catalogs.close()
+        for part in (worker.judge, self._bus, self._directory):
+            try:
+                await part.close()
+            except Exception:
+                _log.exception("a part of the worker did not close")
+        self._trail.close()
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -163,7 +192,7 @@ class Gateway:
 
     async def _retire_when_told(self) -> None:
         await self._retiring.wait()
-        await leaving.retire(self._worker, self._listener, self._current.now.listen.drain_seconds)
+        await leaving.retire(self._worker, self._listener)
 
     # -- settings ------------------------------------------------------------------------------------------------------
 
@@ -243,6 +272,7 @@ def main(argv: list[str] | None = None) -> int:
     # What is loaded by now stays; what a statement makes is freed by its reference counts, so that cycles are looked for rarely.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    map_large_blocks()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())
@@ -262,4 +292,4 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

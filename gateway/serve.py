@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from gateway.bus.lines import BusError
 from gateway.log_setup import set_up_logging
@@ -26,6 +30,9 @@ from gateway.supervision.supervisor import Supervisor
 
 __all__ = ["Part", "StartError", "run"]
 
+_CANCEL_AGAIN_SECONDS: Final = 0.2
+_GIVE_UP_SECONDS: Final = 2.0
+
 
 def run(given: Path | None, only: Part | None = None, flags: Sequence[str] = ()) -> int:
     """Until told to stop; returns the exit status. Errors of the operator's making are one line on stderr.
@@ -38,11 +45,28 @@ def run(given: Path | None, only: Part | None = None, flags: Sequence[str] = ())
         config = find_config(given).resolve()
         settings = load(config, flags)
         parts = _parts(settings, only)
-        with only_one(settings.state_dir, parts):
+        with _told_early(), only_one(settings.state_dir, parts):
             return asyncio.run(_serve(settings, partial(load, config, flags), config, parts))
     except (FileNotFoundError, SettingsError, StartError, PortError, StoreError, TlsError, BusError) as error:
         print(f"pgbastion: {error}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _told_early() -> Iterator[None]:
+    """SIGTERM while all is being prepared. As process 1 of a container, who says nothing about it does not even hear it."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _parts(settings: Settings, only: Part | None) -> frozenset[Part]:
@@ -78,9 +102,16 @@ async def _shipping(settings: Settings, parts: frozenset[Part]) -> AsyncIterator
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await _give_up(task)
         copies.close()
+
+
+async def _give_up(task: "asyncio.Task[None]") -> None:
+    """Said again until it is heard: a driver that gives up a dead connection at that moment takes it for its own time-out."""
+    deadline = time.monotonic() + _GIVE_UP_SECONDS
+    while not task.done() and time.monotonic() < deadline:
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
 
 
 @contextmanager

@@ -36,6 +36,9 @@ def serve(
 
     SIGHUP: read the settings again. SIGUSR2: replace the workers one by one, without a refused login.
     """
+    from gateway.ending import leave
     from gateway.serve import run  # the rest of the program: not needed for --help
 
-    raise typer.Exit(run(config, only, settings or ()))
+    if status := run(config, only, settings or ()):
+        raise typer.Exit(status)
+    leave(0)

@@ -26,6 +26,7 @@ _MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 _MEMORY_FLOOR_BYTES: Final = 512 * 1024 * 1024
 # Twice what the worst texts were seen to need, in the parser and after it, per byte of text.
 _MEMORY_PER_BYTE: Final = 800
+_FIRST_START_SECONDS: Final = 60.0  # nobody waits for it yet, and the machine may be busy
 _START_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 0.2
 
@@ -117,7 +118,7 @@ class _Slot:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self._spawn()
+        await self._spawn(_FIRST_START_SECONDS)
         self._task = asyncio.create_task(self._serve(), name="judge")
 
     async def stop(self) -> None:
@@ -128,7 +129,7 @@ class _Slot:
             self._task = None
         await self._end_child()
 
-    async def _spawn(self) -> None:
+    async def _spawn(self, patience_seconds: float = _START_SECONDS) -> None:
         process = await asyncio.create_subprocess_exec(
             *self._judge.command,
             stdin=PIPE,
@@ -142,7 +143,7 @@ class _Slot:
         self._process = process
         self._sent.clear()
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 await _read(process, LENGTH.size)
         except (TimeoutError, EOFError) as error:
             await self._end_child()

@@ -140,13 +140,16 @@ class AdminEventShipper:
 
 
 async def _whole(work: Coroutine[None, None, None]) -> None:
-    """Not given up half way: who is cancelled waits for the thread, and then is."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    """Not given up half way: who is cancelled, however often, waits for the thread, and then is."""
+    task, cancelled = asyncio.create_task(work), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    task.result()
 
 
 def _position(file: AuditFile, hint: Path) -> _Position:

@@ -5,15 +5,18 @@ over. Retiring takes nobody new but lets logins that have begun succeed, and end
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.access.model import Denial
 from gateway.proxy.listener import Listener
 from gateway.proxy.worker import Worker
+from gateway.settings import Settings
 
 _POLL_SECONDS: Final = 0.05
 _RETIREMENT_POLL_SECONDS: Final = 0.2
-_IDLE_SECONDS: Final = 1.0
+_IDLE_LOOKS: Final = 5
+_IDLE_LOOKS_AT_FIRST: Final = 15
 _ANSWER_SECONDS: Final = 1.0  # for clients that are being told that they cannot log in now
 
 _SHUTDOWN: Final = Denial("shutdown", "57P01", "the gateway is shutting down", "Connect again in a moment.")
@@ -42,22 +45,43 @@ async def stop(worker: Worker, listener: Listener, patience_seconds: float) -> N
     await asyncio.sleep(_POLL_SECONDS)  # farewells leave
 
 
-async def retire(worker: Worker, listener: Listener, patience_seconds: float) -> None:
-    """Returns when no session is left, and no login under way. May be cancelled, to `stop` instead."""
+def login_seconds(settings: Settings) -> float:
+    """What somebody who has knocked may need to be let in, at most."""
+    limits = settings.limits
+    return limits.pre_auth_timeout_seconds + limits.upstream_connect_timeout_seconds + settings.policy.catalog_timeout_seconds
+
+
+async def retire(worker: Worker, listener: Listener) -> None:
+    """Returns when no session is left, and no login under way. May be cancelled, to `stop` instead.
+
+    Each session has `drain_seconds` from when it is first seen here: those too that were logging in when this began.
+    """
     clock = asyncio.get_running_loop().time
     began = clock()
     listener.stop()
     worker.ahead.close()
     sessions = worker.registry.sessions
-    heard: dict[str, tuple[int, float]] = {}  # bytes of a session so far, and since when no more
-    while (sessions or worker.knocking.total) and clock() - began <= patience_seconds:
-        now = clock()
+    seen: dict[str, _Seen] = {}
+    while sessions or (worker.knocking.total and clock() - began <= login_seconds(worker.settings)):
+        patience = worker.settings.listen.drain_seconds
         for name, session in list(sessions.items()):
-            if session.busy or heard.get(name, (-1, now))[0] != session.bytes_in:
-                heard[name] = session.bytes_in, now
-            elif now - heard[name][1] >= _IDLE_SECONDS:
+            known = seen.setdefault(name, _Seen(clock()))
+            if known.is_idle(busy=session.busy, bytes_in=session.bytes_in) or clock() - known.since > patience:
                 session.terminate(_RESTART)
         await asyncio.sleep(_RETIREMENT_POLL_SECONDS)
-    for session in list(sessions.values()):
-        session.terminate(_RESTART)
     await asyncio.sleep(_POLL_SECONDS)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of a session, and since when. Looks are counted, not timed: who got no CPU for a while did not listen."""
+
+    since: float
+    bytes_in: int = -1
+    quiet: int = 0
+
+    def is_idle(self, *, busy: bool, bytes_in: int) -> bool:
+        """It has long said nothing. Who was only just let in is given longer to begin."""
+        self.quiet = 0 if busy or bytes_in != self.bytes_in else self.quiet + 1
+        self.bytes_in = bytes_in
+        return self.quiet >= (_IDLE_LOOKS if bytes_in else _IDLE_LOOKS_AT_FIRST)

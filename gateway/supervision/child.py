@@ -25,12 +25,16 @@ class Child:
     async def start(cls, name: str, command: Sequence[str], fds: Sequence[int]) -> "Child":
         """It loads its program and waits for `tell`. A process group of its own: Ctrl-C is for the supervisor. Raises OSError."""
         ours, theirs = socket.socketpair()
+        process: asyncio.subprocess.Process | None = None
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), pass_fds=fds, process_group=0)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
         except BaseException:
             ours.close()
+            if process is not None:  # it holds our sockets open
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
             raise
         child = cls(name, process, writer)
         child._listening = asyncio.create_task(child._listen(reader), name=f"{name} speaks")
@@ -68,11 +72,12 @@ class Child:
         if self._listening is not None:
             self._listening.cancel()
 
-    async def until_ready(self, seconds: float) -> bool:
-        """False: it ended before, or is still not ready."""
+    async def until_ready(self, seconds: float, unless: "Child | None" = None) -> bool:
+        """False: it ended before, or is still not ready; or `unless` ended meanwhile."""
         ready = asyncio.create_task(self.ready.wait())
+        others = [] if unless is None else [unless.ended]
         try:
-            await asyncio.wait([ready, self.ended], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([ready, self.ended, *others], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
         return self.ready.is_set() and not self.ended.done()

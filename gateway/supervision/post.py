@@ -19,7 +19,7 @@ from gateway.supervision.child import Child
 _RESTART_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LONGEST_AFTER_WORK_SECONDS: Final = 0.5  # of one that was ready: clients wait in its queue
 _STEADY_SECONDS: Final = 10.0  # one that lived as long is restarted at once
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 120.0  # of a successor: the one before it serves, and one that is broken ends
 _log: Final = structlog.stdlib.get_logger("gateway.supervision")
 
 
@@ -88,6 +88,7 @@ class Post:
                 return False
             former, self.current = self.current, successor
         self._switched.set()
+        self._changed()
         if former is not None and former.alive:
             former.retire()
             self._leaving[former] = asyncio.create_task(self._see_off(former, patience_seconds), name=f"{former.name} leaves")
@@ -100,15 +101,23 @@ class Post:
             _log.error("process not started", name=self.name, reason=error.strerror)
             return None
         try:
-            if await successor.until_ready(_START_SECONDS) and not self._stopping:
-                return successor
+            ready = await successor.until_ready(_START_SECONDS, unless=self.current)
+        except asyncio.CancelledError:  # the gateway ends
+            self._dismiss(successor)
+            raise
         finally:
             self._coming = None
+        needed = self.current is None or not self.current.alive  # at once, then: no other would be there sooner
+        if not self._stopping and successor.alive and (ready or needed):
+            return successor
         _log.error("the successor does not get ready: the former one stays", name=self.name, successor=successor.name)
-        successor.signal(signal.SIGKILL)
-        await successor.ended
-        self._end(successor)
+        await self._dismiss(successor)
         return None
+
+    def _dismiss(self, successor: Child) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._see_off(successor, 0.0), name=f"{successor.name} is dismissed")
+        self._leaving[successor] = task
+        return task
 
     def stop(self) -> None:
         self._stopping = True
@@ -154,7 +163,8 @@ class Post:
     async def _see_off(self, former: Child, patience_seconds: float) -> None:
         await asyncio.wait([former.ended], timeout=patience_seconds)
         if former.alive:
-            _log.warning("killed: it did not retire in time", name=former.name)
+            if patience_seconds:
+                _log.warning("killed: it did not retire in time", name=former.name)
             former.signal(signal.SIGKILL)
         await former.ended
         self._end(former)

@@ -22,8 +22,10 @@ class ServiceManager:
         """Followed by `ready` when it is done."""
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> None:
+    def stopping(self, seconds: float) -> None:
+        """It may take so long: a longer drain than the unit's TimeoutStopSec is not cut short."""
         self._tell("STOPPING=1")
+        self._tell(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

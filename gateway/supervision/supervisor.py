@@ -15,6 +15,8 @@ import structlog
 from gateway.bus.hub import BusHub
 from gateway.bus.lifeline import Duty
 from gateway.bus.lines import ALL, Handler, Message, Payload
+from gateway.ending import CLOSE_SECONDS, end_within
+from gateway.proxy.leaving import login_seconds
 from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.settings import CurrentSettings, Settings, SettingsError
 from gateway.supervision.child import Child
@@ -29,7 +31,10 @@ from gateway.supervision.spares import Spares
 _ATTEMPTS_BEFORE_READY: Final = 6
 _RENEWAL_CHECK_SECONDS: Final = 12 * 3600.0
 _KILL_AFTER_SECONDS: Final = 0.7  # beyond the drain
-_API_END_SECONDS: Final = 3.0
+_KILL_AGAIN_SECONDS: Final = 0.5
+_API_END_SECONDS: Final = 9.0  # after its own deadlines
+_ROLL_ATTEMPTS: Final = 3
+_ROLL_PAUSE_SECONDS: Final = 1.0
 _log: Final = structlog.stdlib.get_logger("gateway.serve")
 
 
@@ -76,6 +81,7 @@ class Supervisor:
             for task in beside:
                 task.cancel()
             await self._stop(keeping)
+        end_within(CLOSE_SECONDS)
         await self._hub.close()
         if self._failure is not None:
             raise self._failure
@@ -239,17 +245,29 @@ class Supervisor:
             _log.info("rolling restart begins")
             self._spares.renew()
             for post in self._posts:
-                if not await post.replace(self._current.now.listen.drain_seconds + _KILL_AFTER_SECONDS):
+                if not await self._replace(post):
                     _log.error("rolling restart stopped", at=post.name)
                     break
             else:
                 _log.info("rolling restart done: former processes leave as their sessions end")
 
+    async def _replace(self, post: Post) -> bool:
+        """What keeps one process from starting may be gone in a moment; what is wrong with the program is not."""
+        for attempt in range(_ROLL_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_ROLL_PAUSE_SECONDS * attempt)
+            settings = self._current.now
+            if await post.replace(login_seconds(settings) + settings.listen.drain_seconds + _KILL_AFTER_SECONDS):
+                return True
+        return False
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def _stop(self, keeping: list[asyncio.Task[None]]) -> None:
-        """Workers end their sessions when told; who does not manage within the drain is killed."""
-        self._manager.stopping()
+        """Workers end their sessions when told; who does not manage within the drain is killed. No wait is without an end."""
+        patience = self._current.now.listen.drain_seconds + _KILL_AFTER_SECONDS
+        end_within(patience + 2 * CLOSE_SECONDS)
+        self._manager.stopping(patience + 2 * CLOSE_SECONDS)
         self._spares.stop()
         for part in (self._workers, self._api):
             if part is not None:
@@ -260,13 +278,14 @@ class Supervisor:
         gone = asyncio.create_task(self._all_gone(keeping))
         hurry = asyncio.create_task(self._hurry.wait())
         asyncio.get_running_loop().call_later(_API_END_SECONDS, self._kill_api)
-        patience = self._current.now.listen.drain_seconds + _KILL_AFTER_SECONDS
         await asyncio.wait([hurry, gone], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         if not gone.done():
-            _log.warning("processes killed: they did not end in time")
+            left = [child.name for child in self._children()]
+            _log.warning("processes killed: they did not end in time", processes=left)
+        while not gone.done():  # again: one that was being started appears only now
             self._signal(signal.SIGKILL)
-        await gone
+            await asyncio.wait([gone], timeout=_KILL_AGAIN_SECONDS)
         for task in keeping:
             task.result()
 
