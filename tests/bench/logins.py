@@ -1,10 +1,11 @@
-"""What one login costs each process of the gateway: CPU in microseconds, from schedstat.
+"""What one login costs a contestant: CPU in microseconds, from schedstat, and how much of it outside of its busiest process.
 
-    python -m tests.bench.logins [--seconds 3] [--rounds 3] [--builds pgbastion "pgbastion, TLS"] [--command 'py-spy record ...']
+    python -m tests.bench.logins [--seconds 3] [--rounds 3] [--contestants PgBouncer pgbastion] [--command 'py-spy record ...']
 
-A round is pgbench -S -C (a connection for each query) and then pgbench -S, both with 8 clients, for each build in turn: the second
-tells what the query alone costs, and is taken off. `--command` runs in the middle of each -C, with {worker} as the busiest
-worker's process id and {supervisor} as its parent's: to see where the rest goes. Nothing here asserts a time.
+A round is a second in which nobody asks, pgbench -S -C (a connection for each query) and pgbench -S, with 8 clients, for each
+contestant in turn: the CPU of the idle time and of the query alone are taken off, since a server that forks slowly leaves few
+logins to bear them. One round before the first is not counted. `--command` runs in the middle of each -C, with {busiest} as the
+busiest process's id and {root} as the first one's: to see where the rest goes. Nothing here asserts a time.
 """
 
 import argparse
@@ -13,81 +14,86 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.bench.proxies import lineup
 from tests.bench.proxies.contestant import Contestant
-from tests.bench.proxies.gateway import BUILDS
 from tests.bench.proxies.ground import prepared_ground
 from tests.bench.proxies.processes import Snapshot, snapshot
 from tests.bench.workloads.pgbench import Job, run_pgbench
 from tests.bench.workloads.workload import Task
 
 _CLIENTS = 8
+_CAPACITY = 64
 
 
-def _by_process(before: Snapshot, after: Snapshot) -> dict[int, float]:
-    """Process id -> seconds on the CPU."""
-    found: dict[int, float] = {}
+def _by_process(before: Snapshot, after: Snapshot) -> Counter[int]:
+    """Process id -> nanoseconds on the CPU."""
+    found: Counter[int] = Counter()
     for thread, value in after.nanoseconds.items():
-        pid = int(thread.partition("/")[0])
-        found[pid] = found.get(pid, 0.0) + (value - before.nanoseconds.get(thread, 0)) / 1e9
+        found[int(thread.partition("/")[0])] += value - before.nanoseconds.get(thread, 0)
     return found
 
 
-def _measure(contestant: Contestant, job: Job, task: Task) -> dict[int, float]:
-    """Process id -> seconds per transaction."""
-    before = contestant.cpu()
+def _measure(contestant: Contestant, job: Job, task: Task, idle: Counter[int]) -> dict[int, float]:
+    """Process id -> microseconds per transaction, without what it does in idle seconds (nanoseconds in one)."""
+    before, started_at = contestant.cpu(), time.monotonic()
     outcome = run_pgbench(contestant.reader, job, task)
-    return {pid: used / outcome.transactions for pid, used in _by_process(before, contestant.cpu()).items()}
+    used, seconds = _by_process(before, contestant.cpu()), time.monotonic() - started_at
+    return {pid: (value - idle[pid] * seconds) / 1000 / outcome.transactions for pid, value in used.items()}
 
 
 def _beside(command: str, contestant: Contestant, seconds: int) -> None:
     before = snapshot(contestant.roots)
     time.sleep(seconds / 6)
-    used = _by_process(before, snapshot(contestant.roots))
-    supervisor = contestant.roots[0]
-    worker = max((pid for pid in used if pid != supervisor), key=lambda pid: used[pid])
-    subprocess.run(command.format(worker=worker, supervisor=supervisor), shell=True, check=False)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="tests.bench.logins", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--builds", nargs="+", default=[], metavar="NAME", help="these, by their whole names")
-    parser.add_argument("--command", default="")
-    given = parser.parse_args(arguments)
-    builds = [build for build in BUILDS if build.name in given.builds or not (given.builds or build.missing())]
-    with prepared_ground(max_connections=300, stream_megabytes=1) as ground, ExitStack() as stack:
-        started = [stack.enter_context(build.start(ground, 64)) for build in builds]
-        found: dict[str, list[tuple[float, float, float]]] = {each.name: [] for each in started}
-        for _ in range(given.rounds):
-            for contestant in started:
-                found[contestant.name].append(_round(contestant, given.seconds, given.command))
-    print(f"{'us, medians (spans)':<36}{'login and query':>22}{'of it outside the worker':>26}{'login':>20}")
-    for name, figures in found.items():
-        columns = [sorted(value * 1e6 for value in column) for column in zip(*figures, strict=True)]
-        shown = [f"{statistics.median(column):.0f} ({column[0]:.0f}-{column[-1]:.0f})" for column in columns]
-        print(f"{name:<36}{shown[0]:>22}{shown[1]:>26}{shown[2]:>20}")
+    busiest = _by_process(before, snapshot(contestant.roots)).most_common(1)[0][0]
+    subprocess.run(command.format(busiest=busiest, root=contestant.roots[0]), shell=True, check=False)
 
 
 def _round(contestant: Contestant, seconds: int, command: str) -> tuple[float, float, float]:
     """Of a login and its query, of all but the busiest process, of the login alone."""
+    before = contestant.cpu()
+    time.sleep(1)
+    idle = _by_process(before, contestant.cpu())
     with tempfile.TemporaryDirectory() as made:
         task = Task(seconds, Path(made))
         look = threading.Thread(target=_beside, args=(command, contestant, seconds))
         if command:
             look.start()
-        both = _measure(contestant, Job("simple", _CLIENTS, reconnect=True), task)
+        both = _measure(contestant, Job("simple", _CLIENTS, reconnect=True), task, idle)
         if command:
             look.join()
-        query = _measure(contestant, Job("simple", _CLIENTS), Task(1, Path(made)))
+        query = _measure(contestant, Job("simple", _CLIENTS), Task(1, Path(made)), idle)
     whole = sum(both.values())
     return whole, whole - max(both.values()), whole - sum(query.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="tests.bench.logins", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contestants", nargs="+", default=["PgBouncer", "pgbastion"], metavar="NAME", help="that begin so")
+    parser.add_argument("--command", default="")
+    given = parser.parse_args(arguments)
+    entries = [each for each in lineup.chosen(lineup.ENTRIES, given.contestants) if not each.missing()]
+    with prepared_ground(max_connections=600, stream_megabytes=1) as ground, ExitStack() as stack:
+        started = [stack.enter_context(each.start(ground, _CAPACITY)) for each in entries if each.name != lineup.DIRECT]
+        found: dict[str, list[tuple[float, float, float]]] = {each.name: [] for each in started}
+        for number in range(given.rounds + 1):
+            for contestant in started:
+                figures = _round(contestant, given.seconds, given.command)
+                if number:
+                    found[contestant.name].append(figures)
+    print(f"{'us, medians (spans)':<36}{'login and query':>22}{'outside the busiest':>22}{'login':>22}")
+    for name, rounds in found.items():
+        columns = [sorted(column) for column in zip(*rounds, strict=True)]
+        shown = [f"{statistics.median(column):.0f} ({column[0]:.0f} to {column[-1]:.0f})" for column in columns]
+        print(f"{name:<36}{shown[0]:>22}{shown[1]:>22}{shown[2]:>22}")
 
 
 if __name__ == "__main__":
