@@ -82,7 +82,10 @@ def desk(gateway: RunningGateway, room: Database) -> Iterator[Desk]:
 
 def wait_for_end(admin: "psycopg.Connection[Any]") -> None:
     deadline = time.monotonic() + 5
-    theirs = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_rw' AND datname = current_database()"
+    theirs = (
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_rw' AND datname = current_database() "
+        "AND application_name NOT LIKE 'pgbastion/%'"  # those that were opened ahead
+    )
     while admin.execute(theirs).fetchone() != (0,):
         assert time.monotonic() < deadline
         time.sleep(0.02)
