@@ -30,6 +30,7 @@ _BY_VALUE: Final = {
     # A new temporary table would get its storage from it: only PostgreSQL's own, not a handler of users.
     "default_table_access_method": frozenset({"heap"}),
     "default_tablespace": frozenset({"", "pg_default"}),
+    "password_encryption": frozenset({"scram-sha-256"}),
 }
 _IDENTITY: Final = frozenset({"role", "session_authorization"})
 # These change how the server reads text; the parser here reads it one way only. Pinned in every access mode.
@@ -91,8 +92,12 @@ def _read_only(
     if name in READ_ONLY_SETTINGS:
         return None if whole is not None and is_true(whole) else refusal.setting_value(name, "on", offset)
     if value is None or whole is None:
-        # A part of RESET ALL. (Custom ones stay closed: RESET of one that nobody has set makes it.)
-        return None if "." not in name or name in rules.custom else refusal.setting_never(name, offset)
+        # A part of RESET ALL. (Custom ones stay closed: RESET of one that nobody has set makes it. PL/pgSQL's are there anyway.)
+        return (
+            None
+            if "." not in name or name.startswith("plpgsql.") or name in rules.custom
+            else refusal.setting_never(name, offset)
+        )
     if name == "search_path":
         return _search_path(value, rules.schemas, offset)
     if name in FREE_SETTINGS or ("." in name and name in rules.custom):
