@@ -374,7 +374,16 @@ async def test_the_gateway_of_these_tests_is_the_real_client(api: Api) -> None:
     assert isinstance(api.context.gateway, BusGateway)
 
 
-OURS = ("localhost", "LocalHost:6480", "localhost.:1", "127.0.0.1:6480", "127.8.8.8", "[::1]:6480", "192.0.2.7", "proxy.test:80")
+OURS = (
+    "localhost",
+    "LocalHost:6480",
+    "localhost.:1",
+    "127.0.0.1:6480",
+    "127.8.8.8",
+    "[::1]:6480",
+    "192.0.2.7",
+    "proxy.test:80",
+)
 OTHERS = (
     "evil.test",
     "evil.test:6480",

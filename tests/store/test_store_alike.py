@@ -28,7 +28,14 @@ def any_row(chance: random.Random):
     return chance.choice(
         [
             replace(user(one), id=f"u-{other}", enabled=chance.random() < 0.5),
-            replace(SALES, id=f"t-{one}", name=other, roles=roles, max_sessions=chance.choice([None, 3]), open_ahead=chance.choice([0, 2])),
+            replace(
+                SALES,
+                id=f"t-{one}",
+                name=other,
+                roles=roles,
+                max_sessions=chance.choice([None, 3]),
+                open_ahead=chance.choice([0, 2]),
+            ),
             Group(f"gr-{one}", other, frozenset(f"u-{name}" for name in NAMES if chance.random() < 0.3)),
             Grant(
                 f"g-{one}{other}",
