@@ -145,6 +145,7 @@ class Greeter:
         if not self._gone:
             self._gone = True
             self._deadline.cancel()
+            self._pending = None  # it knows us, too: without this both would wait for the collector of cycles
             self._leave()
 
     def proved(self) -> None:

@@ -55,8 +55,9 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[BaseSchema, str
     app = create_app(context)
 
     async def from_here(scope: Any, receive: Any, send: Any) -> None:
-        """schemathesis' client says that it is called "testclient", which is no address."""
-        await app({**scope, "client": ("127.0.0.1", 4000)}, receive, send)
+        """schemathesis' client says that it is called "testclient", which is no address, and asks for "testserver"."""
+        headers = [(name, b"localhost" if name == b"host" else value) for name, value in scope.get("headers", ())]
+        await app({**scope, "client": ("127.0.0.1", 4000), "headers": headers}, receive, send)
 
     return schemathesis.openapi.from_asgi("/openapi.json", from_here), token
 
