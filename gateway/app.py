@@ -23,7 +23,6 @@ from typing import Final
 import structlog
 
 from gateway.affinity import pin, unpin
-from gateway.allocation import map_large_blocks
 from gateway.audit import events
 from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
@@ -272,7 +271,6 @@ def main(argv: list[str] | None = None) -> int:
     # What is loaded by now stays; what a statement makes is freed by its reference counts, so that cycles are looked for rarely.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    map_large_blocks()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())
