@@ -19,6 +19,7 @@ PROBLEM_TYPE: Final = "application/problem+json"
 _RETRY: Final = {"Retry-After": "1"}
 _CONFLICTS: Final = frozenset({"changed-meanwhile"})
 _UNAVAILABLE: Final = frozenset({"audit-unreadable"})
+_FORBIDDEN: Final = frozenset({"not-permitted", "own-rights"})
 _RULES: Final[Mapping[int, str]] = {
     400: "request-unreadable",
     404: "no-such-page",
@@ -106,6 +107,8 @@ def status_of(rule: str) -> int:
         return 409
     if rule in _UNAVAILABLE:
         return 503
+    if rule in _FORBIDDEN:
+        return 403
     return 404 if rule.endswith("-unknown") else 422
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Snapshot, Target, User
 from gateway.audit.admin_event import AdminEvent, DetailValue
 from gateway.ports import ChangeableRow, Store, UnitOfWork
+from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.naming import check_actor, check_remark
 
 Row = TypeVar("Row", bound=User | Group | Target | Grant | AllowlistEntry | ApiToken)
@@ -25,10 +26,12 @@ Detail = Mapping[str, DetailValue]
 class Change:
     """A unit of work and its signature. Rows are staged together with the audit event that speaks of them."""
 
-    def __init__(self, work: UnitOfWork, actor: str, reason: str) -> None:
+    def __init__(self, work: UnitOfWork, who: Actor, reason: str) -> None:
         self._work = work
-        self._actor = actor
+        self._who = who
+        self._actor = who.name
         self._reason = reason
+        self._asked = False
         self._events: list[AdminEvent] = []
 
     @property
@@ -42,7 +45,21 @@ class Change:
 
     @property
     def actor(self) -> str:
+        """The name that the audit writes."""
         return self._actor
+
+    @property
+    def who(self) -> Actor:
+        return self._who
+
+    def require(self, verb: str, *, target: Target | None = None, user_id: str | None = None) -> None:
+        """May the actor do this (`verb` of access/data/verbs.csv)? Raises NotPermitted.
+
+        `target`: what it is done to. `user_id`: whose own it is, where one's own is everybody's to change. A change of which
+        nothing was asked is for owners alone.
+        """
+        require(self._who, verb, user_id=user_id)
+        self._asked = True
 
     def note(self, action: str, object_id: str, name: str, detail: Detail | None = None) -> None:
         """Stage the audit event alone. `name`: what people call the object. Never a secret in any of it."""
@@ -69,6 +86,8 @@ class Change:
     async def commit(self) -> int:
         """Everything staged, in one transaction; the new revision. What has no event cannot be committed (ValueError)."""
         event, *more = self._events
+        if not self._asked:
+            self.require(event.action)
         return await self._work.commit(event, *more)
 
     async def save(self, row: Row, action: str, name: str, detail: Detail | None = None) -> Row:
@@ -85,11 +104,12 @@ class Change:
 
 @asynccontextmanager
 async def begin(store: Store, actor: str, reason: str) -> AsyncIterator[Change]:
-    """Raises ServiceError for an actor or a reason that cannot be written down; else what the store raises."""
+    """Raises ServiceError for an actor or a reason that cannot be written down, NotPermitted for an actor who is no longer there;
+    else what the store raises."""
     check_actor(actor)
     check_remark("reason", reason)
     async with store.begin() as work:
-        yield Change(work, actor, reason)
+        yield Change(work, resolve_actor(actor, work.snapshot, work.now), reason)
 
 
 def new_id() -> str:

@@ -21,7 +21,7 @@ MAX_PASSWORD_CHARACTERS: Final = 256
 _USER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,62}")
 _TARGET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _GROUP = _TOKEN = _TARGET
-_ACTOR: Final = re.compile(r"system|os:(?P<os>\S{1,128})|token:[A-Za-z][A-Za-z0-9_.-]{0,62}")
+_ACTOR: Final = re.compile(r"system|os:(?P<os>\S{1,128})|token:[A-Za-z][A-Za-z0-9_.-]{0,62}|user:[A-Za-z][A-Za-z0-9_.@-]{0,62}")
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _QUALIFIED: Final = re.compile(r'[^\s".*]{1,63}\.([^\s".*]{1,63}|\*)')
 _EXTENSION: Final = re.compile(r'extension:[^\s".*]{1,63}')
@@ -174,10 +174,13 @@ def check_upstream_secret(secret: Secret) -> None:
 
 
 def check_actor(actor: str) -> None:
-    """Who acts: `os:<user>` at the machine itself, `token:<name>` over the API, `system` by itself. Written into every event."""
+    """Who acts: `os:<user>` at the machine itself, `token:<name>` over the API, `user:<name>` who proved who they are, `system` by
+    itself. Written into every event."""
     match = _ACTOR.fullmatch(actor)
     if match is None or not (match["os"] or "x").isprintable():
-        raise ServiceError("actor-invalid", f"{actor!r} cannot be an actor", "Actors are os:<user>, token:<name> or system.")
+        raise ServiceError(
+            "actor-invalid", f"{actor!r} cannot be an actor", "Actors are os:<user>, token:<name>, user:<name> or system."
+        )
 
 
 def check_remark(what: str, text: str) -> None:

@@ -422,9 +422,9 @@ async def test_actor_and_reason_are_checked_and_written(world: World) -> None:
     data = parse_manifest(manifest(users=[{"name": "alice", "enabled": False}]))
     with pytest.raises(ServiceError):
         await apply_manifest(world.store, world.vault, data, actor="os:ana", reason="two\nlines")
-    await apply_manifest(world.store, world.vault, data, actor="token:ci", reason="as reviewed")
+    await apply_manifest(world.store, world.vault, data, actor="os:ci", reason="as reviewed")
     last = (await world.events())[-1].event
-    assert (last.actor, last.reason, last.action) == ("token:ci", "as reviewed", "user.disabled")
+    assert (last.actor, last.reason, last.action) == ("os:ci", "as reviewed", "user.disabled")
 
 
 # --- the example and the export
