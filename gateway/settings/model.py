@@ -74,11 +74,45 @@ class Listen(_Section):
 
 
 class Tls(_WithCertificate):
-    """Without `cert_file` a CA and a certificate for `names` are made at first start, in `<state_dir>/tls`."""
+    """Without `cert_file` a CA and a certificate for `names` are made at first start, in `<state_dir>/tls`.
+
+    `client_ca_file`: machine users may log in with certificates that these CAs signed. None: nobody is asked for one.
+    """
 
     mode: Literal["require", "allow", "disable"] = "require"
     names: list[str] = ["localhost", "127.0.0.1", "::1"]
+    client_ca_file: Path | None = None
     handshake_timeout_seconds: Seconds = 10.0
+
+
+class Public(_Section):
+    """How people reach the gateway, as connection strings say it. Empty: where it listens, and the CA that it made itself.
+
+    `ca_file`: what verifies the certificate in `tls.cert_file`; "system": the CAs that every system knows.
+    """
+
+    host: str = Field("", max_length=253, pattern=r"^[A-Za-z0-9._:-]*$")
+    port: int | None = Field(None, ge=1, le=65535)
+    ca_file: Path | Literal["system"] | None = None
+
+
+class Credentials(_Section):
+    """Short-lived database credentials. `max_sessions`: with one of them, at a time; `max_per_user`: live ones of one person.
+
+    `sessions_outlive_seconds`: how long a session may go on after its credential has expired.
+    """
+
+    default_seconds: Annotated[int, Field(ge=60)] = 3600
+    max_seconds: Annotated[int, Field(ge=60, le=7 * 86_400)] = 43_200
+    max_sessions: int = Field(10, ge=1)
+    max_per_user: int = Field(20, ge=1)
+    sessions_outlive_seconds: Annotated[int, Field(ge=0, le=7 * 86_400)] = 0
+
+    @model_validator(mode="after")
+    def _default_fits(self) -> "Credentials":
+        if self.default_seconds > self.max_seconds:
+            raise ValueError("default_seconds may not be more than max_seconds")
+        return self
 
 
 class Limits(_Section):
@@ -197,6 +231,8 @@ class Settings(_Section):
     state_dir: Path
     listen: Listen = Listen()
     tls: Tls = Tls()
+    public: Public = Public()
+    credentials: Credentials = Credentials()
     limits: Limits = Limits()
     throttle: Throttle = Throttle()
     audit: Audit = Audit()
