@@ -6,7 +6,7 @@ from gateway.access_mode import GrantOption
 from gateway.audit.events import statement_fragment
 from gateway.audit.redaction import may_hold_password
 from gateway.statements.policy import Policy, judge
-from gateway.statements.shape import MAX_BYTES, kept_shape, shape_of
+from gateway.statements.shape import MAX_BYTES, kept_like, kept_shape
 from gateway.statements.verdict import Verdict
 
 #: Kinds whose text hides what it runs: that was judged before, perhaps by another policy.
@@ -144,8 +144,7 @@ class PolicyInForce:
 
     def by_shape(self, sql: bytes) -> tuple[Judged, bytes] | None:
         """A passing text that differs from this one in nothing but the values of literals, and this one's audit fragment."""
-        shape = shape_of(sql) if len(sql) <= self.shape_bytes else None
-        like = self.shapes.get(shape) if shape is not None else None
+        like = kept_like(self.shapes, sql) if len(sql) <= self.shape_bytes else None
         # What the audit would mask is outside of strings in no kept shape, and never half in a string.
         if like is None or (b"'" in sql and may_hold_password(sql)):
             return None

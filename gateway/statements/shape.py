@@ -14,8 +14,8 @@ Whether a *verdict* depends on the value of a literal is what it says itself (`V
 """
 
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
 from gateway.compiled import twin_of
 from gateway.statements.verdict import Verdict
@@ -47,6 +47,19 @@ def pure_shape_of(sql: bytes) -> bytes | None:
 
 _twin: Final = twin_of(__name__)
 shape_of: Final[Callable[[bytes], bytes | None]] = _twin.shape_of if _twin is not None else pure_shape_of
+
+
+_Kept = TypeVar("_Kept")
+
+
+def kept_like(shapes: Mapping[bytes, _Kept], sql: bytes) -> _Kept | None:
+    """What `shapes`, of kept shapes alone, holds under the shape of this text of at most MAX_BYTES."""
+    # A kept shape is plain, and its own shape. Without strings a text has the characters of its shape, up to digits: one that
+    # comes to a kept shape by its small numbers alone has that very shape.
+    if _twin is None and b"'" not in sql and (like := shapes.get(_INTEGER.sub(b"0", sql))) is not None:
+        return like
+    shape = shape_of(sql)
+    return shapes.get(shape) if shape is not None else None
 
 
 def is_sound(shape: bytes) -> bool:

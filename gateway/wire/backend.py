@@ -55,15 +55,32 @@ def error_code(body: bytes) -> str:
     return code.decode("ascii", "replace")
 
 
-@lru_cache(maxsize=1024)
+_REMEMBERED_BYTES = 256  # what is longer is read anew: a server's long texts do not stay in memory
+
+
 def rows_of_tag(body: bytes) -> int | None:
     """The row count of a CommandComplete tag ("SELECT 5", "INSERT 0 5"), or None ("BEGIN")."""
+    return _rows_of_tag(body) if len(body) <= _REMEMBERED_BYTES else None
+
+
+@lru_cache(maxsize=1024)
+def _rows_of_tag(body: bytes) -> int | None:
     number = body[body.rfind(b" ") + 1 : -1]
     return int(number) if number.isdigit() and len(number) <= 20 else None
 
 
-@lru_cache(1024)  # servers say the same to every session: let all sessions keep the same strings
 def read_parameter_status(body: bytes) -> tuple[str, str]:
+    """Name and value. Raises ProtocolViolation."""
+    # Servers say the same to every session: let all sessions keep the same strings.
+    return _remembered_status(body) if len(body) <= _REMEMBERED_BYTES else _read_status(body)
+
+
+@lru_cache(1024)
+def _remembered_status(body: bytes) -> tuple[str, str]:
+    return _read_status(body)
+
+
+def _read_status(body: bytes) -> tuple[str, str]:
     parts = body.split(b"\0")
     if len(parts) != 3:
         raise ProtocolViolation("malformed ParameterStatus from upstream")

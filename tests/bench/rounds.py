@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tests.bench.proxies.contestant import Contestant
 from tests.bench.proxies.ground import Ground
@@ -14,6 +14,10 @@ from tests.bench.proxies.lineup import DIRECT, USUAL_CAPACITY, Entry
 from tests.bench.samples import Run, Sample
 from tests.bench.workloads.idle import IDLE, measure_idle
 from tests.bench.workloads.workload import Readings, Task, Workload
+
+#: A contestant is at rest when all its processes together take less CPU than that in a second. (The gateway asks its store.)
+_REST_SECONDS: Final = 0.05
+_REST_PATIENCE: Final = 30
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -35,6 +39,7 @@ def run_all(plan: Plan, ground: Ground, entries: Sequence[Entry], workloads: Seq
     if workloads:
         with contextlib.ExitStack() as stack:
             contestants = [made for entry in present if (made := _start(entry, ground, stack, run)) is not None]
+            _await_rest(contestants, run)
             _rounds(plan, contestants, workloads, run, tell)
     if plan.idle_connections:
         for entry in present:
@@ -42,6 +47,19 @@ def run_all(plan: Plan, ground: Ground, entries: Sequence[Entry], workloads: Seq
                 _measure_idle(entry, ground, plan, run)
         tell(f"{plan.idle_connections} idle connections each")
     return run
+
+
+def _await_rest(contestants: Sequence[Contestant], run: Run) -> None:
+    """What a process does to start (some start others, after they let clients in) is not the cost of the first round's queries."""
+    restless: list[str] = []
+    for _ in range(_REST_PATIENCE):
+        before = [contestant.cpu() for contestant in contestants]
+        time.sleep(1)
+        used = [contestant.cpu().seconds_since(begun) for contestant, begun in zip(contestants, before, strict=True)]
+        restless = [one.name for one, seconds in zip(contestants, used, strict=True) if seconds > _REST_SECONDS]
+        if not restless:
+            return
+    run.failures.append(f"still at work of their own when the first round began: {', '.join(restless)}")
 
 
 def _rounds(plan: Plan, contestants: Sequence[Contestant], workloads: Sequence[Workload], run: Run, tell: Tell) -> None:

@@ -14,7 +14,7 @@ from pglast import parser as pglast
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.session.verdicts import PolicyInForce
 from gateway.statements.policy import Policy, judge
-from gateway.statements.shape import MAX_BYTES, is_sound, kept_shape, shape_of
+from gateway.statements.shape import MAX_BYTES, is_sound, kept_like, kept_shape, shape_of
 from tests.bench.first_verdict import describe_queries
 from tests.bench.workloads.statements import LITERALS, report, report_names
 from tests.core.test_policy_corpus import entries, step_sql
@@ -278,3 +278,19 @@ def test_the_workload_of_changing_literals_is_answered_by_shape() -> None:
         in_force = PolicyInForce(POLICY, 100, 1_000_000, 65_536)
         assert in_force.judge(texts[0]).passes
         assert all(in_force.by_shape(text) is not None for text in texts)
+
+
+_DIGITS = st.text("0129 a_.,'$\"\\é", max_size=16) | st.integers(0, 10**11).map(str)
+
+
+@given(st.lists(_DIGITS, max_size=4).map(" ".join), st.lists(_DIGITS, max_size=4).map(" ".join))
+@settings(max_examples=1000)
+def test_a_text_finds_what_was_kept_under_its_shape_and_nothing_else(one: str, another: str) -> None:
+    shapes = {
+        shape: shape
+        for text in (one, "0", "9999999999", "0 9999999999")
+        if (shape := shape_of(text.encode())) and is_sound(shape)
+    }
+    for text in (one, another):
+        sql = text.encode()
+        assert kept_like(shapes, sql) == shapes.get(shape_of(sql) or b"no shape")
