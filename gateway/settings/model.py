@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from gateway.settings.sign_in import Oidc, SignIn
 from gateway.statements.limits import KILOBYTES, MILLISECONDS, Bounds, Caps, amount
 
 
@@ -233,6 +234,8 @@ class Settings(_Section):
     tls: Tls = Tls()
     public: Public = Public()
     credentials: Credentials = Credentials()
+    sign_in: SignIn = SignIn()
+    oidc: Oidc = Oidc()
     limits: Limits = Limits()
     throttle: Throttle = Throttle()
     audit: Audit = Audit()
