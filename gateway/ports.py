@@ -7,7 +7,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.access.model import AllowlistEntry, ApiToken, DatabaseRole, Grant, Group, Snapshot, Target, User
+from gateway.access.model import (
+    AdminRole,
+    AllowlistEntry,
+    ApiToken,
+    DatabaseRole,
+    Environment,
+    Grant,
+    Group,
+    Snapshot,
+    Target,
+    User,
+)
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.secret import Secret
@@ -118,7 +129,9 @@ class IdempotencyClaim:
     request_hash: str
 
 
-ChangeableRow = User | Group | Target | Grant | AllowlistEntry | ApiToken | SessionTermination | Lockdown
+ChangeableRow = (
+    User | Group | Target | Grant | AllowlistEntry | ApiToken | SessionTermination | Lockdown | Environment | AdminRole
+)
 
 
 class UnitOfWork(Protocol):

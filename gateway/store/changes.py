@@ -12,7 +12,7 @@ from typing import Final, assert_never
 from sqlalchemy import Column, Executable, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import sqlite
 
-from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Target, User
+from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
 from gateway.ports import ChangeableRow, IdempotencyClaim, Lockdown, SessionTermination
 from gateway.store import tables, values
 from gateway.store.values import Values
@@ -46,7 +46,7 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
     keys: dict[str, list[Values]] = {}
     for row in removals:
         match row:
-            case User() | Target() | Group() | Grant() | AllowlistEntry() | ApiToken():
+            case User() | Target() | Group() | Grant() | AllowlistEntry() | ApiToken() | Environment() | AdminRole():
                 keys.setdefault(_table(row).name, []).append({"key": row.id})
             case SessionTermination():
                 keys.setdefault(tables.session_terminations.name, []).append({"key": row.session_id})
@@ -69,8 +69,13 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     entries = [values.entry_row(row, revision) for row in puts if isinstance(row, AllowlistEntry)]
     tokens = [values.token_row(row, revision) for row in puts if isinstance(row, ApiToken)]
     terminations = [row for row in puts if isinstance(row, SessionTermination)]
+    environments = [values.environment_row(row, revision) for row in puts if isinstance(row, Environment)]
+    admin_roles = [row for row in puts if isinstance(row, AdminRole)]
     upsert = _Upsert(writing.dialect)
     yield from upsert.steps(tables.users, users)
+    yield from upsert.steps(tables.environments, environments)
+    yield from upsert.steps(tables.admin_roles, [values.admin_role_row(role, revision) for role in admin_roles])
+    yield from _replace_rights(admin_roles)
     yield from upsert.steps(tables.targets, [values.target_row(target, revision) for target in targets])
     yield from _replace_roles(targets)
     yield from upsert.steps(tables.groups, [values.group_row(group, revision) for group in groups])
@@ -137,7 +142,23 @@ def _replace_members(groups: Sequence[Group]) -> Iterator[Step]:
         yield Step(insert(table), found)
 
 
-def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken) -> Table:
+def _replace_rights(roles: Sequence[AdminRole]) -> Iterator[Step]:
+    """Members and permissions. Nothing refers to them."""
+    members: list[Values] = [{"role_id": role.id, "user_id": member} for role in roles for member in sorted(role.members)]
+    permissions: list[Values] = [
+        {"role_id": role.id, "environment_id": environment, "permission": permission.value}
+        for role in roles
+        for environment, held in role.permissions.items()
+        for permission in sorted(held)
+    ]
+    for table, found in ((tables.admin_role_members, members), (tables.admin_role_permissions, permissions)):
+        if roles:
+            yield Step(delete(table).where(table.c.role_id == bindparam("key")), [{"key": role.id} for role in roles])
+        if found:
+            yield Step(insert(table), found)
+
+
+def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken | Environment | AdminRole) -> Table:
     match row:
         case User():
             return tables.users
@@ -151,6 +172,10 @@ def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken) -> Ta
             return tables.allowlist_entries
         case ApiToken():
             return tables.api_tokens
+        case Environment():
+            return tables.environments
+        case AdminRole():
+            return tables.admin_roles
         case _:
             assert_never(row)
 

@@ -23,6 +23,10 @@ _TABLES: Final = (
     tables.grants,
     tables.allowlist_entries,
     tables.api_tokens,
+    tables.environments,
+    tables.admin_roles,
+    tables.admin_role_members,
+    tables.admin_role_permissions,
     tables.session_terminations,
 )
 SELECTS: Final = {table.name: str(select(table)) for table in _TABLES}
@@ -80,6 +84,10 @@ def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> 
         grants=rows["grants"],
         allowlist_entries=rows["allowlist_entries"],
         api_tokens=rows["api_tokens"],
+        environments=rows["environments"],
+        admin_roles=rows["admin_roles"],
+        admin_role_members=rows["admin_role_members"],
+        admin_role_permissions=rows["admin_role_permissions"],
         session_terminations=rows["session_terminations"],
     )
 

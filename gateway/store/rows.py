@@ -10,12 +10,17 @@ from typing import TypeVar
 from sqlalchemy import RowMapping
 
 from gateway.access.model import (
+    DEFAULT_ENVIRONMENT,
+    OWNERS,
+    AdminRole,
     AllowlistEntry,
     ApiToken,
     DatabaseRole,
+    Environment,
     Grant,
     Group,
     ListMode,
+    Permission,
     Snapshot,
     Target,
     TlsMode,
@@ -45,6 +50,10 @@ class RawStore:
     grants: Rows
     allowlist_entries: Rows
     api_tokens: Rows
+    environments: Rows
+    admin_roles: Rows
+    admin_role_members: Rows
+    admin_role_permissions: Rows
     session_terminations: Rows
 
 
@@ -71,6 +80,8 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         groups={row["name"]: _group(row, members.get(row["id"], set())) for row in raw.groups},
         tokens={row["name"]: _token(row) for row in raw.api_tokens},
         lockdown=raw.lockdown,
+        environments={each.name: each for each in _environments(raw)},
+        admin_roles={role.name: role for role in _admin_roles(raw)},
     )
 
 
@@ -97,6 +108,35 @@ def _group(row: Row, members: set[str]) -> Group:
     return Group(row["id"], row["name"], frozenset(members), row["version"])
 
 
+def _environments(raw: RawStore) -> Iterable[Environment]:
+    """The default one is always there: it has no row as long as nobody changed it."""
+    found = {row["id"]: Environment(row["id"], row["name"], row["version"]) for row in raw.environments}
+    return ({DEFAULT_ENVIRONMENT: Environment(DEFAULT_ENVIRONMENT, DEFAULT_ENVIRONMENT)} | found).values()
+
+
+def _admin_roles(raw: RawStore) -> Iterable[AdminRole]:
+    """The owners are always there, in the same way."""
+    members: dict[str, set[str]] = {}
+    for row in raw.admin_role_members:
+        members.setdefault(row["role_id"], set()).add(row["user_id"])
+    permissions: dict[str, dict[str, frozenset[Permission]]] = {}
+    for row in raw.admin_role_permissions:
+        held = permissions.setdefault(row["role_id"], {})
+        held[row["environment_id"]] = held.get(row["environment_id"], frozenset()) | {Permission(row["permission"])}
+    found = {
+        row["id"]: AdminRole(
+            row["id"],
+            row["name"],
+            permissions.get(row["id"], {}),
+            frozenset(members.get(row["id"], ())),
+            bool(row["owners"]),
+            row["version"],
+        )
+        for row in raw.admin_roles
+    }
+    return ({OWNERS: AdminRole(OWNERS, OWNERS, owners=True)} | found).values()
+
+
 def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
     return Target(
         id=row["id"],
@@ -117,6 +157,7 @@ def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
         max_sessions=row["max_sessions"],
         open_ahead=row["open_ahead"],
         version=row["version"],
+        environment_id=row["environment_id"],
     )
 
 
@@ -155,6 +196,12 @@ def _token(row: Row) -> ApiToken:
         valid_until=datetime.fromisoformat(row["valid_until"]),
         created_by=row["created_by"],
         version=row["version"],
+        user_id=row["user_id"],
+        environments=None if row["environments"] is None else frozenset(json.loads(row["environments"])),
+        permissions=None
+        if row["permissions"] is None
+        else frozenset(Permission(name) for name in json.loads(row["permissions"])),
+        networks=tuple(parse_network(text) for text in json.loads(row["networks"])),
     )
 
 

@@ -48,6 +48,39 @@ group_members = Table(
     Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
 )
 
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+)
+
+admin_roles = Table(
+    "admin_roles",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("owners", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+admin_role_members = Table(
+    "admin_role_members",
+    metadata,
+    Column("role_id", Text, ForeignKey("admin_roles.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+)
+
+# Nothing refers to environments: the default one has a row only once somebody changed it.
+admin_role_permissions = Table(
+    "admin_role_permissions",
+    metadata,
+    Column("role_id", Text, ForeignKey("admin_roles.id", ondelete="CASCADE"), primary_key=True),
+    Column("environment_id", Text, primary_key=True),
+    Column("permission", Text, primary_key=True),
+)
+
 targets = Table(
     "targets",
     metadata,
@@ -68,6 +101,7 @@ targets = Table(
     Column("max_sessions", Integer),
     Column("open_ahead", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="0"),
+    Column("environment_id", Text, nullable=False, server_default="default"),
 )
 
 target_roles = Table(
@@ -122,6 +156,18 @@ api_tokens = Table(
     Column("valid_until", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("environments", Text),
+    Column("permissions", Text),
+    Column("networks", Text, nullable=False, server_default="[]"),
+)
+
+# When a token was last used. No part of a snapshot: it changes without a revision.
+token_activity = Table(
+    "token_activity",
+    metadata,
+    Column("token_id", Text, ForeignKey("api_tokens.id", ondelete="CASCADE"), primary_key=True),
+    Column("last_used_at", Text, nullable=False),
 )
 
 session_terminations = Table(

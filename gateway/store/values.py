@@ -4,7 +4,17 @@ import json
 from collections.abc import Set
 from datetime import UTC, datetime
 
-from gateway.access.model import AllowlistEntry, ApiToken, DatabaseRole, Grant, Group, Target, User
+from gateway.access.model import (
+    AdminRole,
+    AllowlistEntry,
+    ApiToken,
+    DatabaseRole,
+    Environment,
+    Grant,
+    Group,
+    Target,
+    User,
+)
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.ports import IdempotencyClaim, SessionTermination
@@ -30,6 +40,14 @@ def group_row(group: Group, version: int) -> Values:
     return {"id": group.id, "name": group.name, "version": version}
 
 
+def environment_row(environment: Environment, version: int) -> Values:
+    return {"id": environment.id, "name": environment.name, "version": version}
+
+
+def admin_role_row(role: AdminRole, version: int) -> Values:
+    return {"id": role.id, "name": role.name, "owners": int(role.owners), "version": version}
+
+
 def target_row(target: Target, version: int) -> Values:
     return {
         "id": target.id,
@@ -49,6 +67,7 @@ def target_row(target: Target, version: int) -> Values:
         "max_sessions": target.max_sessions,
         "open_ahead": target.open_ahead,
         "version": version,
+        "environment_id": target.environment_id,
     }
 
 
@@ -100,6 +119,10 @@ def token_row(token: ApiToken, version: int) -> Values:
         "valid_until": to_text(token.valid_until),
         "created_by": token.created_by,
         "version": version,
+        "user_id": token.user_id,
+        "environments": None if token.environments is None else _names(token.environments),
+        "permissions": None if token.permissions is None else _names(token.permissions),
+        "networks": json.dumps([str(network) for network in token.networks]),
     }
 
 
@@ -136,5 +159,5 @@ def to_text(instant: datetime | None) -> str | None:
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def _names(names: frozenset[str]) -> str:
+def _names(names: Set[str]) -> str:
     return json.dumps(sorted(names), ensure_ascii=False)
