@@ -166,7 +166,21 @@ def _holders(snapshot: Snapshot, user: User) -> tuple[str, ...]:
 
 def _live_grants(snapshot: Snapshot, user: User, target: Target, now: datetime) -> list[Grant]:
     holders = _holders(snapshot, user)
-    return [grant for holder in holders for grant in snapshot.held.get((holder, target.id), ()) if _is_live(grant, now)]
+    held = [grant for holder in holders for grant in snapshot.held.get((holder, target.id), ()) if _is_live(grant, now)]
+    standing = standing_right(snapshot, user.id, target)
+    return held if standing is None else [*held, standing]
+
+
+def standing_right(snapshot: Snapshot, user_id: str, target: Target) -> Grant | None:
+    """What an admin role that may connect in the target's environment is: a grant to read, as long as the role is held."""
+    role_id = snapshot.standing.get((user_id, target.environment_id))
+    if role_id is None:
+        return None
+    return Grant(f"role:{role_id}:{target.environment_id}", user_id, target.id, AccessMode.READ_ONLY, None)
+
+
+def _stands(snapshot: Snapshot, user: User, target: Target) -> bool:
+    return (user.id, target.environment_id) in snapshot.standing
 
 
 def _is_live(grant: Grant, now: datetime) -> bool:
@@ -256,6 +270,8 @@ def _no_such_target(snapshot: Snapshot, target_name: str, user: User, now: datet
     for grant in (grant for holder in _holders(snapshot, user) for grant in snapshot.grants.get(holder, ())):
         if _is_live(grant, now) and (name := names.get(grant.target_id)) is not None:
             held[name] = held.get(name, False) or grant.mode is AccessMode.READ_WRITE
+    if snapshot.standing:
+        held |= {each.name: held.get(each.name, False) for each in snapshot.targets.values() if _stands(snapshot, user, each)}
     if not held:
         hint = "You have no targets yet: ask your administrator for a grant."
     else:

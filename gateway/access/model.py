@@ -4,11 +4,12 @@ A `Snapshot` is the whole of it at one revision; gateway workers hold the newest
 a login or of a statement waits for the store. Instants are aware UTC datetimes and end in `_at` or `_until`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
+from typing import Final
 
 from gateway.access.networks import AddressList
 from gateway.access_mode import AccessMode, GrantOption
@@ -19,6 +20,22 @@ class ListMode(StrEnum):
 
     INHERIT = "inherit"
     RESTRICT = "restrict"
+
+
+class Permission(StrEnum):
+    """What an admin role allows in one environment; they add up. What each means is in access/permissions.py and its data."""
+
+    BASIC_READ = "basic_read"
+    READ = "read"
+    ADMIN = "admin"
+    DEPLOY = "deploy"
+    DESTROY = "destroy"
+    OBSERVABILITY = "observability"
+    SENSITIVE = "sensitive"
+    TUNNEL = "tunnel"
+
+
+_CONNECTING: Final = frozenset({Permission.TUNNEL, Permission.ADMIN})
 
 
 class TlsMode(StrEnum):
@@ -59,6 +76,37 @@ class Group:
     version: int = 0
 
 
+DEFAULT_ENVIRONMENT: Final = "default"
+"""The id (not the name, which may change) of the environment that every store has."""
+
+OWNERS: Final = "owners"
+"""The id of the admin role that every store has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Targets that admins are given rights for together."""
+
+    id: str
+    name: str
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminRole:
+    """Who may do what as an admin, and where: permissions by environment id. `members` are user ids.
+
+    `owners`: the built-in one, of those who may do everything everywhere.
+    """
+
+    id: str
+    name: str
+    permissions: Mapping[str, frozenset[Permission]] = field(default_factory=dict)
+    members: frozenset[str] = frozenset()
+    owners: bool = False
+    version: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseRole:
     """The upstream login of one access mode. `sealed_secret` is ciphertext bound to this row (see store/vault.py)."""
@@ -94,6 +142,7 @@ class Target:
     max_sessions: int | None = None
     open_ahead: int = 0
     version: int = 0
+    environment_id: str = DEFAULT_ENVIRONMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +185,11 @@ class TokenScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A key to the admin API. `token_hash` is SHA-256 of the random token, which was shown once and is kept nowhere."""
+    """A key to the admin API. `token_hash` is SHA-256 of the random token, which was shown once and is kept nowhere.
+
+    `user_id`: whose rights it has; None: an owner's. `environments` (ids) and `permissions` cut these down; None: not at all.
+    `networks`: from where it is taken; empty: from wherever the API is.
+    """
 
     id: str
     name: str
@@ -146,6 +199,10 @@ class ApiToken:
     valid_until: datetime
     created_by: str
     version: int = 0
+    user_id: str | None = None
+    environments: frozenset[str] | None = None
+    permissions: frozenset[Permission] | None = None
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +224,13 @@ class Snapshot:
     groups: Mapping[str, Group] = field(default_factory=dict)  # by name
     tokens: Mapping[str, ApiToken] = field(default_factory=dict)  # by name
     lockdown: str | None = None
+    environments: Mapping[str, Environment] = field(default_factory=dict)  # by name
+    admin_roles: Mapping[str, AdminRole] = field(default_factory=dict)  # by name
     memberships: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)  # user id -> group ids
     held: Mapping[tuple[str, str], tuple[Grant, ...]] = field(init=False, repr=False, compare=False)  # by holder and target id
+    standing: Mapping[tuple[str, str], str] = field(
+        init=False, repr=False, compare=False
+    )  # by user and environment id: a role's
     global_list: AddressList = field(init=False, repr=False, compare=False)
     target_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by target id
     user_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by user id
@@ -186,9 +248,21 @@ class Snapshot:
         put = object.__setattr__  # the way to fill a field of a frozen dataclass
         put(self, "memberships", memberships)
         put(self, "held", held)
+        put(self, "standing", _standing(self.admin_roles.values(), [each.id for each in self.environments.values()]))
         put(self, "global_list", _address_list(self.global_entries))
         put(self, "target_lists", {owner: _address_list(entries) for owner, entries in self.target_entries.items()})
         put(self, "user_lists", {owner: _address_list(entries) for owner, entries in self.user_entries.items()})
+
+
+def _standing(roles: Iterable[AdminRole], environments: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Who may read from every target of which environment, by which admin role: Tunnel, and what includes it."""
+    found: dict[tuple[str, str], str] = {}
+    for role in sorted(roles, key=lambda role: role.id):
+        for environment in environments:
+            held = role.permissions.get(environment, frozenset())
+            if role.owners or not held.isdisjoint(_CONNECTING):
+                found |= {(member, environment): role.id for member in role.members}
+    return found
 
 
 def _address_list(entries: tuple[AllowlistEntry, ...]) -> AddressList:
