@@ -12,6 +12,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from gateway.access.networks import AddressList
+from gateway.access.proof import Credential, Proof
+from gateway.access.windows import Window
 from gateway.access_mode import AccessMode, GrantOption
 
 
@@ -150,7 +152,8 @@ class Grant:
     """A standing right: holder x target x mode x validity. A read_write grant includes read_only.
 
     `holder_id` is a user's id or a group's; what a group holds, each of its members may use. `max_changed_rows`: how many rows
-    one statement of a read_write session may change (None: any number).
+    one statement of a read_write session may change (None: any number). It may be used from `valid_from` until `valid_until`, and
+    then within `windows`; none: at any time. A holder may have several for one target and mode: `authorize` says which counts.
     """
 
     id: str
@@ -160,6 +163,22 @@ class Grant:
     valid_until: datetime | None
     version: int = 0
     options: frozenset[GrantOption] = frozenset()
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What a session may not exceed, in either access mode. None: no limit of the grant's own.
+
+    `max_sessions`: of each person on this grant, at a time. A statement's time is in milliseconds, as PostgreSQL has it.
+    """
+
+    max_sessions: int | None = None
+    statement_timeout_ms: int | None = None
+    idle_timeout_seconds: int | None = None
+    idle_in_transaction_timeout_seconds: int | None = None
+
+
+NO_LIMITS: Final = SessionLimits()
+
+
     max_changed_rows: int | None = None
 
 
@@ -176,6 +195,9 @@ class AllowlistEntry:
     version: int = 0
 
 
+    valid_from: datetime | None = None
+    windows: tuple[Window, ...] = ()
+    limits: SessionLimits = NO_LIMITS
 class TokenScope(StrEnum):
     """What an API token may do: everything, or look."""
 
@@ -271,7 +293,11 @@ def _address_list(entries: tuple[AllowlistEntry, ...]) -> AddressList:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Proof that this session may use this target in this mode until then. Only `authorize` makes one."""
+    """Proof that this session may use this target in this mode until then. Only `authorize` makes one.
+
+    `proof`: how the person proved who they are; None: by their own password. `changes_at`: when the answer may be another one,
+    because this right ends or a wider one begins; None: not by the clock alone.
+    """
 
     user: User
     target: Target
@@ -292,3 +318,6 @@ class Denial:
     sqlstate: str
     message: str
     hint: str
+    proof: Proof | None = None
+    limits: SessionLimits = NO_LIMITS
+    changes_at: datetime | None = None

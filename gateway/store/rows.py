@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from gateway.access.model import (
     DEFAULT_ENVIRONMENT,
+    NO_LIMITS,
     OWNERS,
     AdminRole,
     AllowlistEntry,
@@ -21,6 +22,7 @@ from gateway.access.model import (
     Group,
     ListMode,
     Permission,
+    SessionLimits,
     Snapshot,
     Target,
     TlsMode,
@@ -177,9 +179,22 @@ def _grant(row: Row) -> Grant:
 def _entry(row: Row) -> AllowlistEntry:
     return AllowlistEntry(
         id=row["id"],
+        valid_from=_instant(row["valid_from"]),
+        windows=tuple(parse_window(text, known_zones_only=False) for text in json.loads(row["windows"])),
+        limits=_limits(row),
         network=parse_network(row["network"]),
         label=row["label"],
         valid_until=_instant(row["valid_until"]),
+def _limits(row: Row) -> SessionLimits:
+    limits = SessionLimits(
+        max_sessions=row["max_sessions"],
+        statement_timeout_ms=row["statement_timeout_ms"],
+        idle_timeout_seconds=row["idle_timeout_seconds"],
+        idle_in_transaction_timeout_seconds=row["idle_in_transaction_timeout_seconds"],
+    )
+    return NO_LIMITS if limits == NO_LIMITS else limits
+
+
         target_id=row["target_id"],
         user_id=row["user_id"],
         version=row["version"],

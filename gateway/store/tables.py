@@ -128,8 +128,6 @@ grants = Table(
     Column("options", Text, nullable=False, server_default="[]"),
     Column("max_changed_rows", Integer),
     CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="grants_one_holder"),
-    UniqueConstraint("user_id", "target_id", "mode", name="grants_one_per_user"),
-    UniqueConstraint("group_id", "target_id", "mode", name="grants_one_per_group"),
 )
 
 allowlist_entries = Table(
@@ -138,6 +136,12 @@ allowlist_entries = Table(
     Column("id", Text, primary_key=True),
     Column("network", Text, nullable=False),
     Column("label", Text, nullable=False),
+    Column("valid_from", Text),
+    Column("windows", Text, nullable=False, server_default="[]"),
+    Column("max_sessions", Integer),
+    Column("statement_timeout_ms", Integer),
+    Column("idle_timeout_seconds", Integer),
+    Column("idle_in_transaction_timeout_seconds", Integer),
     Column("valid_until", Text),
     Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE")),
     Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE")),

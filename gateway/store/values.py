@@ -83,7 +83,7 @@ def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> Values:
 
 def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
     """`group_ids`: ids of groups; any other holder is a user."""
-    by_group = grant.holder_id in group_ids
+    by_group, limits = grant.holder_id in group_ids, grant.limits
     return {
         "id": grant.id,
         "user_id": None if by_group else grant.holder_id,
@@ -98,6 +98,12 @@ def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
 
 
 def entry_row(entry: AllowlistEntry, version: int) -> Values:
+        "valid_from": to_text(grant.valid_from),
+        "windows": json.dumps([str(window) for window in grant.windows]),
+        "max_sessions": limits.max_sessions,
+        "statement_timeout_ms": limits.statement_timeout_ms,
+        "idle_timeout_seconds": limits.idle_timeout_seconds,
+        "idle_in_transaction_timeout_seconds": limits.idle_in_transaction_timeout_seconds,
     return {
         "id": entry.id,
         "network": str(entry.network),
