@@ -89,6 +89,8 @@ def authorize(
     ends = (user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
     until = _earliest(*ends)
     # Those of the other mode mean nothing, and would only tell equal policies apart.
+    if user.read_only and mode is AccessMode.READ_WRITE:
+        return _user_only_reads(user, target)
     options = grant.options & OPTIONS_OF[mode] or NO_OPTIONS
     ceiling = grant.max_changed_rows if mode is AccessMode.READ_WRITE else None
     return Lease(user, target, mode, role, grant.id, until, snapshot.revision, options, ceiling)
@@ -269,7 +271,7 @@ def _no_such_target(snapshot: Snapshot, target_name: str, user: User, now: datet
     held: dict[str, bool] = {}
     for grant in (grant for holder in _holders(snapshot, user) for grant in snapshot.grants.get(holder, ())):
         if _is_live(grant, now) and (name := names.get(grant.target_id)) is not None:
-            held[name] = held.get(name, False) or grant.mode is AccessMode.READ_WRITE
+            held[name] = held.get(name, False) or (grant.mode is AccessMode.READ_WRITE and not user.read_only)
     if snapshot.standing:
         held |= {each.name: held.get(each.name, False) for each in snapshot.targets.values() if _stands(snapshot, user, each)}
     if not held:
@@ -289,3 +291,12 @@ def _mode_not_granted(target: Target) -> Denial:
         f'you may only read from target "{target.name}"',
         f'Connect to "{target.name}" to read, or ask your administrator for a read_write grant.',
     )
+def _user_only_reads(user: User, target: Target) -> Denial:
+    return Denial(
+        "user-read-only",
+        "42501",
+        f'user "{user.name}" may only read, whatever is granted',
+        f'Connect to "{target.name}" to read.',
+    )
+
+

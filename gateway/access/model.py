@@ -49,6 +49,13 @@ class TlsMode(StrEnum):
     VERIFY_FULL = "verify-full"
 
 
+class UserKind(StrEnum):
+    """Whose account it is: a person's, or a program's."""
+
+    PERSON = "person"
+    MACHINE = "machine"
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """An account. `verifier` is PostgreSQL's own text form `SCRAM-SHA-256$<i>:<salt>$<StoredKey>:<ServerKey>`.
@@ -56,6 +63,9 @@ class User:
     `version`, here and below: the store's revision in which this row last changed (0: not stored yet), so that whoever changes a
     row can say which one they looked at.
     `credential_version` changes whenever the password does: a live session made under another version ends.
+    `certificate_names`: a machine's, which may log in with a client certificate that was issued for one of them ("cn:etl").
+    `protected`: cannot be deleted nor given another password until that is taken off. `read_only`: never admitted to write,
+    whatever is granted. `email`: for people to find each other; nothing hangs on it.
     """
 
     id: str
@@ -66,6 +76,11 @@ class User:
     allowlist: ListMode
     credential_version: int
     version: int = 0
+    certificate_names: frozenset[str] = frozenset()
+    kind: UserKind = UserKind.PERSON
+    protected: bool = False
+    read_only: bool = False
+    email: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

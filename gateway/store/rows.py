@@ -28,6 +28,7 @@ from gateway.access.model import (
     TlsMode,
     TokenScope,
     User,
+    UserKind,
 )
 from gateway.access.networks import parse_network
 from gateway.access_mode import AccessMode, GrantOption
@@ -104,6 +105,10 @@ def _user(row: Row) -> User:
         credential_version=row["credential_version"],
         version=row["version"],
     )
+        kind=UserKind(row["kind"]),
+        protected=bool(row["protected"]),
+        read_only=bool(row["read_only"]),
+        email=row["email"],
 
 
 def _group(row: Row, members: set[str]) -> Group:

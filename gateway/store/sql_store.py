@@ -1,6 +1,6 @@
 """The store of the control plane: where units of work begin, and where its records are read back."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from gateway.access.model import Snapshot
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.store import events
 from gateway.store.access import Access
+from gateway.store.activity import read_logins, record_logins
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.places import Place, locate
@@ -59,6 +60,16 @@ class SqlStore:
         """The whole, once, without keeping anybody from changing it. Raises StoreUnavailableError."""
         async with connected(self._reading, self._place) as connection:
             return await self._snapshot(connection, Access.READ)
+
+    async def record_logins(self, logins: Mapping[str, datetime]) -> None:
+        """When users (by id) logged in, as of which nothing else changes. Raises StoreUnavailableError."""
+        await record_logins(self._changing, self._place, logins)
+
+    async def last_logins(self) -> Mapping[str, datetime]:
+        """By user id; who never did is not there. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_logins(connection)
 
     async def find_claim(self, key_hash: str) -> FoundClaim | None:
         """What became of the request that claimed this key. Raises StoreUnavailableError."""

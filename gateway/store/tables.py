@@ -31,6 +31,17 @@ users = Table(
     Column("allowlist", Text, nullable=False),
     Column("credential_version", Integer, nullable=False),
     Column("version", Integer, nullable=False, server_default="0"),
+    Column("kind", Text, nullable=False, server_default="person"),
+    Column("protected", Integer, nullable=False, server_default="0"),
+    Column("read_only", Integer, nullable=False, server_default="0"),
+    Column("email", Text),
+)
+
+user_activity = Table(
+    "user_activity",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("last_login_at", Text, nullable=False),
 )
 
 groups = Table(

@@ -33,6 +33,10 @@ def user_row(user: User, version: int) -> Values:
         "allowlist": user.allowlist.value,
         "credential_version": user.credential_version,
         "version": version,
+        "kind": user.kind.value,
+        "protected": int(user.protected),
+        "read_only": int(user.read_only),
+        "email": user.email,
     }
 
 
