@@ -163,22 +163,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """A standing right: holder x target x mode x validity. A read_write grant includes read_only.
-
-    `holder_id` is a user's id or a group's; what a group holds, each of its members may use. `max_changed_rows`: how many rows
-    one statement of a read_write session may change (None: any number). It may be used from `valid_from` until `valid_until`, and
-    then within `windows`; none: at any time. A holder may have several for one target and mode: `authorize` says which counts.
-    """
-
-    id: str
-    holder_id: str
-    target_id: str
-    mode: AccessMode
-    valid_until: datetime | None
-    version: int = 0
-    options: frozenset[GrantOption] = frozenset()
-@dataclass(frozen=True, slots=True)
 class SessionLimits:
     """What a session may not exceed, in either access mode. None: no limit of the grant's own.
 
@@ -194,7 +178,26 @@ class SessionLimits:
 NO_LIMITS: Final = SessionLimits()
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A standing right: holder x target x mode x validity. A read_write grant includes read_only.
+
+    `holder_id` is a user's id or a group's; what a group holds, each of its members may use. `max_changed_rows`: how many rows
+    one statement of a read_write session may change (None: any number). It may be used from `valid_from` until `valid_until`, and
+    then within `windows`; none: at any time. A holder may have several for one target and mode: `authorize` says which counts.
+    """
+
+    id: str
+    holder_id: str
+    target_id: str
+    mode: AccessMode
+    valid_until: datetime | None
+    version: int = 0
+    options: frozenset[GrantOption] = frozenset()
     max_changed_rows: int | None = None
+    valid_from: datetime | None = None
+    windows: tuple[Window, ...] = ()
+    limits: SessionLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +213,6 @@ class AllowlistEntry:
     version: int = 0
 
 
-    valid_from: datetime | None = None
-    windows: tuple[Window, ...] = ()
-    limits: SessionLimits = NO_LIMITS
 class TokenScope(StrEnum):
     """What an API token may do: everything, or look."""
 
@@ -260,14 +260,13 @@ class Snapshot:
     terminated: Mapping[str, str]  # session id -> reason
     groups: Mapping[str, Group] = field(default_factory=dict)  # by name
     tokens: Mapping[str, ApiToken] = field(default_factory=dict)  # by name
+    credentials: Mapping[str, Credential] = field(default_factory=dict)  # by handle
     lockdown: str | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)  # by name
     admin_roles: Mapping[str, AdminRole] = field(default_factory=dict)  # by name
     memberships: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)  # user id -> group ids
     held: Mapping[tuple[str, str], tuple[Grant, ...]] = field(init=False, repr=False, compare=False)  # by holder and target id
-    standing: Mapping[tuple[str, str], str] = field(
-        init=False, repr=False, compare=False
-    )  # by user and environment id: a role's
+    standing: Mapping[tuple[str, str], str] = field(init=False, repr=False, compare=False)  # by user and environment id: a role's
     global_list: AddressList = field(init=False, repr=False, compare=False)
     target_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by target id
     user_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by user id
@@ -323,6 +322,9 @@ class Lease:
     revision: int
     options: frozenset[GrantOption] = frozenset()
     max_changed_rows: int | None = None
+    proof: Proof | None = None
+    limits: SessionLimits = NO_LIMITS
+    changes_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,3 @@ class Denial:
     sqlstate: str
     message: str
     hint: str
-    proof: Proof | None = None
-    limits: SessionLimits = NO_LIMITS
-    changes_at: datetime | None = None

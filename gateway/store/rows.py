@@ -31,6 +31,7 @@ from gateway.access.model import (
     UserKind,
 )
 from gateway.access.networks import parse_network
+from gateway.access.windows import parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 
@@ -104,11 +105,11 @@ def _user(row: Row) -> User:
         allowlist=ListMode(row["allowlist"]),
         credential_version=row["credential_version"],
         version=row["version"],
-    )
         kind=UserKind(row["kind"]),
         protected=bool(row["protected"]),
         read_only=bool(row["read_only"]),
         email=row["email"],
+    )
 
 
 def _group(row: Row, members: set[str]) -> Group:
@@ -178,18 +179,12 @@ def _grant(row: Row) -> Grant:
         version=row["version"],
         options=frozenset(GrantOption(name) for name in json.loads(row["options"])),
         max_changed_rows=row["max_changed_rows"],
-    )
-
-
-def _entry(row: Row) -> AllowlistEntry:
-    return AllowlistEntry(
-        id=row["id"],
         valid_from=_instant(row["valid_from"]),
         windows=tuple(parse_window(text, known_zones_only=False) for text in json.loads(row["windows"])),
         limits=_limits(row),
-        network=parse_network(row["network"]),
-        label=row["label"],
-        valid_until=_instant(row["valid_until"]),
+    )
+
+
 def _limits(row: Row) -> SessionLimits:
     limits = SessionLimits(
         max_sessions=row["max_sessions"],
@@ -200,6 +195,12 @@ def _limits(row: Row) -> SessionLimits:
     return NO_LIMITS if limits == NO_LIMITS else limits
 
 
+def _entry(row: Row) -> AllowlistEntry:
+    return AllowlistEntry(
+        id=row["id"],
+        network=parse_network(row["network"]),
+        label=row["label"],
+        valid_until=_instant(row["valid_until"]),
         target_id=row["target_id"],
         user_id=row["user_id"],
         version=row["version"],

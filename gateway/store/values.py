@@ -98,16 +98,16 @@ def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
         "version": version,
         "options": _names(grant.options),
         "max_changed_rows": grant.max_changed_rows,
-    }
-
-
-def entry_row(entry: AllowlistEntry, version: int) -> Values:
         "valid_from": to_text(grant.valid_from),
         "windows": json.dumps([str(window) for window in grant.windows]),
         "max_sessions": limits.max_sessions,
         "statement_timeout_ms": limits.statement_timeout_ms,
         "idle_timeout_seconds": limits.idle_timeout_seconds,
         "idle_in_transaction_timeout_seconds": limits.idle_in_transaction_timeout_seconds,
+    }
+
+
+def entry_row(entry: AllowlistEntry, version: int) -> Values:
     return {
         "id": entry.id,
         "network": str(entry.network),
