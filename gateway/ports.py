@@ -19,6 +19,7 @@ from gateway.access.model import (
     Target,
     User,
 )
+from gateway.access.proof import Credential
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.secret import Secret
@@ -130,7 +131,17 @@ class IdempotencyClaim:
 
 
 ChangeableRow = (
-    User | Group | Target | Grant | AllowlistEntry | ApiToken | SessionTermination | Lockdown | Environment | AdminRole
+    User
+    | Group
+    | Target
+    | Grant
+    | AllowlistEntry
+    | ApiToken
+    | SessionTermination
+    | Lockdown
+    | Environment
+    | AdminRole
+    | Credential
 )
 
 

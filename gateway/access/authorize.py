@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from gateway.access.model import DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User
+from gateway.access.model import DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User, UserKind
 from gateway.access.networks import AddressList, Admission
+from gateway.access.proof import ClientCertificate, Credential, Proof, bears_one_of
 from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode, GrantOption
 
 _SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
 _LISTED_TARGETS: Final = 20
+_ISSUE_AGAIN: Final = "Issue another one: pgbastion credentials issue TARGET"
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -52,6 +54,8 @@ def authorize(
     session_id: str,
     user_id: str | None = None,
     credential_version: int | None = None,
+    proof: Proof | None = None,
+    is_live: bool = False,
 ) -> Lease | Denial:
     """May this proven user use this target in this mode from this address now, and until when?
 
@@ -59,6 +63,9 @@ def authorize(
     or another password, is a denial. A target that does not exist and one without a live grant give the same Denial. What a
     group holds, its members hold; the lease names the one grant that it stands on: of several, the widest, and of equally wide
     ones the longest. When that one ends, `renew` finds the next. A lockdown goes before everything.
+
+    `proof`: how they proved it, if not by their own password. It takes away: the session has what both allow, while both are
+    there. `is_live`: the session was let in before.
     """
     if snapshot.lockdown is not None:
         return _locked_down("57P03", snapshot.lockdown)
@@ -67,6 +74,9 @@ def authorize(
         return user
     if (reason := snapshot.terminated.get(session_id)) is not None:
         return _session_terminated(reason)
+    proved_until = _check_proof(snapshot, proof, user, now, is_live=is_live)
+    if isinstance(proved_until, Denial):
+        return proved_until
     everywhere = snapshot.global_list.admission(address, now)
     if everywhere is None:
         return _address_refused("address-not-admitted", address, "the gateway")
@@ -74,9 +84,13 @@ def authorize(
     if own is None:
         return _address_refused("address-not-admitted-for-user", address, f'user "{user.name}"')
     target = snapshot.targets.get(target_name)
+    if isinstance(proof, Credential) and (bound := _out_of_bounds(snapshot, proof, target, mode, address)) is not None:
+        return bound
     granted = [] if target is None else _live_grants(snapshot, user, target, now)
     if target is None or not granted:
         return _no_such_target(snapshot, target_name, user, now)
+    if user.read_only and mode is AccessMode.READ_WRITE:
+        return _user_only_reads(user, target)
     grant = _widest([grant for grant in granted if _includes(grant.mode, mode)], mode)
     if grant is None:
         return _mode_not_granted(target)
@@ -86,14 +100,12 @@ def authorize(
     role = _open_role(target, mode)
     if isinstance(role, Denial):
         return role
-    ends = (user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
+    ends = (proved_until, user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
     until = _earliest(*ends)
     # Those of the other mode mean nothing, and would only tell equal policies apart.
-    if user.read_only and mode is AccessMode.READ_WRITE:
-        return _user_only_reads(user, target)
     options = grant.options & OPTIONS_OF[mode] or NO_OPTIONS
     ceiling = grant.max_changed_rows if mode is AccessMode.READ_WRITE else None
-    return Lease(user, target, mode, role, grant.id, until, snapshot.revision, options, ceiling)
+    return Lease(user, target, mode, role, grant.id, until, snapshot.revision, options, ceiling, proof=proof)
 
 
 def renew(
@@ -116,6 +128,8 @@ def renew(
         session_id=session_id,
         user_id=lease.user.id,
         credential_version=lease.user.credential_version,
+        proof=lease.proof,
+        is_live=True,
     )
     if isinstance(renewed, Denial) and renewed.rule == "lockdown":
         return _locked_down("57P01", snapshot.lockdown or "")
@@ -151,6 +165,48 @@ def _living_user(
             "password-changed", "28000", f'the password of user "{user_name}" was changed', "Connect again with the new one."
         )
     return user
+
+
+def _check_proof(
+    snapshot: Snapshot, proof: Proof | None, user: User, now: datetime, *, is_live: bool
+) -> datetime | Denial | None:
+    """Until when it is one; None: for good."""
+    match proof:
+        case None:
+            return None
+        case Credential():
+            known = snapshot.credentials.get(proof.handle)
+            if known is None or known.id != proof.id or known.user_id != user.id:
+                return Denial("credential-revoked", "28000", "this short-lived credential was revoked", _ISSUE_AGAIN)
+            if known.credential_version != user.credential_version:
+                text = f'this short-lived credential ended when the password of user "{user.name}" was changed'
+                return Denial("credential-revoked", "28000", text, _ISSUE_AGAIN)
+            if now >= (known.sessions_until if is_live else known.valid_until):
+                return Denial("credential-expired", "28000", "this short-lived credential has expired", _ISSUE_AGAIN)
+            return known.sessions_until
+        case ClientCertificate():
+            if user.kind is not UserKind.MACHINE or not bears_one_of(proof, user.certificate_names):
+                text = f'this client certificate is not one of user "{user.name}" any more'
+                return Denial("certificate-revoked", "28000", text, "Ask your administrator.")
+            if now >= proof.valid_until:
+                return Denial("certificate-expired", "28000", "this client certificate has expired", "Connect with a new one.")
+            return proof.valid_until
+
+
+def _out_of_bounds(
+    snapshot: Snapshot, credential: Credential, target: Target | None, mode: AccessMode, address: IPv4Address | IPv6Address
+) -> Denial | None:
+    """What the person may do otherwise, but not with this credential."""
+    own = next((each.name for each in snapshot.targets.values() if each.id == credential.target_id), "")
+    if target is None or target.id != credential.target_id:
+        hint = f"Connect to {own}, or issue one for the other target: pgbastion credentials issue TARGET"
+        return Denial("credential-for-other-target", "28000", f'this short-lived credential is for target "{own}" alone', hint)
+    if not _includes(credential.mode, mode):
+        hint = f"Connect to {own}, or issue one that may: pgbastion credentials issue {own} --mode {mode.value}"
+        return Denial("credential-mode", "28000", "this short-lived credential only reads", hint)
+    if credential.network is not None and address not in credential.network:
+        return _address_refused("address-not-admitted-for-credential", address, "this short-lived credential")
+    return None
 
 
 def _restricted(
@@ -284,13 +340,6 @@ def _no_such_target(snapshot: Snapshot, target_name: str, user: User, now: datet
     return Denial("target-unknown", "3D000", named, hint)
 
 
-def _mode_not_granted(target: Target) -> Denial:
-    return Denial(
-        "mode-not-granted",
-        "42501",
-        f'you may only read from target "{target.name}"',
-        f'Connect to "{target.name}" to read, or ask your administrator for a read_write grant.',
-    )
 def _user_only_reads(user: User, target: Target) -> Denial:
     return Denial(
         "user-read-only",
@@ -300,3 +349,10 @@ def _user_only_reads(user: User, target: Target) -> Denial:
     )
 
 
+def _mode_not_granted(target: Target) -> Denial:
+    return Denial(
+        "mode-not-granted",
+        "42501",
+        f'you may only read from target "{target.name}"',
+        f'Connect to "{target.name}" to read, or ask your administrator for a read_write grant.',
+    )

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from gateway.connection_strings import connection_strings
 from gateway.demo.binaries import PostgresError
-from gateway.demo.connection_strings import connection_strings
 from gateway.demo.narrator import Narrator
 from gateway.demo.stage import DemoError, Stage, set_stage
 

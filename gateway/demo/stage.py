@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.connection_strings import Door
 from gateway.demo.binaries import Preference
-from gateway.demo.connection_strings import Door
 from gateway.demo.narrator import Narrator
 from gateway.demo.postgres import PostgresServer, TlsFiles, start_postgres
 from gateway.demo.sample import SCHEMAS, SampleDatabase, load_sample

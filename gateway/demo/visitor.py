@@ -9,7 +9,7 @@ from typing import Final
 
 import psycopg
 
-from gateway.demo.connection_strings import Door
+from gateway.connection_strings import Door
 from gateway.demo.narrator import Narrator
 
 Session = psycopg.Connection[tuple[object, ...]]
@@ -43,7 +43,7 @@ def connect(door: Door, *, user: str | None = None, password: str | None = None)
         password=password or door.password,
         dbname=door.target,
         sslmode="verify-full",
-        sslrootcert=str(door.ca_file),
+        sslrootcert=str(door.trust),
         application_name="tour",
         connect_timeout=_CONNECT_SECONDS,
         autocommit=True,

@@ -16,17 +16,19 @@ import structlog
 
 from gateway.access.authorize import authorize, parse_database_name
 from gateway.access.model import Denial, Lease, User
+from gateway.access.proof import Credential
 from gateway.audit import events
 from gateway.proxy import rights_clock
 from gateway.proxy.candidate import Candidate, candidate_of
+from gateway.proxy.client_certificates import certificate_of
 from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened, open_session
-from gateway.proxy.standing import Introduction
+from gateway.proxy.standing import Introduction, proved_by
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
 from gateway.session.effects import fatal
 from gateway.session.greeting import Begin, Cancel, Greeting, injected
-from gateway.session.login import Login, Proved, WrongPassword
+from gateway.session.login import Login, Proved, WrongPassword, negotiation
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_error
 from gateway.wire.errors import SilentClose, WireError
@@ -124,7 +126,7 @@ class PendingSession(asyncio.Protocol):
             if out:
                 self._transport.write(out)
             if outcome is not None:
-                self._concluding = asyncio.create_task(self._conclude(outcome), name=f"login {self.session_id}")
+                self._conclude_soon(outcome)
         else:
             match self._greeting.feed(data):
                 case Begin() as begin:
@@ -169,13 +171,20 @@ class PendingSession(asyncio.Protocol):
             text = f"too many failed logins from this address; try again in {int(wait) + 1} seconds"
             self._fail(fatal(sqlstate.INVALID_AUTHORIZATION, text))
             return
-        self._candidate = candidate = candidate_of(worker, startup.user)
+        certificate = certificate_of(self._transport.get_extra_info("ssl_object"))
+        self._candidate = candidate = candidate_of(worker, startup.user, certificate)
+        if candidate.is_proved:
+            self._conclude_soon(Proved(negotiation(startup), begin.rest))
+            return
         binding = self._arrival.identity.binding if self._arrival.identity is not None else None
         known = "known" if candidate.user is not None else "unknown"
         self._login = Login(startup, candidate.keys, binding, secrets.token_urlsafe(18), known)
         self._transport.write(self._login.greeting())
         if begin.rest:
             self._received(begin.rest)
+
+    def _conclude_soon(self, outcome: Proved | WrongPassword) -> None:
+        self._concluding = asyncio.create_task(self._conclude(outcome), name=f"login {self.session_id}")
 
     async def _conclude(self, outcome: Proved | WrongPassword) -> None:
         worker, startup = self._worker, cast(StartupMessage, self._startup)
@@ -209,11 +218,14 @@ class PendingSession(asyncio.Protocol):
         self._go_live(user, opened, final)
 
     def _authorize(self, user: User) -> Lease | Denial:
-        target_name, mode = parse_database_name(cast(StartupMessage, self._startup).database)
-        if target_name == user.name and target_name not in self._worker.directory.snapshot.targets:
-            target_name = ""  # libpq's default when no database is named
+        startup, snapshot = cast(StartupMessage, self._startup), self._worker.directory.snapshot
+        proof = self._candidate.proof if self._candidate is not None else None
+        target_name, mode = parse_database_name(startup.database)
+        if target_name == startup.user and target_name not in snapshot.targets:  # libpq's default when no database is named
+            bound_to = proof.target_id if isinstance(proof, Credential) else None
+            target_name = next((each.name for each in snapshot.targets.values() if each.id == bound_to), "")
         return authorize(
-            self._worker.directory.snapshot,
+            snapshot,
             user_name=user.name,
             user_id=user.id,
             credential_version=user.credential_version,
@@ -222,6 +234,7 @@ class PendingSession(asyncio.Protocol):
             address=self._arrival.address,
             now=rights_clock.now(),
             session_id=self.session_id,
+            proof=proof,
         )
 
     def _go_live(self, user: User, opened: Opened, final: bytes) -> None:
@@ -274,6 +287,7 @@ class PendingSession(asyncio.Protocol):
             "user": startup.user[:200],
             "address": str(self._arrival.address),
             "database": startup.database[:200],
+            **proved_by(self._candidate.proof if self._candidate is not None else None),
             **more,
         }
         self._worker.audit(events.event(name, facts))

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from gateway.access.authorize import renew
 from gateway.access.model import Denial, Lease, Snapshot
+from gateway.access.proof import ClientCertificate, Credential, Proof
 from gateway.audit.events import FieldValue
 from gateway.proxy import rights_clock
 
@@ -61,7 +62,18 @@ def carried(lease: Lease) -> dict[str, FieldValue]:
         fields["options"] = sorted(lease.options)
     if lease.max_changed_rows is not None:
         fields["max_changed_rows"] = lease.max_changed_rows
-    return fields
+    return fields | proved_by(lease.proof)
+
+
+def proved_by(proof: Proof | None) -> dict[str, FieldValue]:
+    """For the audit: what stood for the person's own password."""
+    match proof:
+        case None:
+            return {}
+        case Credential():
+            return {"credential": proof.id}
+        case ClientCertificate():
+            return {"certificate_serial": proof.serial, "certificate_sha256": proof.fingerprint}
 
 
 def _deadline(lease: Lease) -> float | None:

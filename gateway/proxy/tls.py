@@ -47,9 +47,11 @@ class ServerIdentity:
 class ServerTls:
     """Our certificate. Raises TlsError when the first one cannot be loaded."""
 
-    def __init__(self, cert_file: Path, key_file: Path) -> None:
+    def __init__(self, cert_file: Path, key_file: Path, client_ca_file: Path | None = None) -> None:
+        """`client_ca_file`: clients are asked for a certificate, and may have none; one that these CAs did not sign is refused."""
         self._cert_file = cert_file
         self._key_file = key_file
+        self._client_ca_file = client_ca_file
         self._seen = self._stamp()
         self._identity = self._load()
 
@@ -87,7 +89,9 @@ class ServerTls:
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         found = []
-        for path in (self._cert_file, self._key_file):
+        for path in (self._cert_file, self._key_file, self._client_ca_file):
+            if path is None:
+                continue
             try:
                 status = path.stat()
                 found.append((status.st_ino, status.st_mtime_ns, status.st_size))
@@ -110,16 +114,29 @@ class ServerTls:
             binding = _binding(x509.load_pem_x509_certificates(self._cert_file.read_bytes())[0])
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise TlsError(f"cannot use {self._cert_file} with {self._key_file}: {_reason(error)}") from error
+        self._trust_clients(context)
         if self._stamp() != before:
             raise TlsError(f"{self._cert_file} or {self._key_file} changed while it was read")
         return ServerIdentity(context, binding)
 
+    def _trust_clients(self, context: ssl.SSLContext) -> None:
+        if self._client_ca_file is None:
+            return
+        try:
+            context.load_verify_locations(cafile=self._client_ca_file)
+        except OSError as error:
+            raise TlsError(f"cannot use {self._client_ca_file}: {_reason(error)}") from error
+        # As for targets: CAs of the kind that the PostgreSQL manual shows how to make.
+        context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
+        context.verify_mode = ssl.CERT_OPTIONAL
 
-def server_files(settings: Settings) -> tuple[Path, Path]:
-    """Certificate and key: the configured ones, else those that `ensure_certificate` makes."""
+
+def server_files(settings: Settings) -> tuple[Path, Path, Path | None]:
+    """Certificate and key: the configured ones, else those that `ensure_certificate` makes; and the CAs of clients."""
+    clients = settings.tls.client_ca_file
     if settings.tls.cert_file is not None and settings.tls.key_file is not None:
-        return settings.tls.cert_file, settings.tls.key_file
-    return settings.tls_dir / "server.pem", settings.tls_dir / "server.key"
+        return settings.tls.cert_file, settings.tls.key_file, clients
+    return settings.tls_dir / "server.pem", settings.tls_dir / "server.key", clients
 
 
 @lru_cache(maxsize=256)

@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
+from gateway.access.proof import Credential
 from gateway.audit.admin_event import AdminEvent, DetailValue
 from gateway.ports import ChangeableRow, Store, UnitOfWork
 from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.naming import check_actor, check_remark
 
-Row = TypeVar("Row", bound=User | Group | Target | Grant | AllowlistEntry | ApiToken | Environment | AdminRole)
+Row = TypeVar("Row", bound=User | Group | Target | Grant | AllowlistEntry | ApiToken | Environment | AdminRole | Credential)
 Detail = Mapping[str, DetailValue]
 
 

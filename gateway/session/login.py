@@ -32,6 +32,13 @@ class WrongPassword:
     pass
 
 
+def negotiation(startup: StartupMessage) -> bytes:
+    """What goes before any answer to a client that speaks a later protocol than we do."""
+    if not startup.needs_negotiation:
+        return b""
+    return backend.negotiate_protocol_version(LATEST_MINOR, startup.extensions)
+
+
 class Login:
     """`greeting` first; then `feed` until it returns an outcome. Raises ProtocolViolation and BadMessage."""
 
@@ -48,10 +55,7 @@ class Login:
 
     def greeting(self) -> bytes:
         mechanisms = [SCRAM_PLUS, SCRAM] if self._binding is not None else [SCRAM]
-        negotiate = b""
-        if self._startup.needs_negotiation:
-            negotiate = backend.negotiate_protocol_version(LATEST_MINOR, self._startup.extensions)
-        return negotiate + backend.authentication_sasl(mechanisms)
+        return negotiation(self._startup) + backend.authentication_sasl(mechanisms)
 
     def feed(self, data: bytes) -> tuple[bytes, Proved | WrongPassword | None]:
         """What to send, and the outcome when there is one."""

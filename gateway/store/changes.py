@@ -13,6 +13,7 @@ from sqlalchemy import Column, Executable, Table, bindparam, delete, insert, upd
 from sqlalchemy.dialects import sqlite
 
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
+from gateway.access.proof import Credential
 from gateway.ports import ChangeableRow, IdempotencyClaim, Lockdown, SessionTermination
 from gateway.store import tables, values
 from gateway.store.values import Values
@@ -46,7 +47,9 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
     keys: dict[str, list[Values]] = {}
     for row in removals:
         match row:
-            case User() | Target() | Group() | Grant() | AllowlistEntry() | ApiToken() | Environment() | AdminRole():
+            case User() | Target() | Group() | Grant() | AllowlistEntry() | ApiToken():
+                keys.setdefault(_table(row).name, []).append({"key": row.id})
+            case Environment() | AdminRole() | Credential():
                 keys.setdefault(_table(row).name, []).append({"key": row.id})
             case SessionTermination():
                 keys.setdefault(tables.session_terminations.name, []).append({"key": row.session_id})
@@ -68,6 +71,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     grants = [row for row in puts if isinstance(row, Grant)]
     entries = [values.entry_row(row, revision) for row in puts if isinstance(row, AllowlistEntry)]
     tokens = [values.token_row(row, revision) for row in puts if isinstance(row, ApiToken)]
+    credentials = [values.credential_row(row, revision) for row in puts if isinstance(row, Credential)]
     terminations = [row for row in puts if isinstance(row, SessionTermination)]
     environments = [values.environment_row(row, revision) for row in puts if isinstance(row, Environment)]
     admin_roles = [row for row in puts if isinstance(row, AdminRole)]
@@ -84,6 +88,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     yield from upsert.steps(tables.grants, [values.grant_row(grant, holders, revision) for grant in grants])
     yield from upsert.steps(tables.allowlist_entries, entries)
     yield from upsert.steps(tables.api_tokens, tokens)
+    yield from upsert.steps(tables.credentials, credentials)
     if terminations:
         table = tables.session_terminations
         yield Step(delete(table).where(table.c.at < values.to_text(writing.now - _TERMINATIONS_KEPT)))
@@ -158,7 +163,7 @@ def _replace_rights(roles: Sequence[AdminRole]) -> Iterator[Step]:
             yield Step(insert(table), found)
 
 
-def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken | Environment | AdminRole) -> Table:
+def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken | Environment | AdminRole | Credential) -> Table:
     match row:
         case User():
             return tables.users
@@ -172,6 +177,8 @@ def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken | Envi
             return tables.allowlist_entries
         case ApiToken():
             return tables.api_tokens
+        case Credential():
+            return tables.credentials
         case Environment():
             return tables.environments
         case AdminRole():

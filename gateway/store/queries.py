@@ -27,6 +27,7 @@ _TABLES: Final = (
     tables.admin_roles,
     tables.admin_role_members,
     tables.admin_role_permissions,
+    tables.credentials,
     tables.session_terminations,
 )
 SELECTS: Final = {table.name: str(select(table)) for table in _TABLES}
@@ -88,6 +89,7 @@ def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> 
         admin_roles=rows["admin_roles"],
         admin_role_members=rows["admin_role_members"],
         admin_role_permissions=rows["admin_role_permissions"],
+        credentials=rows["credentials"],
         session_terminations=rows["session_terminations"],
     )
 

@@ -31,6 +31,7 @@ from gateway.access.model import (
     UserKind,
 )
 from gateway.access.networks import parse_network
+from gateway.access.proof import Credential
 from gateway.access.windows import parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
@@ -58,6 +59,7 @@ class RawStore:
     admin_roles: Rows
     admin_role_members: Rows
     admin_role_permissions: Rows
+    credentials: Rows
     session_terminations: Rows
 
 
@@ -83,6 +85,7 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         terminated={row["session_id"]: row["reason"] for row in raw.session_terminations},
         groups={row["name"]: _group(row, members.get(row["id"], set())) for row in raw.groups},
         tokens={row["name"]: _token(row) for row in raw.api_tokens},
+        credentials={credential.handle: credential for credential in map(_credential, raw.credentials)},
         lockdown=raw.lockdown,
         environments={each.name: each for each in _environments(raw)},
         admin_roles={role.name: role for role in _admin_roles(raw)},
@@ -109,6 +112,7 @@ def _user(row: Row) -> User:
         protected=bool(row["protected"]),
         read_only=bool(row["read_only"]),
         email=row["email"],
+        certificate_names=frozenset(json.loads(row["certificate_names"])),
     )
 
 
@@ -223,6 +227,24 @@ def _token(row: Row) -> ApiToken:
         if row["permissions"] is None
         else frozenset(Permission(name) for name in json.loads(row["permissions"])),
         networks=tuple(parse_network(text) for text in json.loads(row["networks"])),
+    )
+
+
+def _credential(row: Row) -> Credential:
+    return Credential(
+        id=row["id"],
+        user_id=row["user_id"],
+        target_id=row["target_id"],
+        mode=AccessMode(row["mode"]),
+        verifier=row["verifier"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+        created_by=row["created_by"],
+        valid_until=datetime.fromisoformat(row["valid_until"]),
+        sessions_until=datetime.fromisoformat(row["sessions_until"]),
+        credential_version=row["credential_version"],
+        max_sessions=row["max_sessions"],
+        network=None if row["network"] is None else parse_network(row["network"]),
+        version=row["version"],
     )
 
 

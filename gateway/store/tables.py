@@ -35,6 +35,7 @@ users = Table(
     Column("protected", Integer, nullable=False, server_default="0"),
     Column("read_only", Integer, nullable=False, server_default="0"),
     Column("email", Text),
+    Column("certificate_names", Text, nullable=False, server_default="[]"),
 )
 
 user_activity = Table(
@@ -183,6 +184,24 @@ token_activity = Table(
     metadata,
     Column("token_id", Text, ForeignKey("api_tokens.id", ondelete="CASCADE"), primary_key=True),
     Column("last_used_at", Text, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("verifier", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("valid_until", Text, nullable=False),
+    Column("sessions_until", Text, nullable=False),
+    Column("credential_version", Integer, nullable=False),
+    Column("max_sessions", Integer, nullable=False),
+    Column("network", Text),
+    Column("version", Integer, nullable=False),
 )
 
 session_terminations = Table(

@@ -15,6 +15,7 @@ from gateway.access.model import (
     Target,
     User,
 )
+from gateway.access.proof import Credential
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.ports import IdempotencyClaim, SessionTermination
@@ -37,6 +38,7 @@ def user_row(user: User, version: int) -> Values:
         "protected": int(user.protected),
         "read_only": int(user.read_only),
         "email": user.email,
+        "certificate_names": _names(user.certificate_names),
     }
 
 
@@ -133,6 +135,24 @@ def token_row(token: ApiToken, version: int) -> Values:
         "environments": None if token.environments is None else _names(token.environments),
         "permissions": None if token.permissions is None else _names(token.permissions),
         "networks": json.dumps([str(network) for network in token.networks]),
+    }
+
+
+def credential_row(credential: Credential, version: int) -> Values:
+    return {
+        "id": credential.id,
+        "user_id": credential.user_id,
+        "target_id": credential.target_id,
+        "mode": credential.mode.value,
+        "verifier": credential.verifier,
+        "created_at": to_text(credential.created_at),
+        "created_by": credential.created_by,
+        "valid_until": to_text(credential.valid_until),
+        "sessions_until": to_text(credential.sessions_until),
+        "credential_version": credential.credential_version,
+        "max_sessions": credential.max_sessions,
+        "network": None if credential.network is None else str(credential.network),
+        "version": version,
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.demo.connection_strings import Door, connection_strings
+from gateway.connection_strings import Door, connection_strings
 
 PASSWORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1)
 PATHS = st.text("abc '\\/:.-_%&", min_size=1).map(lambda text: Path("/") / text)
