@@ -5,21 +5,22 @@ facts. So whatever ends a right (expiry, revocation, leaving a group, an edited 
 a lockdown) ends the session.
 """
 
-import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from gateway.access.model import DatabaseRole, Denial, Grant, Lease, ListMode, Snapshot, Target, User, UserKind
 from gateway.access.networks import AddressList, Admission
 from gateway.access.proof import ClientCertificate, Credential, Proof, bears_one_of
-from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode, GrantOption
+from gateway.access.selection import Weighed, includes, weigh, widest
+from gateway.access.validity import When, validity
+from gateway.access.windows import told
+from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode
 
 _SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
 _LISTED_TARGETS: Final = 20
 _ISSUE_AGAIN: Final = "Issue another one: pgbastion credentials issue TARGET"
-_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def parse_database_name(database: str) -> tuple[str, AccessMode]:
@@ -60,9 +61,10 @@ def authorize(
     """May this proven user use this target in this mode from this address now, and until when?
 
     `user_id` and `credential_version`, when given, are those the session logged in with: another account under the same name,
-    or another password, is a denial. A target that does not exist and one without a live grant give the same Denial. What a
-    group holds, its members hold; the lease names the one grant that it stands on: of several, the widest, and of equally wide
-    ones the longest. When that one ends, `renew` finds the next. A lockdown goes before everything.
+    or another password, is a denial. A target that does not exist and one without a grant that is or may come to life give the
+    same Denial. What a group holds, its members hold; the lease names the one grant that it stands on: of several that may be
+    used now, the widest, and of equally wide ones the longest (see `selection`). When that one ends, or its window closes,
+    `renew` finds the next. A lockdown goes before everything.
 
     `proof`: how they proved it, if not by their own password. It takes away: the session has what both allow, while both are
     there. `is_live`: the session was let in before.
@@ -86,26 +88,42 @@ def authorize(
     target = snapshot.targets.get(target_name)
     if isinstance(proof, Credential) and (bound := _out_of_bounds(snapshot, proof, target, mode, address)) is not None:
         return bound
-    granted = [] if target is None else _live_grants(snapshot, user, target, now)
-    if target is None or not granted:
+    held = [] if target is None else weigh(held_grants(snapshot, user, target), now)
+    if target is None or not any(each.is_live or each.comes is not None for each in held):
         return _no_such_target(snapshot, target_name, user, now)
     if user.read_only and mode is AccessMode.READ_WRITE:
         return _user_only_reads(user, target)
-    grant = _widest([grant for grant in granted if _includes(grant.mode, mode)], mode)
-    if grant is None:
-        return _mode_not_granted(target)
+    fitting = [each for each in held if includes(each.grant.mode, mode)]
+    chosen = widest([each for each in fitting if each.is_live], mode)
+    coming = _earliest(*(each.comes for each in fitting))
+    if chosen is None:
+        return _mode_not_granted(target) if coming is None else _not_open(target, fitting, coming)
+    grant = chosen.grant
     local = _restricted(target.allowlist, snapshot.target_lists.get(target.id), address, now)
     if local is None:
         return _address_refused("address-not-admitted-for-target", address, f'target "{target.name}"')
     role = _open_role(target, mode)
     if isinstance(role, Denial):
         return role
-    ends = (proved_until, user.valid_until, grant.valid_until, everywhere.valid_until, own.valid_until, local.valid_until)
-    until = _earliest(*ends)
+    admissions = (everywhere.valid_until, own.valid_until, local.valid_until)
+    until = _earliest(proved_until, user.valid_until, chosen.validity.until, *admissions)
     # Those of the other mode mean nothing, and would only tell equal policies apart.
     options = grant.options & OPTIONS_OF[mode] or NO_OPTIONS
     ceiling = grant.max_changed_rows if mode is AccessMode.READ_WRITE else None
-    return Lease(user, target, mode, role, grant.id, until, snapshot.revision, options, ceiling, proof=proof)
+    return Lease(
+        user,
+        target,
+        mode,
+        role,
+        grant.id,
+        until,
+        snapshot.revision,
+        options,
+        ceiling,
+        proof=proof,
+        limits=grant.limits,
+        changes_at=_earliest(until, coming),
+    )
 
 
 def renew(
@@ -201,7 +219,7 @@ def _out_of_bounds(
     if target is None or target.id != credential.target_id:
         hint = f"Connect to {own}, or issue one for the other target: pgbastion credentials issue TARGET"
         return Denial("credential-for-other-target", "28000", f'this short-lived credential is for target "{own}" alone', hint)
-    if not _includes(credential.mode, mode):
+    if not includes(credential.mode, mode):
         hint = f"Connect to {own}, or issue one that may: pgbastion credentials issue {own} --mode {mode.value}"
         return Denial("credential-mode", "28000", "this short-lived credential only reads", hint)
     if credential.network is not None and address not in credential.network:
@@ -222,9 +240,9 @@ def _holders(snapshot: Snapshot, user: User) -> tuple[str, ...]:
     return (user.id, *snapshot.memberships.get(user.id, ()))
 
 
-def _live_grants(snapshot: Snapshot, user: User, target: Target, now: datetime) -> list[Grant]:
-    holders = _holders(snapshot, user)
-    held = [grant for holder in holders for grant in snapshot.held.get((holder, target.id), ()) if _is_live(grant, now)]
+def held_grants(snapshot: Snapshot, user: User, target: Target) -> list[Grant]:
+    """All that the user holds on the target, whether or not it may be used now: own, groups', and what an admin role is."""
+    held = [grant for holder in _holders(snapshot, user) for grant in snapshot.held.get((holder, target.id), ())]
     standing = standing_right(snapshot, user.id, target)
     return held if standing is None else [*held, standing]
 
@@ -239,36 +257,6 @@ def standing_right(snapshot: Snapshot, user_id: str, target: Target) -> Grant | 
 
 def _stands(snapshot: Snapshot, user: User, target: Target) -> bool:
     return (user.id, target.environment_id) in snapshot.standing
-
-
-def _is_live(grant: Grant, now: datetime) -> bool:
-    return grant.valid_until is None or now < grant.valid_until
-
-
-def _includes(held: AccessMode, asked: AccessMode) -> bool:
-    return held is asked or held is AccessMode.READ_WRITE
-
-
-def _widest(grants: Sequence[Grant], mode: AccessMode) -> Grant | None:
-    """The one that allows most, and of equal ones the one that lasts longest: a short grant never cuts a longer one.
-
-    For it only goes first: when it is over, the longer one carries the session on.
-    """
-    if len(grants) <= 1:
-        return grants[0] if grants else None
-    return max(grants, key=lambda grant: (_width(grant, mode), grant.valid_until is None, grant.valid_until or _BEGINNING))
-
-
-def _width(grant: Grant, mode: AccessMode) -> tuple[bool, bool, bool, float]:
-    """What compares greater allows more. Two grants of which each allows what the other does not compare by the first of these."""
-    options = grant.options
-    match mode:
-        case AccessMode.READ_ONLY:
-            return GrantOption.TEMPORARY_TABLES in options, False, False, 0
-        case AccessMode.READ_WRITE:
-            rows = math.inf if grant.max_changed_rows is None else grant.max_changed_rows
-            reported = GrantOption.REPORT_ONLY in options
-            return reported, GrantOption.NO_DDL not in options, GrantOption.UNFILTERED_WRITES in options, rows
 
 
 def _earliest(*ends: datetime | None) -> datetime | None:
@@ -326,7 +314,7 @@ def _no_such_target(snapshot: Snapshot, target_name: str, user: User, now: datet
     names = {target.id: target.name for target in snapshot.targets.values()}
     held: dict[str, bool] = {}
     for grant in (grant for holder in _holders(snapshot, user) for grant in snapshot.grants.get(holder, ())):
-        if _is_live(grant, now) and (name := names.get(grant.target_id)) is not None:
+        if validity(grant, now).when is When.LIVE and (name := names.get(grant.target_id)) is not None:
             held[name] = held.get(name, False) or (grant.mode is AccessMode.READ_WRITE and not user.read_only)
     if snapshot.standing:
         held |= {each.name: held.get(each.name, False) for each in snapshot.targets.values() if _stands(snapshot, user, each)}
@@ -338,6 +326,18 @@ def _no_such_target(snapshot: Snapshot, target_name: str, user: User, now: datet
         hint = f"Connect to one of your targets by its name as the database: {', '.join(shown[:_LISTED_TARGETS])}{more}."
     named = f'target "{target_name}" does not exist, or you have no grant for it' if target_name else "no target is named"
     return Denial("target-unknown", "3D000", named, hint)
+
+
+def _not_open(target: Target, fitting: Sequence[Weighed], opens_at: datetime) -> Denial:
+    """There is a grant, and it is not its time: said openly, for who holds it may know of the target."""
+    first = next(each for each in fitting if each.comes == opens_at)
+    if first.validity.when is When.NOT_YET:
+        words = f'your access to target "{target.name}" has not begun: it does at {told(opens_at, first.grant.windows)}'
+    else:
+        words = f'your access to target "{target.name}" is closed at this hour: it opens at {told(opens_at, first.grant.windows)}'
+    windows = "; ".join(str(window) for window in first.grant.windows)
+    hint = f"It is open {windows}." if windows else "Connect then, or ask your administrator."
+    return Denial("grant-not-open", "28000", words, hint)
 
 
 def _user_only_reads(user: User, target: Target) -> Denial:

@@ -94,6 +94,15 @@ def opening(windows: tuple[Window, ...], now: datetime) -> Opening:
     return Opening(False, _instant(spells[place][0]) if place < len(spells) else None)
 
 
+def told(instant: datetime, windows: tuple[Window, ...] = ()) -> str:
+    """For people: by the clock of the windows' zone, else in UTC: `Mon 2030-01-07 08:00 Europe/Zurich`."""
+    zone = _zone(windows[0].zone) if windows else None
+    local = instant.astimezone(zone or UTC)
+    # Seconds only where there are any: an instant that nobody chose by the minute.
+    clock = local.strftime("%Y-%m-%d %H:%M" if not local.second else "%Y-%m-%d %H:%M:%S")
+    return f"{DAYS[local.weekday()]} {clock} {windows[0].zone if zone is not None else 'UTC'}"
+
+
 @lru_cache(maxsize=1024)
 def _spells(windows: tuple[Window, ...], day: int) -> _Spells:
     """From the beginning of this day (UTC, counted from 1970) to the horizon; in order, none touches the next."""

@@ -1,0 +1,84 @@
+"""Which of several grants counts. Pure.
+
+The rule, as docs/admin.md states it: of the grants that may be used now and include the access mode, the widest. Grants are
+compared by what they add to the mode and take from it, then by their limits (none is wider than any), then by how long they last;
+the first that differs decides. So a short grant never cuts a longer one: when it is over, the next carries the session on.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.access.model import Grant
+from gateway.access.validity import Validity, When, validity
+from gateway.access_mode import AccessMode, GrantOption
+
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A grant as of an instant."""
+
+    grant: Grant
+    validity: Validity
+
+    @property
+    def is_live(self) -> bool:
+        return self.validity.when is When.LIVE
+
+    @property
+    def comes(self) -> datetime | None:
+        """When it may be used, if not yet and at all."""
+        return None if self.is_live else self.validity.until
+
+
+def weigh(grants: Iterable[Grant], now: datetime) -> list[Weighed]:
+    return [Weighed(grant, validity(grant, now)) for grant in grants]
+
+
+def includes(held: AccessMode, asked: AccessMode) -> bool:
+    return held is asked or held is AccessMode.READ_WRITE
+
+
+def widest(live: Sequence[Weighed], mode: AccessMode) -> Weighed | None:
+    """The one that counts; None: there is none."""
+    if len(live) <= 1:
+        return live[0] if live else None
+    return max(live, key=lambda each: (*width(each.grant, mode), *_lasting(each)))
+
+
+def width(grant: Grant, mode: AccessMode) -> tuple[float, ...]:
+    """What compares greater allows more. Two grants of which each allows what the other does not compare by the first of these."""
+    return *_of_mode(grant, mode), *_of_limits(grant)
+
+
+def _of_mode(grant: Grant, mode: AccessMode) -> tuple[float, ...]:
+    options = grant.options
+    match mode:
+        case AccessMode.READ_ONLY:
+            return (GrantOption.TEMPORARY_TABLES in options,)
+        case AccessMode.READ_WRITE:
+            reported, rows = GrantOption.REPORT_ONLY in options, _room(grant.max_changed_rows)
+            return reported, GrantOption.NO_DDL not in options, GrantOption.UNFILTERED_WRITES in options, rows
+
+
+def _of_limits(grant: Grant) -> tuple[float, ...]:
+    limits = grant.limits
+    return (
+        _room(limits.max_sessions),
+        _room(limits.statement_timeout_ms),
+        _room(limits.idle_timeout_seconds),
+        _room(limits.idle_in_transaction_timeout_seconds),
+    )
+
+
+def _room(limit: int | None) -> float:
+    return math.inf if limit is None else limit
+
+
+def _lasting(each: Weighed) -> tuple[bool, datetime]:
+    until = each.validity.until
+    return until is None, until or _BEGINNING
