@@ -7,7 +7,7 @@ Places for sessions that are opened ahead count like those of sessions, so that 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
@@ -23,6 +23,7 @@ class Limited(StrEnum):
     GATEWAY = "gateway"
     USER = "user"
     TARGET = "target"
+    CREDENTIAL = "credential"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Reservation:
 
     `upstream`, once it is open: what another worker needs to cancel what runs there, should this one die. `waiting`: the access
     mode of sessions that wait there, one after the other, for a client; they have no user. "" for a client's own place.
+    `shares`: of what else it takes one, and how many there are of that at most. A share's name begins with its kind, which is one
+    of Limited's words, and a colon ("credential:1f3c...").
     """
 
     session: str
@@ -38,22 +41,28 @@ class Reservation:
     target: str
     upstream: Payload | None = field(default=None, repr=False)
     waiting: str = ""
+    shares: tuple[tuple[str, int], ...] = ()
 
     def as_payload(self) -> Payload:
         facts: Payload = {"session": self.session, "user": self.user, "target": self.target, "upstream": self.upstream}
-        return {**facts, "waiting": self.waiting} if self.waiting else facts
+        if self.waiting:
+            facts["waiting"] = self.waiting
+        if self.shares:
+            facts["shares"] = dict(self.shares)
+        return facts
 
     @classmethod
     def from_payload(cls, payload: object) -> "Reservation | None":
         match payload:
             case {"session": str(session), "user": str(user), "target": str(target), **more}:
-                upstream, waiting = more.get("upstream"), more.get("waiting")
+                upstream, waiting, shares = more.get("upstream"), more.get("waiting"), more.get("shares")
                 return cls(
                     session,
                     user,
                     target,
                     upstream if isinstance(upstream, dict) else None,
                     waiting if isinstance(waiting, str) else "",
+                    _shares(shares) if isinstance(shares, dict) else (),
                 )
             case _:
                 return None
@@ -81,6 +90,7 @@ class Reservations:
         self._by_user: Counter[str] = Counter()
         self._by_target: Counter[str] = Counter()
         self._by_waiting: Counter[tuple[str, str]] = Counter()
+        self._by_share: Counter[str] = Counter()
 
     @property
     def total(self) -> int:
@@ -96,6 +106,9 @@ class Reservations:
             return Limited.USER
         if ceilings.target is not None and self._by_target[wanted.target] >= ceilings.target:
             return Limited.TARGET
+        for share, most in wanted.shares:
+            if self._by_share[share] >= most:
+                return Limited(share.partition(":")[0])
         self.put(holder, wanted)
         return None
 
@@ -140,10 +153,17 @@ class Reservations:
     def _count(self, reservation: Reservation, change: int) -> None:
         self._total += change
         _add(self._by_target, reservation.target, change)
+        for share, _ in reservation.shares:
+            _add(self._by_share, share, change)
         if reservation.waiting:
             _add(self._by_waiting, (reservation.target, reservation.waiting), change)
         else:
             _add(self._by_user, reservation.user, change)
+
+
+def _shares(payload: Mapping[str, object]) -> tuple[tuple[str, int], ...]:
+    kinds = frozenset(Limited)
+    return tuple((name, most) for name, most in payload.items() if isinstance(most, int) and name.partition(":")[0] in kinds)
 
 
 def _add(counter: Counter[K], key: K, change: int) -> None:

@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeAlias
 import structlog
 
 from gateway.access.model import Lease
+from gateway.access.proof import Credential
 from gateway.bus.lines import HUB, BusUnavailable, JsonValue, Payload
 from gateway.bus.reservations import Limited, Reservation
 from gateway.proxy.upstream import Place
@@ -27,7 +28,8 @@ _GRANTED_SECONDS: Final = 1.0  # how long a place may go from session to session
 _TELL_SECONDS: Final = 0.02  # how long the hub may not know where a session is upstream
 _log: Final = structlog.stdlib.get_logger("gateway.seats")
 
-_Whose: TypeAlias = tuple[str, str]  # ids of the user and the target
+_Shares: TypeAlias = tuple[tuple[str, int], ...]  # see Reservation
+_Whose: TypeAlias = tuple[str, str, _Shares]  # ids of the user and the target
 
 
 class Asked(Protocol):
@@ -65,7 +67,8 @@ class _Held:
 
     def as_payload(self) -> Payload:
         upstream = self.upstream.as_payload() if self.upstream is not None else None
-        return Reservation(self.name, *self.whose, upstream).as_payload()
+        user_id, target_id, shares = self.whose
+        return Reservation(self.name, user_id, target_id, upstream, shares=shares).as_payload()
 
 
 class Seat:
@@ -101,7 +104,7 @@ class Seats:
 
     async def take(self, session_id: str, lease: Lease) -> Seat | ErrorFields:
         """Cancelling it gives back what may have been taken."""
-        whose = (lease.user.id, lease.target.id)
+        whose = (lease.user.id, lease.target.id, _shares_of(lease))
         if (spare := self._from_spares(whose)) is not None:
             return Seat(self, spare)
         wanted = self._held[session_id] = _Held(session_id, whose)
@@ -205,6 +208,14 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def _shares_of(lease: Lease) -> _Shares:
+    """What has a limit of its own besides the gateway, the person and the target."""
+    shares: list[tuple[str, int]] = []
+    if isinstance(lease.proof, Credential):
+        shares.append((f"{Limited.CREDENTIAL.value}:{lease.proof.id}", lease.proof.max_sessions))
+    return tuple(shares)
+
+
 def _full(limited: Limited, ceiling: JsonValue, lease: Lease) -> ErrorFields:
     """Which limit it is, and who can raise it."""
     match limited:
@@ -217,4 +228,7 @@ def _full(limited: Limited, ceiling: JsonValue, lease: Lease) -> ErrorFields:
         case Limited.TARGET:
             text = f'too many sessions on target "{lease.target.name}": {ceiling} at a time are admitted'
             hint = "Try again later; an administrator can raise this target's limit."
+        case Limited.CREDENTIAL:
+            text = f"too many sessions with this short-lived credential: {ceiling} at a time are admitted"
+            hint = "Close one of them, or issue another credential: pgbastion credentials issue TARGET"
     return fatal(sqlstate.TOO_MANY_CONNECTIONS, text, hint, f"pgbastion rule: too-many-sessions-{limited.value}")

@@ -64,7 +64,7 @@ class Headcount:
             return {"full": None}
         if full in (Limited.GATEWAY, Limited.TARGET) and not wanted.waiting:
             self._make_way(wanted.target if full is Limited.TARGET else None)
-        return {"full": full.value, "ceiling": _ceiling_of(full, ceilings)}
+        return {"full": full.value, "ceiling": _ceiling_of(full, ceilings, wanted)}
 
     def _make_way(self, target: str | None) -> None:
         if (found := self._reservations.make_way(target)) is not None:
@@ -94,7 +94,7 @@ class Headcount:
                     self._reservations.put(message.sender, one)
 
 
-def _ceiling_of(full: Limited, ceilings: Ceilings) -> int | None:
+def _ceiling_of(full: Limited, ceilings: Ceilings, wanted: Reservation) -> int | None:
     match full:
         case Limited.GATEWAY:
             return ceilings.gateway
@@ -102,3 +102,5 @@ def _ceiling_of(full: Limited, ceilings: Ceilings) -> int | None:
             return ceilings.user
         case Limited.TARGET:
             return ceilings.target
+        case Limited.CREDENTIAL:
+            return next((most for share, most in wanted.shares if share.startswith(f"{full.value}:")), None)
