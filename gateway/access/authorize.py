@@ -6,6 +6,7 @@ a lockdown) ends the session.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -88,17 +89,10 @@ def authorize(
     target = snapshot.targets.get(target_name)
     if isinstance(proof, Credential) and (bound := _out_of_bounds(snapshot, proof, target, mode, address)) is not None:
         return bound
-    held = [] if target is None else weigh(held_grants(snapshot, user, target), now)
-    if target is None or not any(each.is_live or each.comes is not None for each in held):
-        return _no_such_target(snapshot, target_name, user, now)
-    if user.read_only and mode is AccessMode.READ_WRITE:
-        return _user_only_reads(user, target)
-    fitting = [each for each in held if includes(each.grant.mode, mode)]
-    chosen = widest([each for each in fitting if each.is_live], mode)
-    coming = _earliest(*(each.comes for each in fitting))
-    if chosen is None:
-        return _mode_not_granted(target) if coming is None else _not_open(target, fitting, coming)
-    grant = chosen.grant
+    right = _right_to(snapshot, user, target_name, mode, now)
+    if isinstance(right, Denial):
+        return right
+    target, chosen, grant = right.target, right.chosen, right.chosen.grant
     local = _restricted(target.allowlist, snapshot.target_lists.get(target.id), address, now)
     if local is None:
         return _address_refused("address-not-admitted-for-target", address, f'target "{target.name}"')
@@ -122,8 +116,15 @@ def authorize(
         ceiling,
         proof=proof,
         limits=grant.limits,
-        changes_at=_earliest(until, coming),
+        changes_at=_earliest(until, right.coming),
     )
+
+
+def reachable(snapshot: Snapshot, *, user: User, target_name: str, mode: AccessMode, now: datetime) -> Target | Denial:
+    """The target, if this user may use it in this mode now from somewhere. The same denials as of `authorize`."""
+    living = _living_user(snapshot, user.name, user.id, None, now)
+    right = living if isinstance(living, Denial) else _right_to(snapshot, living, target_name, mode, now)
+    return right if isinstance(right, Denial) else right.target
 
 
 def renew(
@@ -166,6 +167,30 @@ def renew(
         f'the settings of target "{lease.target.name}" were changed',
         "Connect again to use the new settings.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Right:
+    """The grant that counts now. `coming`: when another one that could count begins."""
+
+    target: Target
+    chosen: Weighed
+    coming: datetime | None
+
+
+def _right_to(snapshot: Snapshot, user: User, target_name: str, mode: AccessMode, now: datetime) -> _Right | Denial:
+    target = snapshot.targets.get(target_name)
+    held = [] if target is None else weigh(held_grants(snapshot, user, target), now)
+    if target is None or not any(each.is_live or each.comes is not None for each in held):
+        return _no_such_target(snapshot, target_name, user, now)
+    if user.read_only and mode is AccessMode.READ_WRITE:
+        return _user_only_reads(user, target)
+    fitting = [each for each in held if includes(each.grant.mode, mode)]
+    chosen = widest([each for each in fitting if each.is_live], mode)
+    coming = _earliest(*(each.comes for each in fitting))
+    if chosen is None:
+        return _mode_not_granted(target) if coming is None else _not_open(target, fitting, coming)
+    return _Right(target, chosen, coming)
 
 
 def _living_user(
