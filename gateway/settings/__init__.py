@@ -5,16 +5,31 @@
 
 from gateway.settings.current import Changes, CurrentSettings
 from gateway.settings.loading import SettingsError, find_config, load
-from gateway.settings.model import AdminApi, Audit, Limits, Listen, Policy, Settings, StatementCaps, Store, Throttle, Tls
+from gateway.settings.model import (
+    AdminApi,
+    Audit,
+    Credentials,
+    Limits,
+    Listen,
+    Policy,
+    Public,
+    Settings,
+    StatementCaps,
+    Store,
+    Throttle,
+    Tls,
+)
 
 __all__ = [
     "AdminApi",
     "Audit",
     "Changes",
+    "Credentials",
     "CurrentSettings",
     "Limits",
     "Listen",
     "Policy",
+    "Public",
     "Settings",
     "SettingsError",
     "StatementCaps",
