@@ -91,7 +91,8 @@ class AuditTrail:
         if not journal.put(lines) and not self._make_room(journal, lines):
             self.stamp.seq -= len(bodies)
             return False
-        self.drain_later()
+        if self._later is None:
+            self.drain_later()
         return True
 
     def drain_later(self) -> None:
