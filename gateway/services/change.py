@@ -19,6 +19,9 @@ from gateway.audit.admin_event import AdminEvent, DetailValue
 from gateway.ports import ChangeableRow, Store, UnitOfWork
 from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.naming import check_actor, check_remark
+from gateway.services.owners import check_owners_stay
+from gateway.services.row_rights import check_put, check_remove, gives_to, speaks_for_itself
+from gateway.services.visible import within_reach
 
 Row = TypeVar("Row", bound=User | Group | Target | Grant | AllowlistEntry | ApiToken | Environment | AdminRole | Credential)
 Detail = Mapping[str, DetailValue]
@@ -33,11 +36,21 @@ class Change:
         self._actor = who.name
         self._reason = reason
         self._asked = False
+        self._snapshot: Snapshot | None = None
         self._events: list[AdminEvent] = []
+        self._staged: list[ChangeableRow] = []
+        self._gone: list[ChangeableRow] = []
 
     @property
     def snapshot(self) -> Snapshot:
-        """The whole as it is now; nobody else changes it before this ends."""
+        """What the actor can reach of the whole, as it is now; nobody else changes it before this ends."""
+        if self._snapshot is None:
+            self._snapshot = within_reach(self._work.snapshot, self._who)
+        return self._snapshot
+
+    @property
+    def whole(self) -> Snapshot:
+        """All of it: for what must be unique."""
         return self._work.snapshot
 
     @property
@@ -59,7 +72,8 @@ class Change:
         `target`: what it is done to. `user_id`: whose own it is, where one's own is everybody's to change. A change of which
         nothing was asked is for owners alone.
         """
-        require(self._who, verb, user_id=user_id)
+        environment_id = None if target is None else target.environment_id
+        require(self._who, verb, self._work.snapshot, environment_id=environment_id, user_id=user_id)
         self._asked = True
 
     def note(self, action: str, object_id: str, name: str, detail: Detail | None = None) -> None:
@@ -68,25 +82,38 @@ class Change:
 
     def put(self, row: Row, action: str, name: str, detail: Detail | None = None) -> None:
         """Stage an insert or a replacement by id, with its event."""
-        self._work.put(row)
-        self.note(action, row.id, name, detail)
+        self.also_put(row)
+        own = {"self": True} if gives_to(row, self._who, self._work.snapshot) else {}
+        self.note(action, row.id, name, {**(detail or {}), **own})
 
     def remove(self, row: Row, action: str, name: str, detail: Detail | None = None) -> None:
         """Stage a removal, with its event. What hangs on the row goes too."""
-        self._work.remove(row)
+        self.also_remove(row)
         self.note(action, row.id, name, detail)
 
     def also_put(self, row: ChangeableRow) -> None:
-        """Stage a row that another row's event speaks of."""
+        """Stage a row that another row's event speaks of. Raises NotPermitted, as `put` does."""
+        check_put(self._who, row, self._work.snapshot)
+        self._asked = self._asked or speaks_for_itself(row)
+        self._staged.append(row)
         self._work.put(row)
 
     def also_remove(self, row: ChangeableRow) -> None:
-        """Stage the removal of a row that another row's event speaks of."""
+        """Stage the removal of a row that another row's event speaks of. Raises NotPermitted, as `remove` does."""
+        check_remove(self._who, row, self._work.snapshot)
+        self._asked = self._asked or speaks_for_itself(row)
+        self._gone.append(row)
         self._work.remove(row)
+
+    def follows(self, row: ChangeableRow) -> None:
+        """Stage a row that only loses what another one takes with it; the right to that other one was asked for."""
+        self._staged.append(row)
+        self._work.put(row)
 
     async def commit(self) -> int:
         """Everything staged, in one transaction; the new revision. What has no event cannot be committed (ValueError)."""
         event, *more = self._events
+        check_owners_stay(self._work.snapshot, self._staged, self._gone)
         if not self._asked:
             self.require(event.action)
         return await self._work.commit(event, *more)

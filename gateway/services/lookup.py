@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from difflib import get_close_matches
 
-from gateway.access.model import AllowlistEntry, ApiToken, Grant, Group, Snapshot, Target, User
+from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.services.errors import ServiceError
 
 
@@ -30,6 +30,23 @@ def find_target(snapshot: Snapshot, name: str, expected_version: int | None = No
         raise ServiceError("target-unknown", f'there is no target "{name}"', _near(name, snapshot.targets, "targets"))
     check_version(f'target "{name}"', target.version, expected_version)
     return target
+
+
+def find_environment(snapshot: Snapshot, name: str, expected_version: int | None = None) -> Environment:
+    found = snapshot.environments.get(name)
+    if found is None:
+        text = f'there is no environment "{name}"'
+        raise ServiceError("environment-unknown", text, _near(name, snapshot.environments, "environments"))
+    check_version(f'environment "{name}"', found.version, expected_version)
+    return found
+
+
+def find_admin_role(snapshot: Snapshot, name: str, expected_version: int | None = None) -> AdminRole:
+    role = snapshot.admin_roles.get(name)
+    if role is None:
+        raise ServiceError("admin-role-unknown", f'there is no admin role "{name}"', _near(name, snapshot.admin_roles, "roles"))
+    check_version(f'admin role "{name}"', role.version, expected_version)
+    return role
 
 
 def find_named_token(snapshot: Snapshot, name: str, expected_version: int | None = None) -> ApiToken:

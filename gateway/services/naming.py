@@ -20,7 +20,7 @@ MAX_PASSWORD_CHARACTERS: Final = 256
 
 _USER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,62}")
 _TARGET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
-_GROUP = _TOKEN = _TARGET
+_GROUP = _TOKEN = _ENVIRONMENT = _ADMIN_ROLE = _TARGET
 _ACTOR: Final = re.compile(r"system|os:(?P<os>\S{1,128})|token:[A-Za-z][A-Za-z0-9_.-]{0,62}|user:[A-Za-z][A-Za-z0-9_.@-]{0,62}")
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 _QUALIFIED: Final = re.compile(r'[^\s".*]{1,63}\.([^\s".*]{1,63}|\*)')
@@ -57,6 +57,24 @@ def check_group_name(name: str) -> None:
         raise ServiceError(
             "group-name-invalid",
             f"{name!r} cannot be a group's name",
+            "Use 1 to 63 of A-Z a-z 0-9 _ . -, starting with a letter.",
+        )
+
+
+def check_environment_name(name: str) -> None:
+    if not _ENVIRONMENT.fullmatch(name):
+        raise ServiceError(
+            "environment-name-invalid",
+            f"{name!r} cannot be an environment's name",
+            "Use 1 to 63 of A-Z a-z 0-9 _ . -, starting with a letter.",
+        )
+
+
+def check_admin_role_name(name: str) -> None:
+    if not _ADMIN_ROLE.fullmatch(name):
+        raise ServiceError(
+            "admin-role-name-invalid",
+            f"{name!r} cannot be an admin role's name",
             "Use 1 to 63 of A-Z a-z 0-9 _ . -, starting with a letter.",
         )
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from gateway.access.model import DatabaseRole, ListMode, Target
+from gateway.access.model import DEFAULT_ENVIRONMENT, DatabaseRole, ListMode, Target
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import DetailValue
 from gateway.ports import Sealer, Store
 from gateway.secret import Secret
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
-from gateway.services.lookup import check_name_is_free, find_target
+from gateway.services.lookup import check_name_is_free, find_environment, find_target
 from gateway.services.naming import (
     check_identifier,
     check_max_sessions,
@@ -49,12 +49,18 @@ __all__ = [
 ]
 
 
-async def create_target(store: Store, *, name: str, place: Place, actor: str, reason: str) -> Target:
-    """A new target; nobody can use it before it has a login and they have a grant."""
+async def create_target(
+    store: Store, *, name: str, place: Place, environment: str | None = None, actor: str, reason: str
+) -> Target:
+    """A new target; nobody can use it before it has a login and they have a grant, or a right in its environment.
+
+    `environment`: its name; None: the one that every store has.
+    """
     check_target_name(name)
     check_place(place)
     async with begin(store, actor, reason) as change:
-        check_name_is_free("target", name, change.snapshot.targets)
+        check_name_is_free("target", name, change.whole.targets)
+        place_id = DEFAULT_ENVIRONMENT if environment is None else find_environment(change.snapshot, environment).id
         target = Target(
             id=new_id(),
             name=name,
@@ -68,8 +74,10 @@ async def create_target(store: Store, *, name: str, place: Place, actor: str, re
             allowlist=ListMode.INHERIT,
             roles={},
             revision=1,
+            environment_id=place_id,
         )
-        return await change.save(target, "target.created", name, place_detail(place))
+        detail = place_detail(place) | ({} if environment is None else {"environment": environment})
+        return await change.save(target, "target.created", name, detail)
 
 
 async def move_target(
