@@ -72,7 +72,7 @@ def authorize(
     """
     if snapshot.lockdown is not None:
         return _locked_down("57P03", snapshot.lockdown)
-    user = _living_user(snapshot, user_name, user_id, credential_version, now)
+    user = living_user(snapshot, user_name, user_id, credential_version, now)
     if isinstance(user, Denial):
         return user
     if (reason := snapshot.terminated.get(session_id)) is not None:
@@ -96,7 +96,7 @@ def authorize(
     local = _restricted(target.allowlist, snapshot.target_lists.get(target.id), address, now)
     if local is None:
         return _address_refused("address-not-admitted-for-target", address, f'target "{target.name}"')
-    role = _open_role(target, mode)
+    role = open_role(target, mode)
     if isinstance(role, Denial):
         return role
     admissions = (everywhere.valid_until, own.valid_until, local.valid_until)
@@ -122,7 +122,7 @@ def authorize(
 
 def reachable(snapshot: Snapshot, *, user: User, target_name: str, mode: AccessMode, now: datetime) -> Target | Denial:
     """The target, if this user may use it in this mode now from somewhere. The same denials as of `authorize`."""
-    living = _living_user(snapshot, user.name, user.id, None, now)
+    living = living_user(snapshot, user.name, user.id, None, now)
     right = living if isinstance(living, Denial) else _right_to(snapshot, living, target_name, mode, now)
     return right if isinstance(right, Denial) else right.target
 
@@ -193,7 +193,7 @@ def _right_to(snapshot: Snapshot, user: User, target_name: str, mode: AccessMode
     return _Right(target, chosen, coming)
 
 
-def _living_user(
+def living_user(
     snapshot: Snapshot, user_name: str, user_id: str | None, credential_version: int | None, now: datetime
 ) -> User | Denial:
     user = snapshot.users.get(user_name)
@@ -288,7 +288,7 @@ def _earliest(*ends: datetime | None) -> datetime | None:
     return min((end for end in ends if end is not None), default=None)
 
 
-def _open_role(target: Target, mode: AccessMode) -> DatabaseRole | Denial:
+def open_role(target: Target, mode: AccessMode) -> DatabaseRole | Denial:
     if not target.enabled:
         return Denial(
             "target-disabled", "55000", f'target "{target.name}" is disabled', "Ask your administrator when it will be back."

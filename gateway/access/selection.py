@@ -47,31 +47,45 @@ def widest(live: Sequence[Weighed], mode: AccessMode) -> Weighed | None:
     """The one that counts; None: there is none."""
     if len(live) <= 1:
         return live[0] if live else None
-    return max(live, key=lambda each: (*width(each.grant, mode), *_lasting(each)))
+    return max(live, key=lambda each: (*(room for _, room in measures(each.grant, mode)), *_lasting(each)))
 
 
-def width(grant: Grant, mode: AccessMode) -> tuple[float, ...]:
-    """What compares greater allows more. Two grants of which each allows what the other does not compare by the first of these."""
+def measures(grant: Grant, mode: AccessMode) -> tuple[tuple[str, float], ...]:
+    """By what grants are compared, in order, each with its name: what is greater allows more.
+
+    Of two grants of which each allows what the other does not, the first of these that differs decides.
+    """
     return *_of_mode(grant, mode), *_of_limits(grant)
 
 
-def _of_mode(grant: Grant, mode: AccessMode) -> tuple[float, ...]:
+def decides(winner: Weighed, loser: Weighed, mode: AccessMode) -> str:
+    """The name of what the winner allows more of; "valid longer" where it is only that; "" where nothing tells the two apart."""
+    pairs = zip(measures(winner.grant, mode), measures(loser.grant, mode), strict=True)
+    differing = next((name for (name, more), (_, less) in pairs if more != less), None)
+    return differing or ("valid longer" if _lasting(winner) != _lasting(loser) else "")
+
+
+def _of_mode(grant: Grant, mode: AccessMode) -> tuple[tuple[str, float], ...]:
     options = grant.options
     match mode:
         case AccessMode.READ_ONLY:
-            return (GrantOption.TEMPORARY_TABLES in options,)
+            return (("temporary-tables", GrantOption.TEMPORARY_TABLES in options),)
         case AccessMode.READ_WRITE:
-            reported, rows = GrantOption.REPORT_ONLY in options, _room(grant.max_changed_rows)
-            return reported, GrantOption.NO_DDL not in options, GrantOption.UNFILTERED_WRITES in options, rows
+            return (
+                ("report-only", GrantOption.REPORT_ONLY in options),
+                ("no-ddl", GrantOption.NO_DDL not in options),
+                ("unfiltered-writes", GrantOption.UNFILTERED_WRITES in options),
+                ("max-changed-rows", _room(grant.max_changed_rows)),
+            )
 
 
-def _of_limits(grant: Grant) -> tuple[float, ...]:
+def _of_limits(grant: Grant) -> tuple[tuple[str, float], ...]:
     limits = grant.limits
     return (
-        _room(limits.max_sessions),
-        _room(limits.statement_timeout_ms),
-        _room(limits.idle_timeout_seconds),
-        _room(limits.idle_in_transaction_timeout_seconds),
+        ("max-sessions", _room(limits.max_sessions)),
+        ("statement-timeout", _room(limits.statement_timeout_ms)),
+        ("idle-timeout", _room(limits.idle_timeout_seconds)),
+        ("idle-in-transaction-timeout", _room(limits.idle_in_transaction_timeout_seconds)),
     )
 
 
