@@ -1,0 +1,127 @@
+"""Why somebody may use a target, or may not: all that was weighed, and what decided. Pure.
+
+The same functions as `authorize` answer, so that the explanation cannot tell another story.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from gateway.access.authorize import authorize, held_grants, living_user, open_role
+from gateway.access.model import Denial, Grant, Snapshot, Target, User
+from gateway.access.selection import Weighed, decides, includes, weigh, widest
+from gateway.access.validity import When
+from gateway.access.windows import told
+from gateway.access_mode import AccessMode
+
+_NO_SESSION: Final = ""
+
+
+class Part(StrEnum):
+    """What part a grant has in the answer."""
+
+    COUNTS = "counts"
+    LOSES = "loses"  # to a wider one, or one that lasts longer
+    OTHER_MODE = "other-mode"
+    NOT_YET = "not-yet"
+    CLOSED = "closed"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """`reason` is for people. `changes_at`: when it would have another part by the clock alone; None: never."""
+
+    grant: Grant
+    part: Part
+    reason: str
+    changes_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`obstacles`: what else stands in the way, however many grants there are. `admitted`: a login would succeed now.
+
+    `changes_at`: when the answer may be another one by the clock alone.
+    """
+
+    admitted: bool
+    considered: tuple[Considered, ...]
+    obstacles: tuple[Denial, ...]
+    changes_at: datetime | None
+
+
+def explain(
+    snapshot: Snapshot,
+    user: User,
+    target: Target,
+    mode: AccessMode,
+    *,
+    now: datetime,
+    address: IPv4Address | IPv6Address | None = None,
+) -> Explanation:
+    """`address`: from where; None: that is not asked, and no allowlist is looked at."""
+    held = weigh(held_grants(snapshot, user, target), now)
+    fitting = [each for each in held if includes(each.grant.mode, mode)]
+    winner = widest([each for each in fitting if each.is_live], mode)
+    considered = tuple(_consider(each, winner, mode) for each in held)
+    obstacles = _obstacles(snapshot, user, target, mode, now)
+    if address is not None and winner is not None and not obstacles:
+        answer = authorize(
+            snapshot,
+            user_name=user.name,
+            target_name=target.name,
+            mode=mode,
+            address=address,
+            now=now,
+            session_id=_NO_SESSION,
+        )
+        obstacles = (answer,) if isinstance(answer, Denial) else ()
+    changes = [each.validity.until for each in fitting if each.validity.until is not None]
+    return Explanation(winner is not None and not obstacles, considered, obstacles, min(changes, default=None))
+
+
+def _consider(each: Weighed, winner: Weighed | None, mode: AccessMode) -> Considered:
+    grant, found = each.grant, each.validity
+    until = "" if found.until is None else told(found.until, grant.windows)
+    if not includes(grant.mode, mode):
+        return Considered(grant, Part.OTHER_MODE, f"it is for {grant.mode} alone", None)
+    match found.when:
+        case When.LIVE if winner is None or each is winner:
+            return Considered(grant, Part.COUNTS, f"it counts until {until}" if until else "it counts", found.until)
+        case When.LIVE:
+            return Considered(grant, Part.LOSES, _lost(each, winner, mode), found.until)
+        case When.NOT_YET:
+            return Considered(grant, Part.NOT_YET, f"it begins {until}" if until else "it ends before it opens", found.until)
+        case When.CLOSED:
+            reason = (
+                f"outside its windows; it opens {until}" if until else "outside its windows, and it ends before the next one"
+            )
+            return Considered(grant, Part.CLOSED, reason, found.until)
+        case When.ENDED:
+            ended = "" if grant.valid_until is None else told(grant.valid_until, grant.windows)
+            return Considered(grant, Part.ENDED, f"it ended {ended}", None)
+
+
+def _lost(each: Weighed, winner: Weighed, mode: AccessMode) -> str:
+    match decides(winner, each, mode):
+        case "":
+            return f"{winner.grant.id} is as wide"
+        case "valid longer":
+            return f"{winner.grant.id} is as wide and lasts longer"
+        case name:
+            return f"{winner.grant.id} is wider: {name}"
+
+
+def _obstacles(snapshot: Snapshot, user: User, target: Target, mode: AccessMode, now: datetime) -> tuple[Denial, ...]:
+    found: list[Denial] = []
+    if snapshot.lockdown is not None:
+        found.append(Denial("lockdown", "57P03", "the gateway is closed for everybody", "See: pgbastion lockdown --help"))
+    account = living_user(snapshot, user.name, user.id, None, now)
+    found += [account] if isinstance(account, Denial) else []
+    if user.read_only and mode is AccessMode.READ_WRITE:
+        found.append(Denial("user-read-only", "42501", f'user "{user.name}" may only read, whatever is granted', ""))
+    role = open_role(target, mode)
+    return (*found, role) if isinstance(role, Denial) else tuple(found)
