@@ -26,8 +26,10 @@ COMPLETE_VARIABLE: Final = "_PGBASTION_COMPLETE"
 
 _RIGHTS: Final = "Who may do what"
 _NOW: Final = "What happens, and what happened"
+_OWN: Final = "For whoever connects"
 _MACHINE: Final = "The gateway on this machine"
 GROUPS: Final = {
+    "credentials": (_OWN, "Short-lived logins for databases."),
     "users": (_RIGHTS, "People who log in."),
     "groups": (_RIGHTS, "Users who share grants."),
     "targets": (_RIGHTS, "Databases behind the gateway, and the logins it uses there."),
@@ -41,8 +43,12 @@ GROUPS: Final = {
     "store": (_MACHINE, "Where all of this is kept."),
 }
 COMMANDS: Final = {
+    "connect": (_OWN, "Run psql on a target."),
+    "tunnel": (_OWN, "Open a local port that leads to a target."),
+    "logout": (_OWN, "Forget the sign-in to an admin API."),
     "apply": (_RIGHTS, "Make users, targets and rights what a file says."),
     "export": (_RIGHTS, "Write users, targets and rights as a file for apply."),
+    "passwd": (_OWN, "Change your own password."),
     "serve": (_MACHINE, "Run the gateway."),
     "doctor": (_MACHINE, "Check this installation, and say what to do."),
     "backup": (_MACHINE, "Copy the store into a file, the master key apart."),

@@ -49,7 +49,7 @@ async def _far(place: "Place", url: str, kind: str) -> list[str]:
     from gateway.cli.client import Request, path, read_items
     from gateway.cli.remote import Remote, given_token
 
-    remote = Remote(url, given_token(place.token_file), place.ca_file)
+    remote = Remote(url, given_token(place.token_file, url), place.ca_file)
     try:
         async with asyncio.timeout(_SECONDS):  # what is imported does not count
             answer = await remote.send(Request("GET", path(kind), (("limit", str(_MOST)),)))

@@ -10,11 +10,13 @@ from typing import Concatenate, Final, ParamSpec
 
 import typer
 
+from gateway.cli import token_store
 from gateway.cli.client import Api, Transport
 from gateway.cli.options import CA_FILE_VARIABLE, TOKEN_FILE_VARIABLE, URL_VARIABLE, ApiCa, Config, TokenFile, Url
 
 P = ParamSpec("P")
 
+_CONFIG_VARIABLE: Final = "PGBASTION_CONFIG"
 _OPTIONS: Final = {"config": Config, "url": Url, "token_file": TokenFile, "ca_file": ApiCa}
 
 
@@ -35,12 +37,16 @@ class Place:
         token_file: Path | None = None,
         ca_file: Path | None = None,
     ) -> "Place":
-        """Raises typer.BadParameter. A configuration that was named wins over the URL in the environment."""
+        """Raises typer.BadParameter. A configuration that was named wins over the URL in the environment.
+
+        Where neither is, and no gateway is configured on this machine: the admin API that was signed in to last.
+        """
         if config is not None and url is not None:
             raise typer.BadParameter("give either --config (this machine) or --url")
         if url is None and config is None:
-            url = os.environ.get(URL_VARIABLE) or None
-        return cls(config, url, token_file or _path_in(TOKEN_FILE_VARIABLE), ca_file or _path_in(CA_FILE_VARIABLE))
+            url = os.environ.get(URL_VARIABLE) or _signed_in()
+        ca_file = ca_file or _path_in(CA_FILE_VARIABLE) or (token_store.ca_file_of(url) if url else None)
+        return cls(config, url, token_file or _path_in(TOKEN_FILE_VARIABLE), ca_file)
 
     def open(self) -> Api:
         if self.url is None:
@@ -55,7 +61,7 @@ class Place:
     async def _remote(self, url: str) -> Transport:
         from gateway.cli.remote import Remote, given_token
 
-        return Remote(url, given_token(self.token_file), self.ca_file)
+        return Remote(url, given_token(self.token_file, url), self.ca_file)
 
 
 def admin(
@@ -84,6 +90,18 @@ def admin(
         return function
 
     return register
+
+
+def _signed_in() -> str | None:
+    if os.environ.get(_CONFIG_VARIABLE) or (kept := token_store.current()) is None:
+        return None
+    from gateway.settings import find_config
+
+    try:
+        find_config(None)
+    except FileNotFoundError:
+        return kept.url
+    return None
 
 
 def _place(given: Mapping[str, object]) -> Place:

@@ -16,6 +16,7 @@ from typing import Final
 
 import httpx
 
+from gateway.cli import token_store
 from gateway.cli.client import ONCE, Request, Response
 from gateway.cli.errors import CommandError
 from gateway.cli.output import note
@@ -26,7 +27,8 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _PAUSES_SECONDS: Final = (0.2, 1.0, 3.0)  # before a request goes out again: an API that is being restarted needs a moment
 _IN_FLIGHT: Final = b'"idempotency-key-in-flight"'
 _TOKEN_HINT: Final = (
-    f"Put an API token into a file and name it with --token-file, or set {TOKEN_VARIABLE}. To make one: pgbastion tokens create"
+    "Sign in (pgbastion login), or put an API token into a file and name it with --token-file, or set"
+    f" {TOKEN_VARIABLE}. To make one: pgbastion tokens create"
 )
 
 
@@ -111,10 +113,12 @@ class Remote:
         )
 
 
-def given_token(file: Path | None) -> Secret:
-    """From the file, else from the environment. Raises CommandError."""
+def given_token(file: Path | None, url: str = "") -> Secret:
+    """From the file, else from the environment, else that of the sign-in at this URL. Raises CommandError."""
     if file is None:
         text = os.environ.get(TOKEN_VARIABLE, "")
+        if not text and url and (kept := token_store.find_token(url)) is not None:
+            return kept
         place = TOKEN_VARIABLE
     else:
         place = str(file)

@@ -10,14 +10,16 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from gateway.access.authorize import reachable, user_by_id
-from gateway.access.model import Denial, Snapshot, User
+from gateway.access.model import Denial, Permission, Snapshot, Target, User
 from gateway.access.networks import NetworkError, parse_network
+from gateway.access.permissions import effective
 from gateway.access.proof import MARK, Credential, handle_of, login_name
 from gateway.access.verifiers import make_verifier
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import DetailValue
 from gateway.ports import Store
 from gateway.secret import Secret
+from gateway.services.actor import Actor, NotPermitted
 from gateway.services.change import Change, begin, new_id, shown
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import check_version, find_user, is_live
@@ -25,8 +27,6 @@ from gateway.settings import Credentials as Rules
 
 _RANDOM_BYTES: Final = 32
 _SHORTEST: Final = timedelta(minutes=1)
-_KEPT: Final = timedelta(days=1)
-"""How long one stays listed after the last session that it could have opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,16 @@ async def issue_credential(
     verifier = make_verifier(password.reveal(), secrets.token_bytes(16))
     async with begin(store, actor, reason) as change:
         whose = _whose(change, user)
-        change.require("credentials.issue", user_id=whose.id)
-        found = reachable(change.snapshot, user=whose, target_name=target, mode=mode, now=change.now)
+        change.require("credentials.own", user_id=whose.id)
+        # What a person may connect to is another matter than what they may administrate.
+        found = reachable(change.whole, user=whose, target_name=target, mode=mode, now=change.now)
         if isinstance(found, Denial):
             raise ServiceError(found.rule, found.message, found.hint)
-        _make_room(change, whose, rules)
+        _check_token(change.who, found)
+        _check_room(change, whose, rules)
         until = change.now + lifetime
         credential = Credential(
-            id=_free_id(change.snapshot),
+            id=_free_id(change.whole),
             user_id=whose.id,
             target_id=found.id,
             mode=mode,
@@ -100,12 +102,12 @@ async def revoke_credential(
 ) -> Credential:
     """`credential`: its id, its handle or its login name. No login with it any more, and its sessions end."""
     async with begin(store, actor, reason) as change:
-        found = find_credential(change.snapshot, credential)
-        if not change.who.may("credentials.revoke", user_id=found.user_id):
-            raise _unknown(credential)  # whose it is, is not for everybody to know
-        change.require("credentials.revoke", user_id=found.user_id)
+        found = find_credential(change.whole, credential)
+        if not change.who.owner and found.user_id != change.who.user_id:
+            raise _unknown(credential)  # what others have is not for everybody to know
+        change.require("credentials.own", user_id=found.user_id)
         check_version(f'credential "{credential}"', found.version, expected_version)
-        user = user_by_id(change.snapshot, found.user_id)
+        user = user_by_id(change.whole, found.user_id)
         name = found.handle if user is None else login_name(user.name, found)
         return await change.drop(found, "credential.revoked", name, {"valid_until": shown(found.valid_until)})
 
@@ -134,23 +136,32 @@ def _unknown(text: str) -> ServiceError:
 
 
 def _whose(change: Change, user: str | None) -> User:
-    own = None if change.who.user_id is None else user_by_id(change.snapshot, change.who.user_id)
+    own = None if change.who.user_id is None else user_by_id(change.whole, change.who.user_id)
     if own is not None and user in (None, own.name):
         return own
     if user is None:
         text = "a credential belongs to a person, and nobody is signed in"
         raise ServiceError("credential-for-nobody", text, "Sign in (pgbastion login), or say for whom: --user NAME")
     if not change.who.owner:  # before the name is looked up: who is there is not for everybody to know
-        change.require("credentials.issue")
-    return find_user(change.snapshot, user)
+        change.require("credentials.own")
+    return find_user(change.whole, user)
 
 
-def _make_room(change: Change, user: User, rules: Rules) -> None:
-    """Those that are long over go; who has too many live ones gets no more."""
-    for old in change.snapshot.credentials.values():
-        if old.sessions_until + _KEPT <= change.now:
-            change.also_remove(old)
-    live = len(live_credentials(change.snapshot, user, change.now))
+def _check_token(who: Actor, target: Target) -> None:
+    """A token that was made for less than its person may do opens no database beyond that."""
+    token = who.token
+    if token is None:
+        return
+    elsewhere = token.environments is not None and target.environment_id not in token.environments
+    if elsewhere or (token.permissions is not None and Permission.TUNNEL not in effective(token.permissions)):
+        raise NotPermitted(
+            f'{who.name} may not issue credentials for target "{target.name}"',
+            "This token was made for other environments, or without Tunnel. Sign in, or use another.",
+        )
+
+
+def _check_room(change: Change, user: User, rules: Rules) -> None:
+    live = len(live_credentials(change.whole, user, change.now))
     if live >= rules.max_per_user:
         raise ServiceError(
             "too-many-credentials",

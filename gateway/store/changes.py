@@ -21,6 +21,9 @@ from gateway.store.values import Values
 _TERMINATIONS_KEPT: Final = timedelta(days=7)
 """A terminated session ends within a second, and its id is never used again; the audit event stays."""
 
+_CREDENTIALS_KEPT: Final = timedelta(days=1)
+"""From when the last session that one could open has ended: until then people find it in their list."""
+
 _CLAIMS_KEPT: Final = timedelta(days=7)
 """Whoever repeats a request does so within minutes."""
 
@@ -88,7 +91,10 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     yield from upsert.steps(tables.grants, [values.grant_row(grant, holders, revision) for grant in grants])
     yield from upsert.steps(tables.allowlist_entries, entries)
     yield from upsert.steps(tables.api_tokens, tokens)
-    yield from upsert.steps(tables.credentials, credentials)
+    if credentials:
+        table = tables.credentials
+        yield Step(delete(table).where(table.c.sessions_until < values.to_text(writing.now - _CREDENTIALS_KEPT)))
+        yield from upsert.steps(table, credentials)
     if terminations:
         table = tables.session_terminations
         yield Step(delete(table).where(table.c.at < values.to_text(writing.now - _TERMINATIONS_KEPT)))
