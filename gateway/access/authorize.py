@@ -116,6 +116,7 @@ def authorize(
         ceiling,
         proof=proof,
         limits=grant.limits,
+        reading=grant.reading,
         changes_at=_earliest(until, right.coming),
     )
 

@@ -179,6 +179,34 @@ NO_LIMITS: Final = SessionLimits()
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How much a session may be sent, and of which relations. None: any number.
+
+    `max_rows` and `max_bytes` are of one statement, `max_bytes_per_day` of a user under this grant (a day is UTC's). `schemas` and
+    `tables` (schema, name; as the server keeps names) are all that may be read or changed; neither: what the database role may.
+    """
+
+    max_rows: int | None = None
+    max_bytes: int | None = None
+    max_bytes_per_day: int | None = None
+    schemas: frozenset[str] = frozenset()
+    tables: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether what is sent must be counted."""
+        return (self.max_rows, self.max_bytes, self.max_bytes_per_day) != (None, None, None)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it opens only some relations."""
+        return bool(self.schemas or self.tables)
+
+
+ALL_READING: Final = Reading()
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """A standing right: holder x target x mode x validity. A read_write grant includes read_only.
 
@@ -198,6 +226,7 @@ class Grant:
     valid_from: datetime | None = None
     windows: tuple[Window, ...] = ()
     limits: SessionLimits = NO_LIMITS
+    reading: Reading = ALL_READING
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +353,7 @@ class Lease:
     max_changed_rows: int | None = None
     proof: Proof | None = None
     limits: SessionLimits = NO_LIMITS
+    reading: Reading = ALL_READING
     changes_at: datetime | None = None
 
 

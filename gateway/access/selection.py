@@ -1,8 +1,9 @@
 """Which of several grants counts. Pure.
 
 The rule, as docs/admin.md states it: of the grants that may be used now and include the access mode, the widest. Grants are
-compared by what they add to the mode and take from it, then by their limits (none is wider than any), then by how long they last;
-the first that differs decides. So a short grant never cuts a longer one: when it is over, the next carries the session on.
+compared by what they add to the mode and take from it, then by which relations they open, by their limits (none is wider than
+any), and by how long they last; the first that differs decides. So a short grant never cuts a longer one: when it is over, the
+next carries the session on. Two lists of relations are never put together.
 """
 
 import math
@@ -55,7 +56,7 @@ def measures(grant: Grant, mode: AccessMode) -> tuple[tuple[str, float], ...]:
 
     Of two grants of which each allows what the other does not, the first of these that differs decides.
     """
-    return *_of_mode(grant, mode), *_of_limits(grant)
+    return *_of_mode(grant, mode), *_of_reading(grant), *_of_limits(grant)
 
 
 def decides(winner: Weighed, loser: Weighed, mode: AccessMode) -> str:
@@ -77,6 +78,19 @@ def _of_mode(grant: Grant, mode: AccessMode) -> tuple[tuple[str, float], ...]:
                 ("unfiltered-writes", GrantOption.UNFILTERED_WRITES in options),
                 ("max-changed-rows", _room(grant.max_changed_rows)),
             )
+
+
+def _of_reading(grant: Grant) -> tuple[tuple[str, float], ...]:
+    """Of two lists of relations the longer one is taken for the wider."""
+    reading = grant.reading
+    narrow = reading.is_narrow
+    return (
+        ("schemas", len(reading.schemas) if narrow else math.inf),
+        ("tables", len(reading.tables) if narrow else math.inf),
+        ("max-rows", _room(reading.max_rows)),
+        ("max-bytes", _room(reading.max_bytes)),
+        ("max-bytes-per-day", _room(reading.max_bytes_per_day)),
+    )
 
 
 def _of_limits(grant: Grant) -> tuple[tuple[str, float], ...]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import RowMapping
 
 from gateway.access.model import (
+    ALL_READING,
     DEFAULT_ENVIRONMENT,
     NO_LIMITS,
     OWNERS,
@@ -22,6 +23,7 @@ from gateway.access.model import (
     Group,
     ListMode,
     Permission,
+    Reading,
     SessionLimits,
     Snapshot,
     Target,
@@ -186,7 +188,19 @@ def _grant(row: Row) -> Grant:
         valid_from=_instant(row["valid_from"]),
         windows=tuple(parse_window(text, known_zones_only=False) for text in json.loads(row["windows"])),
         limits=_limits(row),
+        reading=_reading(row),
     )
+
+
+def _reading(row: Row) -> Reading:
+    reading = Reading(
+        max_rows=row["max_rows"],
+        max_bytes=row["max_bytes"],
+        max_bytes_per_day=row["max_bytes_per_day"],
+        schemas=frozenset(json.loads(row["schemas"])),
+        tables=frozenset((schema, name) for schema, name in json.loads(row["tables"])),
+    )
+    return ALL_READING if reading == ALL_READING else reading
 
 
 def _limits(row: Row) -> SessionLimits:

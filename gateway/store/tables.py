@@ -5,7 +5,19 @@ nothing. Columns named `version` hold the revision that last changed the row. In
 names are JSON arrays.
 """
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -36,6 +48,16 @@ users = Table(
     Column("read_only", Integer, nullable=False, server_default="0"),
     Column("email", Text),
     Column("certificate_names", Text, nullable=False, server_default="[]"),
+)
+
+#: Bytes that users were sent on a day (UTC) under grants that limit it. Who is gone is forgotten with the day.
+bytes_sent = Table(
+    "bytes_sent",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("grant_id", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
 )
 
 user_activity = Table(
@@ -145,6 +167,11 @@ grants = Table(
     Column("statement_timeout_ms", Integer),
     Column("idle_timeout_seconds", Integer),
     Column("idle_in_transaction_timeout_seconds", Integer),
+    Column("max_rows", BigInteger),
+    Column("max_bytes", BigInteger),
+    Column("max_bytes_per_day", BigInteger),
+    Column("schemas", Text, nullable=False, server_default="[]"),
+    Column("tables", Text, nullable=False, server_default="[]"),
     CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="grants_one_holder"),
 )
 

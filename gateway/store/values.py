@@ -89,7 +89,7 @@ def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> Values:
 
 def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
     """`group_ids`: ids of groups; any other holder is a user."""
-    by_group, limits = grant.holder_id in group_ids, grant.limits
+    by_group, limits, reading = grant.holder_id in group_ids, grant.limits, grant.reading
     return {
         "id": grant.id,
         "user_id": None if by_group else grant.holder_id,
@@ -106,6 +106,11 @@ def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
         "statement_timeout_ms": limits.statement_timeout_ms,
         "idle_timeout_seconds": limits.idle_timeout_seconds,
         "idle_in_transaction_timeout_seconds": limits.idle_in_transaction_timeout_seconds,
+        "max_rows": reading.max_rows,
+        "max_bytes": reading.max_bytes,
+        "max_bytes_per_day": reading.max_bytes_per_day,
+        "schemas": _names(reading.schemas),
+        "tables": json.dumps(sorted(reading.tables)),
     }
 
 
