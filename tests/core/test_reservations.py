@@ -74,3 +74,20 @@ def test_a_reservation_survives_its_way_over_the_bus() -> None:
     assert Reservation.from_payload(one.as_payload()) == one
     assert Reservation.from_payload({"session": 1, "user": "u", "target": "t"}) is None
     assert Reservation.from_payload([]) is None
+
+
+def test_a_share_is_counted_over_all_workers() -> None:
+    counted = Reservations()
+    wide = Ceilings(10, 10, None)
+
+    def wanted(session: str, name: str = "c1") -> Reservation:
+        return Reservation(session, "u", "t", shares=((f"credential:{name}", 2),))
+
+    assert counted.take("worker:0", wanted("1"), wide) is None
+    assert counted.take("worker:1", wanted("2"), wide) is None
+    assert counted.take("worker:1", wanted("3"), wide) is Limited.CREDENTIAL
+    assert counted.take("worker:1", wanted("3", "c2"), wide) is None
+    counted.forget("worker:0")
+    assert counted.take("worker:1", wanted("4"), wide) is None
+    one = wanted("5")
+    assert Reservation.from_payload(one.as_payload()) == one
