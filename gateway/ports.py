@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import (
     AdminRole,
     AllowlistEntry,
@@ -107,6 +108,27 @@ class Sealer(Protocol):
     def seal(self, row_id: str, secret: Secret) -> bytes: ...
 
 
+class SealedUse(StrEnum):
+    """What else than an upstream secret is sealed. A text that was sealed for one use opens for no other."""
+
+    AUTHENTICATOR = "accounts.sealed_secret"
+    ENROLMENT = "enrolment"
+    PROVIDER_FLOW = "provider flow"
+    REFRESH_TOKEN = "provider_checks.sealed_refresh"  # noqa: S105
+
+
+class SecretBox(Protocol):
+    """Seals what is neither an upstream secret nor a row's own alone, and opens it again."""
+
+    def seal_for(self, use: SealedUse, bound_to: str, secret: Secret) -> bytes:
+        """`bound_to`: the row or the person that it is about; it opens for no other."""
+        ...
+
+    def open_for(self, use: SealedUse, bound_to: str, sealed: bytes) -> Secret:
+        """Raises VaultError (of the adapter's own tree) for anything that `seal_for` has not made for the same."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SessionTermination:
     """An admin ended this session. `reason` is read by its client."""
@@ -141,6 +163,8 @@ ChangeableRow = (
     | Lockdown
     | Environment
     | AdminRole
+    | Account
+    | ClaimMapping
     | Credential
 )
 

@@ -204,6 +204,9 @@ def living_user(
         return Denial("user-disabled", "28000", f'user "{user_name}" is disabled', "Ask your administrator.")
     if user.valid_until is not None and now >= user.valid_until:
         return Denial("user-expired", "28000", f'user "{user_name}" has expired', "Ask your administrator to extend it.")
+    if user.id in snapshot.held_back:
+        text = f'the identity provider does not vouch for user "{user_name}"'
+        return Denial("user-held-back", "28000", text, "Sign in with it again: pgbastion login --oidc")
     if credential_version is not None and user.credential_version != credential_version:
         return Denial(
             "password-changed", "28000", f'the password of user "{user_name}" was changed', "Connect again with the new one."
@@ -360,7 +363,9 @@ def _not_open(target: Target, fitting: Sequence[Weighed], opens_at: datetime) ->
     if first.validity.when is When.NOT_YET:
         words = f'your access to target "{target.name}" has not begun: it does at {told(opens_at, first.grant.windows)}'
     else:
-        words = f'your access to target "{target.name}" is closed at this hour: it opens at {told(opens_at, first.grant.windows)}'
+        words = (
+            f'your access to target "{target.name}" is closed at this hour: it opens at {told(opens_at, first.grant.windows)}'
+        )
     windows = "; ".join(str(window) for window in first.grant.windows)
     hint = f"It is open {windows}." if windows else "Connect then, or ask your administrator."
     return Denial("grant-not-open", "28000", words, hint)

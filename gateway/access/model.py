@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
+from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.networks import AddressList
 from gateway.access.proof import Credential, Proof
 from gateway.access.windows import Window
@@ -249,6 +250,13 @@ class TokenScope(StrEnum):
     READ = "read"
 
 
+class TokenKind(StrEnum):
+    """How it came to be: made for a program, or by a person's signing in. A SESSION's `user_id` is that person."""
+
+    API = "api"
+    SESSION = "session"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiToken:
     """A key to the admin API. `token_hash` is SHA-256 of the random token, which was shown once and is kept nowhere.
@@ -269,6 +277,7 @@ class ApiToken:
     environments: frozenset[str] | None = None
     permissions: frozenset[Permission] | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    kind: TokenKind = TokenKind.API
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +302,14 @@ class Snapshot:
     lockdown: str | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)  # by name
     admin_roles: Mapping[str, AdminRole] = field(default_factory=dict)  # by name
+    accounts: Mapping[str, Account] = field(default_factory=dict)  # by user id
+    claim_mappings: tuple[ClaimMapping, ...] = ()
     memberships: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)  # user id -> group ids
     held: Mapping[tuple[str, str], tuple[Grant, ...]] = field(init=False, repr=False, compare=False)  # by holder and target id
-    standing: Mapping[tuple[str, str], str] = field(init=False, repr=False, compare=False)  # by user and environment id: a role's
+    standing: Mapping[tuple[str, str], str] = field(
+        init=False, repr=False, compare=False
+    )  # by user and environment id: a role's
+    held_back: frozenset[str] = field(init=False, repr=False, compare=False)  # ids of users; see Account
     global_list: AddressList = field(init=False, repr=False, compare=False)
     target_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by target id
     user_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by user id
@@ -314,6 +328,7 @@ class Snapshot:
         put(self, "memberships", memberships)
         put(self, "held", held)
         put(self, "standing", _standing(self.admin_roles.values(), [each.id for each in self.environments.values()]))
+        put(self, "held_back", frozenset(each.id for each in self.accounts.values() if each.is_held_back))
         put(self, "global_list", _address_list(self.global_entries))
         put(self, "target_lists", {owner: _address_list(entries) for owner, entries in self.target_entries.items()})
         put(self, "user_lists", {owner: _address_list(entries) for owner, entries in self.user_entries.items()})

@@ -101,7 +101,8 @@ def require(
 
 
 def _of_user(name: str, user: User | None, snapshot: Snapshot, now: datetime) -> Actor:
-    if user is None or not user.enabled or (user.valid_until is not None and now >= user.valid_until):
+    is_over = user is None or not user.enabled or (user.valid_until is not None and now >= user.valid_until)
+    if user is None or is_over or user.id in snapshot.held_back:
         raise NotPermitted(f"the account of {name} does not exist any more, or may not log in")
     held = roles_of(snapshot, user.id)
     rights: dict[str, frozenset[Permission]] = {}

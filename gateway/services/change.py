@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
 from gateway.audit.admin_event import AdminEvent, DetailValue
@@ -23,7 +24,20 @@ from gateway.services.owners import check_owners_stay
 from gateway.services.row_rights import check_put, check_remove, gives_to, speaks_for_itself
 from gateway.services.visible import within_reach
 
-Row = TypeVar("Row", bound=User | Group | Target | Grant | AllowlistEntry | ApiToken | Environment | AdminRole | Credential)
+Row = TypeVar(
+    "Row",
+    bound=User
+    | Group
+    | Target
+    | Grant
+    | AllowlistEntry
+    | ApiToken
+    | Environment
+    | AdminRole
+    | Account
+    | ClaimMapping
+    | Credential,
+)
 Detail = Mapping[str, DetailValue]
 
 

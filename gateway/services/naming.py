@@ -29,6 +29,8 @@ _SIMPLE: Final = re.compile(r'[^\s".*,]{1,63}')
 _SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _MAX_IDENTIFIER_BYTES: Final = 63
 _MAX_REMARK_CHARACTERS: Final = 500
+_MAX_SUBJECT_CHARACTERS: Final = 255
+_MAX_ISSUER_CHARACTERS: Final = 500
 _MAX_SESSIONS: Final = 100_000
 _MAX_OPEN_AHEAD: Final = 1000
 _SALT_BYTES: Final = 16
@@ -199,6 +201,21 @@ def check_actor(actor: str) -> None:
         raise ServiceError(
             "actor-invalid", f"{actor!r} cannot be an actor", "Actors are os:<user>, token:<name>, user:<name> or system."
         )
+
+
+def check_subject(issuer: str, subject: str) -> None:
+    """Who somebody is to an identity provider. (OpenID Connect Core 2: at most 255 ASCII characters.)"""
+    if not issuer or len(issuer) > _MAX_ISSUER_CHARACTERS or not issuer.isascii() or not issuer.isprintable():
+        raise ServiceError(
+            "issuer-invalid", "this cannot be an identity provider's issuer", "It is a URL, as oidc.issuer has it."
+        )
+    if not subject or len(subject) > _MAX_SUBJECT_CHARACTERS or not subject.isascii() or not subject.isprintable():
+        raise ServiceError("subject-invalid", "this cannot be a subject at an identity provider", 'It is the claim "sub".')
+
+
+def check_claim_value(value: str) -> None:
+    if not value or len(value) > _MAX_SUBJECT_CHARACTERS or not value.isprintable():
+        raise ServiceError("claim-value-invalid", f"{value!r} cannot be a group at an identity provider")
 
 
 def check_remark(what: str, text: str) -> None:

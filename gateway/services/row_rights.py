@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
 from gateway.ports import ChangeableRow, SessionTermination
@@ -30,6 +31,7 @@ _FIELDS: Final = {
 }
 _OTHER_FIELDS: Final = "targets.permit"
 _BOOKKEEPING: Final = frozenset({"id", "revision", "version"})
+_OWN_PROOFS: Final = frozenset({"password_hash", "sealed_secret", "last_step", "recovery_hashes", "version"})
 _OWN_PASSWORD: Final = frozenset({"verifier", "credential_version", "version"})
 
 
@@ -106,6 +108,10 @@ def _needs(row: ChangeableRow, snapshot: Snapshot, *, removed: bool) -> Iterator
             yield Need("credentials.own", user_id=row.user_id)
         case User():
             yield _user_need(row, snapshot, removed=removed)
+        case Account():
+            yield _account_need(row, snapshot, removed=removed)
+        case ClaimMapping():
+            yield Need("claim-mappings.change")
         case SessionTermination():
             return
         case _:
@@ -134,6 +140,15 @@ def _user_need(row: User, snapshot: Snapshot, *, removed: bool) -> Need:
         return Need("users.change")
     changed = {each.name for each in fields(User) if getattr(row, each.name) != getattr(old, each.name)}
     return Need("users.password", user_id=row.id) if changed <= _OWN_PASSWORD else Need("users.change")
+
+
+def _account_need(row: Account, snapshot: Snapshot, *, removed: bool) -> Need:
+    """What they prove themselves with is a person's own affair; who they are to an identity provider is not."""
+    old = snapshot.accounts.get(row.id)
+    if old is None or removed:
+        return Need("accounts.change")
+    changed = {each.name for each in fields(Account) if getattr(row, each.name) != getattr(old, each.name)}
+    return Need("sign-in", user_id=row.id) if changed <= _OWN_PROOFS else Need("accounts.change")
 
 
 def _is_more(row: ApiToken, token: ApiToken) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from gateway.access.model import ApiToken, Snapshot, TokenScope
+from gateway.access.model import ApiToken, Snapshot, TokenKind, TokenScope, User
 from gateway.ports import Store
 from gateway.secret import Secret
 from gateway.services.change import begin, new_id, shown
@@ -24,6 +24,7 @@ FIRST_LIFETIME: Final = timedelta(hours=24)
 
 _PREFIX: Final = "pgb_"  # so that scanners of repositories and logs can tell what leaked
 _RANDOM_BYTES: Final = 32
+_SESSION_NAME_BYTES: Final = 6
 _TEXT: Final = re.compile(r"pgb_[A-Za-z0-9_-]{43}")
 
 
@@ -52,9 +53,9 @@ async def create_token(
 
 
 async def ensure_first_token(store: Store) -> NewToken | None:
-    """A token to begin with, when there never was one. Of several starts at once exactly one gets it."""
+    """A token to begin with, when nobody ever had one or could sign in. Of several starts at once exactly one gets it."""
     async with begin(store, SYSTEM, "first start") as change:
-        if change.snapshot.tokens:
+        if change.snapshot.tokens or change.snapshot.accounts:
             return None
         token, secret = _make(FIRST_NAME, TokenScope.ADMIN, change.now, change.now + FIRST_LIFETIME, SYSTEM)
         return NewToken(await change.save(token, "token.created", token.name, _detail(token)), secret)
@@ -85,6 +86,15 @@ def find_token(snapshot: Snapshot, presented: Secret, now: datetime) -> ApiToken
         if hmac.compare_digest(token.token_hash, digest):
             found = token
     return found if found is not None and now < found.valid_until else None
+
+
+def make_session_token(
+    now: datetime, valid_until: datetime, user: User, actor: str, scope: TokenScope
+) -> tuple[ApiToken, Secret]:
+    """For somebody who signed in; not stored yet. Its name is one that nobody chose: what it stands for is in `user_id`."""
+    name = f"session-{secrets.token_hex(_SESSION_NAME_BYTES)}"
+    token, secret = _make(name, scope, now, valid_until, actor)
+    return replace(token, user_id=user.id, kind=TokenKind.SESSION), secret
 
 
 def _make(name: str, scope: TokenScope, now: datetime, valid_until: datetime, actor: str) -> tuple[ApiToken, Secret]:

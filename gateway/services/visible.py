@@ -57,6 +57,8 @@ def visible(snapshot: Snapshot, actor: Actor) -> Snapshot:
         tokens={name: each for name, each in snapshot.tokens.items() if actor.may("tokens.own", user_id=each.user_id)},
         credentials={key: each for key, each in snapshot.credentials.items() if each.user_id == actor.user_id},
         admin_roles={name: each for name, each in snapshot.admin_roles.items() if actor.user_id in each.members},
+        accounts={user_id: each for user_id, each in snapshot.accounts.items() if user_id == actor.user_id},
+        claim_mappings=(),
     )
 
 

@@ -10,12 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 def _issuer(text: str) -> str:
     found = urlsplit(text)
-    if text and (found.query or found.fragment or not _is_private(found.scheme, found.hostname or "")):
+    if text and (found.query or found.fragment or not is_private(found.scheme, found.hostname or "")):
         raise ValueError("should be an https:// URL (http:// only on loopback), as the provider itself writes it")
     return text
 
 
-def _is_private(scheme: str, host: str) -> bool:
+def is_private(scheme: str, host: str) -> bool:
     try:
         loopback = host == "localhost" or ip_address(host).is_loopback
     except ValueError:

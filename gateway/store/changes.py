@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from sqlalchemy import Column, Executable, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import sqlite
 
+from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
 from gateway.ports import ChangeableRow, IdempotencyClaim, Lockdown, SessionTermination
@@ -52,7 +53,7 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
         match row:
             case User() | Target() | Group() | Grant() | AllowlistEntry() | ApiToken():
                 keys.setdefault(_table(row).name, []).append({"key": row.id})
-            case Environment() | AdminRole() | Credential():
+            case Environment() | AdminRole() | Account() | ClaimMapping() | Credential():
                 keys.setdefault(_table(row).name, []).append({"key": row.id})
             case SessionTermination():
                 keys.setdefault(tables.session_terminations.name, []).append({"key": row.session_id})
@@ -75,6 +76,8 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     entries = [values.entry_row(row, revision) for row in puts if isinstance(row, AllowlistEntry)]
     tokens = [values.token_row(row, revision) for row in puts if isinstance(row, ApiToken)]
     credentials = [values.credential_row(row, revision) for row in puts if isinstance(row, Credential)]
+    accounts = [values.account_row(row, revision) for row in puts if isinstance(row, Account)]
+    mappings = [values.claim_mapping_row(row, revision) for row in puts if isinstance(row, ClaimMapping)]
     terminations = [row for row in puts if isinstance(row, SessionTermination)]
     environments = [values.environment_row(row, revision) for row in puts if isinstance(row, Environment)]
     admin_roles = [row for row in puts if isinstance(row, AdminRole)]
@@ -91,6 +94,8 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     yield from upsert.steps(tables.grants, [values.grant_row(grant, holders, revision) for grant in grants])
     yield from upsert.steps(tables.allowlist_entries, entries)
     yield from upsert.steps(tables.api_tokens, tokens)
+    yield from upsert.steps(tables.accounts, accounts)
+    yield from upsert.steps(tables.claim_mappings, mappings)
     if credentials:
         table = tables.credentials
         yield Step(delete(table).where(table.c.sessions_until < values.to_text(writing.now - _CREDENTIALS_KEPT)))
@@ -169,7 +174,19 @@ def _replace_rights(roles: Sequence[AdminRole]) -> Iterator[Step]:
             yield Step(insert(table), found)
 
 
-def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken | Environment | AdminRole | Credential) -> Table:
+def _table(
+    row: User
+    | Target
+    | Group
+    | Grant
+    | AllowlistEntry
+    | ApiToken
+    | Environment
+    | AdminRole
+    | Account
+    | ClaimMapping
+    | Credential,
+) -> Table:
     match row:
         case User():
             return tables.users
@@ -189,6 +206,10 @@ def _table(row: User | Target | Group | Grant | AllowlistEntry | ApiToken | Envi
             return tables.environments
         case AdminRole():
             return tables.admin_roles
+        case Account():
+            return tables.accounts
+        case ClaimMapping():
+            return tables.claim_mappings
         case _:
             assert_never(row)
 

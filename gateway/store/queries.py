@@ -27,6 +27,8 @@ _TABLES: Final = (
     tables.admin_roles,
     tables.admin_role_members,
     tables.admin_role_permissions,
+    tables.accounts,
+    tables.claim_mappings,
     tables.credentials,
     tables.session_terminations,
 )
@@ -89,6 +91,8 @@ def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> 
         admin_roles=rows["admin_roles"],
         admin_role_members=rows["admin_role_members"],
         admin_role_permissions=rows["admin_role_permissions"],
+        accounts=rows["accounts"],
+        claim_mappings=rows["claim_mappings"],
         credentials=rows["credentials"],
         session_terminations=rows["session_terminations"],
     )

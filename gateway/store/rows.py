@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import RowMapping
 
+from gateway.access.accounts import Account, ClaimMapping, Identity, Standing
 from gateway.access.model import (
     ALL_READING,
     DEFAULT_ENVIRONMENT,
@@ -28,6 +29,7 @@ from gateway.access.model import (
     Snapshot,
     Target,
     TlsMode,
+    TokenKind,
     TokenScope,
     User,
     UserKind,
@@ -61,6 +63,8 @@ class RawStore:
     admin_roles: Rows
     admin_role_members: Rows
     admin_role_permissions: Rows
+    accounts: Rows
+    claim_mappings: Rows
     credentials: Rows
     session_terminations: Rows
 
@@ -91,6 +95,8 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         lockdown=raw.lockdown,
         environments={each.name: each for each in _environments(raw)},
         admin_roles={role.name: role for role in _admin_roles(raw)},
+        accounts={row["id"]: _account(row) for row in raw.accounts},
+        claim_mappings=tuple(_claim_mapping(row) for row in raw.claim_mappings),
     )
 
 
@@ -241,6 +247,7 @@ def _token(row: Row) -> ApiToken:
         if row["permissions"] is None
         else frozenset(Permission(name) for name in json.loads(row["permissions"])),
         networks=tuple(parse_network(text) for text in json.loads(row["networks"])),
+        kind=TokenKind(row["kind"]),
     )
 
 
@@ -260,6 +267,24 @@ def _credential(row: Row) -> Credential:
         network=None if row["network"] is None else parse_network(row["network"]),
         version=row["version"],
     )
+
+
+def _account(row: Row) -> Account:
+    return Account(
+        id=row["id"],
+        password_hash=row["password_hash"],
+        sealed_secret=row["sealed_secret"],
+        last_step=row["last_step"],
+        recovery_hashes=frozenset(json.loads(row["recovery_hashes"])),
+        identity=None if row["issuer"] is None else Identity(row["issuer"], row["subject"]),
+        managed=bool(row["managed"]),
+        standing=Standing(row["standing"]),
+        version=row["version"],
+    )
+
+
+def _claim_mapping(row: Row) -> ClaimMapping:
+    return ClaimMapping(row["id"], row["value"], row["group_id"], row["role_id"], row["version"])
 
 
 def _instant(text: str | None) -> datetime | None:

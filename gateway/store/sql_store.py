@@ -1,6 +1,6 @@
 """The store of the control plane: where units of work begin, and where its records are read back."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from gateway.store.activity import read_logins, record_logins
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.places import Place, locate
+from gateway.store.provider_checks import ProviderCheck, drop_check, put_check, take_due
 from gateway.store.queries import read_all, read_rows
 from gateway.store.rows import to_event
 from gateway.store.unit_of_work import SqlUnitOfWork
@@ -70,6 +71,27 @@ class SqlStore:
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_logins(connection)
+
+    async def put_provider_check(self, check: ProviderCheck, due_at: datetime) -> None:
+        """Ask the identity provider with this from then on. Raises StoreUnavailableError."""
+        async with connected(self._changing, self._place) as connection:
+            with store_errors(self._place):
+                await put_check(connection, check, due_at)
+
+    async def take_provider_checks(self, next_due_at: datetime, limit: int) -> Sequence[ProviderCheck]:
+        """Those that are due, for whoever calls this alone: nobody else gets them before `next_due_at`.
+
+        Raises StoreUnavailableError.
+        """
+        async with connected(self._changing, self._place) as connection:
+            with store_errors(self._place):
+                return await take_due(connection, self._clock(), next_due_at, limit)
+
+    async def drop_provider_check(self, account_id: str) -> None:
+        """Do not ask any more. Raises StoreUnavailableError."""
+        async with connected(self._changing, self._place) as connection:
+            with store_errors(self._place):
+                await drop_check(connection, account_id)
 
     async def find_claim(self, key_hash: str) -> FoundClaim | None:
         """What became of the request that claimed this key. Raises StoreUnavailableError."""

@@ -203,6 +203,49 @@ api_tokens = Table(
     Column("environments", Text),
     Column("permissions", Text),
     Column("networks", Text, nullable=False, server_default="[]"),
+    Column("kind", Text, nullable=False, server_default="api"),
+)
+
+# How people sign in. The id is the user's.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("password_hash", Text),
+    Column("sealed_secret", LargeBinary),
+    Column("last_step", Integer, nullable=False),
+    Column("recovery_hashes", Text, nullable=False),
+    Column("issuer", Text),
+    Column("subject", Text),
+    Column("managed", Integer, nullable=False),
+    Column("standing", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="accounts_whole_identity"),
+    UniqueConstraint("issuer", "subject", name="accounts_one_per_identity"),
+)
+
+claim_mappings = Table(
+    "claim_mappings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("group_id", Text, ForeignKey("groups.id", ondelete="CASCADE")),
+    Column("role_id", Text),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("(group_id IS NULL) <> (role_id IS NULL)", name="claim_mappings_one_object"),
+    UniqueConstraint("value", "group_id", name="claim_mappings_one_per_group"),
+    UniqueConstraint("value", "role_id", name="claim_mappings_one_per_role"),
+)
+
+# What the identity provider is asked with, whether it still vouches for somebody. No part of a snapshot: no worker needs it, and
+# it changes without a revision.
+provider_checks = Table(
+    "provider_checks",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("sealed_refresh", LargeBinary, nullable=False),
+    Column("vouched_at", Text, nullable=False),
+    Column("due_at", Text, nullable=False),
 )
 
 # When a token was last used. No part of a snapshot: it changes without a revision.

@@ -4,6 +4,7 @@ import json
 from collections.abc import Set
 from datetime import UTC, datetime
 
+from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import (
     AdminRole,
     AllowlistEntry,
@@ -140,6 +141,7 @@ def token_row(token: ApiToken, version: int) -> Values:
         "environments": None if token.environments is None else _names(token.environments),
         "permissions": None if token.permissions is None else _names(token.permissions),
         "networks": json.dumps([str(network) for network in token.networks]),
+        "kind": token.kind.value,
     }
 
 
@@ -157,6 +159,32 @@ def credential_row(credential: Credential, version: int) -> Values:
         "credential_version": credential.credential_version,
         "max_sessions": credential.max_sessions,
         "network": None if credential.network is None else str(credential.network),
+        "version": version,
+    }
+
+
+def account_row(account: Account, version: int) -> Values:
+    identity = account.identity
+    return {
+        "id": account.id,
+        "password_hash": account.password_hash,
+        "sealed_secret": account.sealed_secret,
+        "last_step": account.last_step,
+        "recovery_hashes": _names(account.recovery_hashes),
+        "issuer": None if identity is None else identity.issuer,
+        "subject": None if identity is None else identity.subject,
+        "managed": int(account.managed),
+        "standing": account.standing.value,
+        "version": version,
+    }
+
+
+def claim_mapping_row(mapping: ClaimMapping, version: int) -> Values:
+    return {
+        "id": mapping.id,
+        "value": mapping.value,
+        "group_id": mapping.group_id,
+        "role_id": mapping.role_id,
         "version": version,
     }
 

@@ -1,4 +1,4 @@
-"""Upstream secrets at rest: AES-256-GCM, each bound to its row, under a master key in a file of its own.
+"""Upstream and other secrets at rest: AES-256-GCM, each bound to its row, under a master key in a file of its own.
 
 Copying a sealed secret to another row, another column or under another key makes it unreadable. The file holds one line:
 `pgbastion-master-key:v1:<key id>:<key, base64>:<checksum>`; the key id says which key a store wants, and nothing about the key.
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.access.model import DatabaseRole
+from gateway.ports import SealedUse
 from gateway.secret import Secret
 from gateway.store.errors import VaultError
 from gateway.store.files import make_private_folder, open_private, sync_folder
@@ -61,7 +62,7 @@ def ensure_key(path: Path) -> None:
 
 
 class SealedVault:
-    """Seals and opens upstream secrets with the key of one file. Implements ports.Vault and ports.Sealer."""
+    """Seals and opens secrets with the key of one file. Implements ports.Vault, ports.Sealer and ports.SecretBox."""
 
     def __init__(self, key_id: bytes, key: bytes) -> None:
         self._key_id = key_id
@@ -80,40 +81,54 @@ class SealedVault:
 
     def seal(self, row_id: str, secret: Secret) -> bytes:
         """The bytes to keep as `sealed_secret` of the database role with this id, and of no other."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, secret.reveal().encode("utf-8"), self._bound_to(row_id))
-        return _SEALED_FORMAT + self._key_id + nonce + sealed
+        return self._seal(secret, self._bound_to(_TABLE_AND_COLUMN, row_id))
 
     def open(self, role: DatabaseRole) -> Secret:
         """Raises VaultError when the key does not fit, or the row was tampered with or swapped."""
-        sealed = role.sealed_secret
-        if len(sealed) <= _HEADER_BYTES or sealed[:1] != _SEALED_FORMAT:
-            raise VaultError(f"the secret of database role {role.id} is not in a form this program knows")
-        key_id = sealed[1 : 1 + _KEY_ID_BYTES]
-        if key_id != self._key_id:
-            raise VaultError(
-                f"the secret of database role {role.id} is sealed with master key {key_id.hex()}, "
-                f"but the key file holds key {self.key_id}"
-            )
-        nonce = sealed[1 + _KEY_ID_BYTES : _HEADER_BYTES]
-        try:
-            plain = self._cipher.decrypt(nonce, sealed[_HEADER_BYTES:], self._bound_to(role.id))
-        except InvalidTag:
-            raise VaultError(f"the secret of database role {role.id} was altered or belongs to another row") from None
-        return Secret(plain.decode("utf-8"))
+        bound_to = self._bound_to(_TABLE_AND_COLUMN, role.id)
+        return self._open(role.sealed_secret, bound_to, f"the secret of database role {role.id}")
+
+    def seal_for(self, use: SealedUse, bound_to: str, secret: Secret) -> bytes:
+        """See ports.SecretBox."""
+        return self._seal(secret, self._bound_to(_prefix(use), bound_to))
+
+    def open_for(self, use: SealedUse, bound_to: str, sealed: bytes) -> Secret:
+        """Raises VaultError for anything that `seal_for` has not made for the same."""
+        return self._open(sealed, self._bound_to(_prefix(use), bound_to), f"a secret ({use.value})")
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for another use (such as the mock SCRAM secret), the same in every process that has this key."""
         return HKDF(SHA256(), _KEY_BYTES, salt=None, info=f"pgbastion: {purpose}".encode()).derive(self._key)
 
-    def _bound_to(self, row_id: str) -> bytes:
-        return _TABLE_AND_COLUMN + row_id.encode("utf-8") + b"\0" + self._key_id
+    def _seal(self, secret: Secret, bound_to: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return _SEALED_FORMAT + self._key_id + nonce + self._cipher.encrypt(nonce, secret.reveal().encode("utf-8"), bound_to)
+
+    def _open(self, sealed: bytes, bound_to: bytes, what: str) -> Secret:
+        if len(sealed) <= _HEADER_BYTES or sealed[:1] != _SEALED_FORMAT:
+            raise VaultError(f"{what} is not in a form this program knows")
+        key_id = sealed[1 : 1 + _KEY_ID_BYTES]
+        if key_id != self._key_id:
+            raise VaultError(f"{what} is sealed with master key {key_id.hex()}, but the key file holds key {self.key_id}")
+        nonce = sealed[1 + _KEY_ID_BYTES : _HEADER_BYTES]
+        try:
+            plain = self._cipher.decrypt(nonce, sealed[_HEADER_BYTES:], bound_to)
+        except InvalidTag:
+            raise VaultError(f"{what} was altered or belongs to another row") from None
+        return Secret(plain.decode("utf-8"))
+
+    def _bound_to(self, prefix: bytes, row_id: str) -> bytes:
+        return prefix + row_id.encode("utf-8") + b"\0" + self._key_id
 
     def __repr__(self) -> str:
         return f"SealedVault(key_id={self.key_id!r})"
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a vault cannot be serialised")
+
+
+def _prefix(use: SealedUse) -> bytes:
+    return use.value.encode("ascii") + b"\0"
 
 
 def _key_line(key_id: bytes, key: bytes) -> bytes:
