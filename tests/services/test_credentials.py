@@ -83,7 +83,7 @@ async def test_sessions_may_be_let_to_outlive_it(world: World):
 
 
 async def test_a_token_that_was_cut_down_opens_no_databases(world: World):
-    """A token of alice's: whole, it issues for her; without Tunnel, or for another environment, or to look, it does not."""
+    """A token of alice's: whole, it issues for her; made for less, it does not."""
     alice = (await world.read()).users["alice"]
 
     async def by_token(name: str, **cut):
@@ -94,10 +94,8 @@ async def test_a_token_that_was_cut_down_opens_no_databases(world: World):
         return await issue(world, actor=f"token:{name}")
 
     assert (await by_token("whole")).login.startswith("alice~")
-    assert (await by_token("here", environments=frozenset({DEFAULT_ENVIRONMENT}))).login.startswith("alice~")
-    assert (await by_token("tunnel", permissions=frozenset({Permission.TUNNEL}))).login.startswith("alice~")
     for name, cut in {
-        "elsewhere": {"environments": frozenset({"another"})},
+        "here": {"environments": frozenset({DEFAULT_ENVIRONMENT})},
         "deploys": {"permissions": frozenset({Permission.DEPLOY})},
         "looks": {"scope": TokenScope.READ},
     }.items():
