@@ -45,7 +45,7 @@ def connect(
     issued = issue(api, Wish(target, mode, lifetime, address, user), reason=reason)
     note(f"Connecting to {issued.door.target} as {issued.door.user}; this login ends at {issued.record.get('valid_until')}.")
     environment = {name: value for name, value in os.environ.items() if name not in _OTHERS}
-    os.execve(psql, [psql, *(arguments or [])], environment | psql_environment(issued.door))  # noqa: S606
+    os.execve(psql, [psql, *(arguments or [])], {**environment, **psql_environment(issued.door)})  # noqa: S606
 
 
 def psql_environment(door: Door) -> Mapping[str, str]:

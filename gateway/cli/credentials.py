@@ -1,5 +1,6 @@
 """pgbastion credentials ..."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -64,7 +65,8 @@ def issue_one(
     say_strings(strings)
 
 
-def say_strings(strings: "tuple[tuple[str, str], ...] | list[tuple[str, str]]") -> None:
+def say_strings(strings: Sequence[tuple[str, str]]) -> None:
+    """One for each client."""
     for label, text in strings:
         say(f"\n{label}:\n  {text}")
 
@@ -83,7 +85,7 @@ def list_credentials(
     show(found, as_json=as_json, columns=_COLUMNS, empty=empty)
 
 
-@admin(app, examples=["pgbastion credentials revoke ana~1f3c9a2e"])
+@admin(app, examples=["pgbastion credentials revoke ana_diaz~1f3c9a2e"])
 def revoke(
     api: Api,
     login: Annotated[str, typer.Argument(help="The credential's login, or its id.", show_default=False)],
