@@ -6,14 +6,14 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from admin_api.calls import Change, Changing, Doing, Looking, Making, gone, made, shown, told
-from admin_api.models.grants import GrantPage, GrantPatch, GrantRecord, NewGrant, grant_record
+from admin_api.models.grants import GrantPage, GrantPatch, GrantRecord, NewGrant, WhyRecord, grant_record, why_record
 from admin_api.paging import Key, Paged
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.services import grants
-from gateway.services.grants import SAME, GroupHolder, Holder, NamedGrant, UserHolder, name_grants
+from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, name_grants
 from gateway.services.lookup import find_grant, is_live
 
 router = APIRouter(prefix="/grants", tags=["grants"])
@@ -65,10 +65,9 @@ async def create_grant(call: Making, body: NewGrant) -> Response:
             holder=body.holder,
             target_name=body.target,
             mode=body.mode,
-            valid_until=body.valid_until,
-            options=frozenset(body.options),
-            max_changed_rows=body.max_changed_rows,
             replace_live=body.replace,
+            beside=body.beside,
+            **body.given,
             **call.why,
         ),
         answer,
@@ -92,6 +91,18 @@ async def revoke_grants(
     return told(GrantPage(items=[grant_record(named, call.now) for named in found]))
 
 
+@router.get("/why", response_model=WhyRecord)
+async def why(
+    call: Looking,
+    user: Annotated[str, Query(description="Who.")],
+    target: Annotated[str, Query(description="What they would use.")],
+    mode: Annotated[AccessMode, Query(description="In which access mode.")] = AccessMode.READ_ONLY,
+) -> Response:
+    """Why a user may use a target, or may not: which grant counts, why others lose, when what is closed opens."""
+    found = grants.why(call.snapshot, user_name=user, target_name=target, mode=mode, now=call.now)
+    return call.show_list(why_record(found, user, target, mode, call.now))
+
+
 @router.get("/{grant_id}", response_model=GrantRecord)
 async def show_grant(call: Looking, grant_id: str) -> Response:
     """Show one grant."""
@@ -102,14 +113,11 @@ async def show_grant(call: Looking, grant_id: str) -> Response:
 @router.patch("/{grant_id}", response_model=GrantRecord)
 async def update_grant(call: Changing, grant_id: str, body: GrantPatch) -> Response:
     """Change when a live grant ends, or what it carries: all that is given, in one change. Live sessions follow at once."""
-    given = body.model_fields_set
     named = await grants.update_grant(
         call.store,
         grant_id=grant_id,
-        valid_until=body.valid_until if "valid_until" in given else SAME,
-        options=frozenset(body.options) if "options" in given else SAME,
-        max_changed_rows=body.max_changed_rows if "max_changed_rows" in given else SAME,
         expected_version=call.expected_version,
+        **body.given,
         **call.why,
     )
     return _shown(call, named)

@@ -1,22 +1,18 @@
 """Why somebody may use a target, or may not: all that was weighed, and what decided. Pure.
 
-The same functions as `authorize` answer, so that the explanation cannot tell another story.
+The parts of `authorize` answer, so that the explanation cannot tell another story.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
-from typing import Final
 
-from gateway.access.authorize import authorize, held_grants, living_user, open_role
+from gateway.access.authorize import held_grants, living_user, open_role
 from gateway.access.model import Denial, Grant, Snapshot, Target, User
 from gateway.access.selection import Weighed, decides, includes, weigh, widest
 from gateway.access.validity import When
 from gateway.access.windows import told
 from gateway.access_mode import AccessMode
-
-_NO_SESSION: Final = ""
 
 
 class Part(StrEnum):
@@ -53,32 +49,13 @@ class Explanation:
     changes_at: datetime | None
 
 
-def explain(
-    snapshot: Snapshot,
-    user: User,
-    target: Target,
-    mode: AccessMode,
-    *,
-    now: datetime,
-    address: IPv4Address | IPv6Address | None = None,
-) -> Explanation:
-    """`address`: from where; None: that is not asked, and no allowlist is looked at."""
+def explain(snapshot: Snapshot, user: User, target: Target, mode: AccessMode, now: datetime) -> Explanation:
+    """From an address that every allowlist admits: those are not looked at."""
     held = weigh(held_grants(snapshot, user, target), now)
     fitting = [each for each in held if includes(each.grant.mode, mode)]
     winner = widest([each for each in fitting if each.is_live], mode)
     considered = tuple(_consider(each, winner, mode) for each in held)
     obstacles = _obstacles(snapshot, user, target, mode, now)
-    if address is not None and winner is not None and not obstacles:
-        answer = authorize(
-            snapshot,
-            user_name=user.name,
-            target_name=target.name,
-            mode=mode,
-            address=address,
-            now=now,
-            session_id=_NO_SESSION,
-        )
-        obstacles = (answer,) if isinstance(answer, Denial) else ()
     changes = [each.validity.until for each in fitting if each.validity.until is not None]
     return Explanation(winner is not None and not obstacles, considered, obstacles, min(changes, default=None))
 
@@ -89,10 +66,10 @@ def _consider(each: Weighed, winner: Weighed | None, mode: AccessMode) -> Consid
     if not includes(grant.mode, mode):
         return Considered(grant, Part.OTHER_MODE, f"it is for {grant.mode} alone", None)
     match found.when:
-        case When.LIVE if winner is None or each is winner:
-            return Considered(grant, Part.COUNTS, f"it counts until {until}" if until else "it counts", found.until)
-        case When.LIVE:
+        case When.LIVE if winner is not None and each is not winner:
             return Considered(grant, Part.LOSES, _lost(each, winner, mode), found.until)
+        case When.LIVE:
+            return Considered(grant, Part.COUNTS, f"it counts until {until}" if until else "it counts", found.until)
         case When.NOT_YET:
             return Considered(grant, Part.NOT_YET, f"it begins {until}" if until else "it ends before it opens", found.until)
         case When.CLOSED:

@@ -6,9 +6,9 @@ from typing import Annotated, Final
 import typer
 
 from gateway.access_mode import GrantOption
+from gateway.cli.grant_limits import limits_text, read_ceiling
+from gateway.cli.grant_reading import reading_text
 from gateway.cli.output import JsonValue, Record, show
-
-NO_CEILING: Final = "none"
 
 CARRIES: Final = {"carries": "carries"}
 """The column in which `show_with_terms` says what a grant adds or takes away."""
@@ -19,25 +19,13 @@ _COLUMNS: Final = {
     "target": "target",
     "mode": "mode",
     **CARRIES,
+    "valid_from": "from",
     "valid_until": "expires",
-    "live": "live",
+    "windows": "windows",
+    "state": "state",
     "id": "id",
 }
-_NOT_ALWAYS: Final = ("user", "group", "carries")  # shown when there is anything in it
-
-
-def parse_ceiling(text: str) -> int | None:
-    """A number of rows, or `none`. Raises typer.BadParameter."""
-    if text == NO_CEILING:
-        return None
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) > 0:
-        return int(text)
-    raise typer.BadParameter(f"{text!r} is neither a number of rows from 1 on nor {NO_CEILING}")
-
-
-def _ceiling(text: str) -> str:
-    parse_ceiling(text)  # refuse it as a usage error now; the verb reads it again
-    return text
+_NOT_ALWAYS: Final = ("user", "group", "carries", "valid_from", "windows")  # shown when there is anything in it
 
 
 Options = Annotated[
@@ -65,7 +53,7 @@ Ceiling = Annotated[
     typer.Option(
         "--max-changed-rows",
         metavar="N",
-        parser=_ceiling,
+        parser=read_ceiling,
         help="For read_write: a statement that changes more rows is rolled back.",
         show_default="any number",
     ),
@@ -74,8 +62,8 @@ NewCeiling = Annotated[
     str | None,
     typer.Option(
         "--max-changed-rows",
-        metavar=f"N|{NO_CEILING}",
-        parser=_ceiling,
+        metavar="N|none",
+        parser=read_ceiling,
         help="A statement that changes more rows is rolled back.",
         show_default="as it is",
     ),
@@ -95,7 +83,16 @@ def terms_text(grant: Record) -> str:
 def _terms(grant: Record) -> list[str]:
     options, rows = grant.get("options"), grant.get("max_changed_rows")
     said = [str(each) for each in options] if isinstance(options, list) else []
-    return [*said, f"at most {rows} rows"] if rows is not None else said
+    said += [f"at most {rows} rows"] if rows is not None else []
+    return [*said, *limits_text(grant), *reading_text(grant)]
+
+
+def times_text(grant: Record) -> str:
+    """When it may be used, but for its end: `from 2030-01-07T08:00:00Z, Mon-Fri 08:00-18:00 Europe/Zurich`."""
+    begins, windows = grant.get("valid_from"), grant.get("windows")
+    said = [f"from {begins}"] if begins is not None else []
+    said += [str(each) for each in windows] if isinstance(windows, list) else []
+    return ", ".join(said)
 
 
 def show_grants(grants: Sequence[Record], *, empty: str = "No grants.") -> None:
@@ -105,9 +102,9 @@ def show_grants(grants: Sequence[Record], *, empty: str = "No grants.") -> None:
 
 def show_with_terms(records: Sequence[Record], columns: Mapping[str, str], *, not_always: Collection[str], empty: str) -> None:
     """Grants or what stands on them. `not_always`: columns that are left out where nothing would be in them."""
-    shown = [{**each, "carries": _terms(each) or None} for each in records]
+    shown = [{**each, "carries": _terms(each) or None, "windows": each.get("windows") or None} for each in records]
     filled = {name: heading for name, heading in columns.items() if name not in not_always or _in_any(shown, name)}
-    show(shown, as_json=False, columns=filled, empty=empty, stacked=tuple(CARRIES))
+    show(shown, as_json=False, columns=filled, empty=empty, stacked=(*CARRIES, "windows"))
 
 
 def _in_any(records: Sequence[Record], name: str) -> bool:

@@ -8,16 +8,21 @@ from gateway.access_mode import AccessMode
 from gateway.cli import names
 from gateway.cli.client import Api, path, records
 from gateway.cli.errors import CommandError
-from gateway.cli.grant_terms import (
-    Ceiling,
-    NewCeiling,
-    NewOptions,
-    Options,
-    option_names,
+from gateway.cli.grant_limits import (
+    From,
+    IdleInTransactionTimeout,
+    IdleTimeout,
+    MaxSessions,
+    NewFrom,
+    NewWindows,
+    StatementTimeout,
+    Windows,
+    limit_fields,
     parse_ceiling,
-    show_grants,
-    terms_text,
 )
+from gateway.cli.grant_reading import AllTables, MaxBytes, MaxBytesPerDay, MaxRows, Schemas, Tables, reading_fields
+from gateway.cli.grant_terms import Ceiling, NewCeiling, NewOptions, Options, option_names, show_grants, terms_text, times_text
+from gateway.cli.grant_why import show_why
 from gateway.cli.options import NEVER, NEW_EXPIRY_HELP, AnyMode, AsJson, Expires, IfVersion, Mode, Reason, check_expiry, until
 from gateway.cli.output import JsonValue, Record, print_json, say
 from gateway.cli.reach import admin
@@ -43,9 +48,13 @@ AnyTarget = Annotated[
 @admin(
     app,
     examples=[
-        'pgbastion grants create --user ana --target shop --mode read_only --expires 30d --reason "report"',
+        'pgbastion grants create --user ana_diaz --target shop --mode read_only --expires 30d --reason "report"',
         "pgbastion grants create --group analysts --target shop --mode ro --option temporary-tables",
         "pgbastion grants create --group ops --target shop --mode rw --option no-ddl --max-changed-rows 1000",
+        "pgbastion grants create --group dba --target shop --mode rw --window 'Mon-Fri 08:00-18:00 Europe/Zurich' "
+        "--max-sessions 10 --statement-timeout 5min --idle-timeout 1h",
+        "pgbastion grants create --user ana --target shop --mode ro --table public.orders --schema reports "
+        "--max-rows 10000 --max-bytes-per-day 1GB",
     ],
 )
 def create(
@@ -57,14 +66,35 @@ def create(
     expires: Expires = None,
     option: Options = None,
     max_changed_rows: Ceiling = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a live grant of this kind.")] = False,
+    begins: From = None,
+    window: Windows = None,
+    max_sessions: MaxSessions = None,
+    statement_timeout: StatementTimeout = None,
+    idle_timeout: IdleTimeout = None,
+    idle_in_transaction_timeout: IdleInTransactionTimeout = None,
+    max_rows: MaxRows = None,
+    max_bytes: MaxBytes = None,
+    max_bytes_per_day: MaxBytesPerDay = None,
+    schema: Schemas = None,
+    table: Tables = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace those of this kind that have not ended.")] = False,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Add it beside those of this kind: of what may be used, the widest counts.")
+    ] = False,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Give a user, or all members of a group, a target. read_write includes read_only."""
     if (user is None) == (group is None):
         raise typer.BadParameter("give either --user or --group")
+    if replace and beside:
+        raise typer.BadParameter("give either --replace or --beside")
     body: dict[str, JsonValue] = {"target": target, "mode": mode.value, "valid_until": until(expires), "replace": replace}
+    body |= {"beside": True} if beside else {}
+    body |= {"valid_from": until(begins)} if begins is not None else {}
+    body |= {"windows": list(window)} if window else {}
+    body |= limit_fields(max_sessions, statement_timeout, idle_timeout, idle_in_transaction_timeout)
+    body |= reading_fields(max_rows, max_bytes, max_bytes_per_day, schema, table)
     body |= {"options": option_names(option)} if option else {}
     body |= {"max_changed_rows": parse_ceiling(max_changed_rows)} if max_changed_rows is not None else {}
     body |= {"user": user} if user is not None else {"group": group}
@@ -72,7 +102,7 @@ def create(
         made = api.post(path("grants"), body, reason=reason)
     except CommandError as error:
         hint = (
-            "Add --replace for a new one in its place, or see: pgbastion grants update --help"
+            "Add --replace for a new one in its place, --beside for one more, or see: pgbastion grants update --help"
             if error.rule == "grant-exists"
             else error.hint
         )
@@ -81,7 +111,8 @@ def create(
         print_json(made)
     else:
         carried = f" ({terms})" if (terms := terms_text(made)) else ""
-        say(f'{holder(made)} may use "{target}" {mode}{carried}, until {made.get("valid_until") or "revoked"}.')
+        times = f", {times}" if (times := times_text(made)) else ""
+        say(f'{holder(made)} may use "{target}" {mode}{carried}{times}, until {made.get("valid_until") or "revoked"}.')
 
 
 @admin(app, "list", examples=["pgbastion grants list", "pgbastion grants list --target shop --json"])
@@ -100,6 +131,8 @@ def list_grants(api: Api, user: User = None, group: Group = None, target: AnyTar
         "pgbastion grants update 5d3e1f0a-... --expires 8h",
         "pgbastion grants update 5d3e1f0a-... --option no-ddl --max-changed-rows 1000",
         "pgbastion grants update 5d3e1f0a-... --no-options --max-changed-rows none",
+        "pgbastion grants update 5d3e1f0a-... --window 'Sat 06:00-12:00 UTC' --idle-timeout none",
+        "pgbastion grants update 5d3e1f0a-... --max-rows none --all-tables",
     ],
 )
 def update(
@@ -109,6 +142,19 @@ def update(
     option: NewOptions = None,
     no_options: Annotated[bool, typer.Option("--no-options", help="Take all options away.")] = False,
     max_changed_rows: NewCeiling = None,
+    begins: NewFrom = None,
+    window: NewWindows = None,
+    no_windows: Annotated[bool, typer.Option("--no-windows", help="Take all windows away.")] = False,
+    max_sessions: MaxSessions = None,
+    statement_timeout: StatementTimeout = None,
+    idle_timeout: IdleTimeout = None,
+    idle_in_transaction_timeout: IdleInTransactionTimeout = None,
+    max_rows: MaxRows = None,
+    max_bytes: MaxBytes = None,
+    max_bytes_per_day: MaxBytesPerDay = None,
+    schema: Schemas = None,
+    table: Tables = None,
+    all_tables: AllTables = False,
     if_version: IfVersion = None,
     reason: Reason = "",
     as_json: AsJson = False,
@@ -116,9 +162,18 @@ def update(
     """Change when a grant ends, or what it carries; its live sessions follow within a second."""
     if no_options and option:
         raise typer.BadParameter("give either --option or --no-options")
+    if no_windows and window:
+        raise typer.BadParameter("give either --window or --no-windows")
+    if all_tables and (schema or table):
+        raise typer.BadParameter("give either --schema and --table or --all-tables")
     given: dict[str, JsonValue] = {} if expires is None else {"valid_until": until(expires)}
     given |= {"options": option_names(option or [])} if option or no_options else {}
     given |= {"max_changed_rows": parse_ceiling(max_changed_rows)} if max_changed_rows is not None else {}
+    given |= {"valid_from": until(begins)} if begins is not None else {}
+    given |= {"windows": list(window or [])} if window or no_windows else {}
+    given |= limit_fields(max_sessions, statement_timeout, idle_timeout, idle_in_transaction_timeout)
+    given |= {"schemas": [], "tables": []} if all_tables else {}
+    given |= reading_fields(max_rows, max_bytes, max_bytes_per_day, schema, table)
     if not given:
         raise typer.BadParameter("say what to change: see pgbastion grants update --help")
     changed = api.patch(path("grants", grant_id), given, reason=reason, version=if_version)
@@ -126,14 +181,37 @@ def update(
         print_json(changed)
     else:
         carried = f" carries: {terms_text(changed) or 'nothing'};" if given.keys() - {"valid_until"} else ""
-        what = f'{changed.get("mode")} on "{changed.get("target")}"{carried}'
+        times = f" {times};" if (times := times_text(changed)) and given.keys() - {"valid_until"} else ""
+        what = f'{changed.get("mode")} on "{changed.get("target")}"{carried}{times}'
         say(f"{holder(changed)}: {what} expires: {changed.get('valid_until') or NEVER}.")
 
 
 @admin(
     app,
     examples=[
-        'pgbastion grants revoke --user ana --target shop --reason "report is done"',
+        "pgbastion grants why --user ana_diaz --target shop",
+        "pgbastion grants why --user ana_diaz --target shop --mode rw --json",
+    ],
+)
+def why(
+    api: Api,
+    user: Annotated[str, typer.Option("--user", help="The user's name.", autocompletion=names.users)],
+    target: Target,
+    mode: Mode = AccessMode.READ_ONLY,
+    as_json: AsJson = False,
+) -> None:
+    """Why a user may use a target, or may not: every grant, which one counts, and why the others do not."""
+    found = api.get(path("grants", "why"), user=user, target=target, mode=mode.value).record
+    if as_json:
+        print_json(found)
+    else:
+        show_why(found)
+
+
+@admin(
+    app,
+    examples=[
+        'pgbastion grants revoke --user ana_diaz --target shop --reason "report is done"',
         "pgbastion grants revoke 5d3e1f0a-...",
     ],
 )

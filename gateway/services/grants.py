@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum
-from typing import Final, Literal, assert_never
+from typing import Unpack, assert_never
 
+from gateway.access.explain import Considered, Explanation, Part, explain
 from gateway.access.model import Grant, Group, Snapshot, Target, User
-from gateway.access_mode import AccessMode, GrantOption
+from gateway.access.validity import has_ended
+from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import DetailValue
 from gateway.ports import Store
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
-from gateway.services.grant_terms import Terms, before_detail, check_terms, terms_detail, terms_of, with_terms
-from gateway.services.lookup import all_grants, find_grant, find_group, find_target, find_user, is_live
+from gateway.services.grant_terms import Given, Terms, before_detail, check_terms, terms_detail, terms_of, with_terms
+from gateway.services.lookup import all_grants, find_grant, find_group, find_target, find_user
 from gateway.services.naming import check_expiry
 
 
@@ -32,16 +33,6 @@ class GroupHolder:
 Holder = UserHolder | GroupHolder
 
 
-class Same(Enum):
-    """The type of SAME."""
-
-    SAME = "same"
-
-
-SAME: Final = Same.SAME
-"""As an argument: leave it as it is. (None says something else: no end, no ceiling.)"""
-
-
 @dataclass(frozen=True, slots=True)
 class NamedGrant:
     """A grant with the names that people know."""
@@ -57,34 +48,36 @@ async def create_grant(
     holder: Holder,
     target_name: str,
     mode: AccessMode,
-    valid_until: datetime | None = None,
-    options: frozenset[GrantOption] = frozenset(),
-    max_changed_rows: int | None = None,
     replace_live: bool = False,
+    beside: bool = False,
     actor: str,
     reason: str,
+    **given: Unpack[Given],
 ) -> NamedGrant:
-    """A standing right. read_write includes read_only. An expired one of the same kind gives way, a live one if asked.
+    """A standing right. read_write includes read_only. Ended ones of the same kind give way.
 
-    `max_changed_rows`: how many rows one statement may change in a read_write session; None: any number.
+    One that has not ended is not doubled by oversight, since of two the wider counts: it is replaced if asked (`replace_live`: all
+    of the kind), or stays (`beside`).
     """
-    terms = Terms(valid_until, options, max_changed_rows)
+    terms = Terms(**given)
     check_terms(mode, terms)
     async with begin(store, actor, reason) as change:
-        check_expiry(valid_until, change.now)
+        check_expiry(terms.valid_until, change.now)
         held_by, target = _find_holder(change.snapshot, holder), find_target(change.snapshot, target_name)
-        old = next((grant for grant in _held(change.snapshot, held_by, target) if grant.mode is mode), None)
-        if old is not None:
-            if not replace_live and is_live(old.valid_until, change.now):
-                raise ServiceError(
-                    "grant-exists",
-                    f'{holder_text(holder)} has a {mode} grant for "{target_name}" already, {_until(old.valid_until)}',
-                    "Change when that one ends, or replace it.",
-                )
+        of_kind = [grant for grant in _held(change.snapshot, held_by, target) if grant.mode is mode]
+        there = [grant for grant in of_kind if not has_ended(grant, change.now)]
+        if there and not (replace_live or beside):
+            raise ServiceError(
+                "grant-exists",
+                f'{holder_text(holder)} has a {mode} grant for "{target_name}" already, {_until(there[0].valid_until)}',
+                "Change when that one ends, replace it, or say that this one is to be beside it.",
+            )
+        replaced = [grant for grant in of_kind if grant not in there or (replace_live and not beside)]
+        for old in replaced:
             change.also_remove(old)
         grant = with_terms(Grant(new_id(), held_by.id, target.id, mode, None), terms)
         named = NamedGrant(grant, holder, target_name)
-        detail = grant_detail(named) | terms_detail(terms) | {"replaced": old.id if old else None}
+        detail = grant_detail(named) | terms_detail(terms) | {"replaced": ", ".join(old.id for old in replaced) or None}
         return replace(named, grant=await change.save(grant, "grant.created", grant_text(named), detail))
 
 
@@ -92,29 +85,23 @@ async def update_grant(
     store: Store,
     *,
     grant_id: str,
-    valid_until: datetime | Literal[Same.SAME] | None = SAME,
-    options: frozenset[GrantOption] | Literal[Same.SAME] = SAME,
-    max_changed_rows: int | Literal[Same.SAME] | None = SAME,
     actor: str,
     reason: str,
     expected_version: int | None = None,
+    **given: Unpack[Given],
 ) -> NamedGrant:
-    """Change what is given of a live grant: its end, all of its options, its ceiling.
+    """Change what is given of a grant that has not ended: when it may be used, all of its options or windows, its limits.
 
     Sessions that stand on it follow at once: they end when it does, and what they prepared is judged anew when it is used.
     """
     async with begin(store, actor, reason) as change:
-        check_expiry(None if valid_until is SAME else valid_until, change.now)
+        check_expiry(given.get("valid_until"), change.now)
         (named,) = _name(change.snapshot, [find_grant(change.snapshot, grant_id, expected_version)])
         old = named.grant
-        if not is_live(old.valid_until, change.now):
+        if has_ended(old, change.now):
             raise ServiceError("grant-expired", f'grant "{grant_id}" has ended, {_until(old.valid_until)}', "Make a new one.")
         before = terms_of(old)
-        after = Terms(
-            before.valid_until if valid_until is SAME else valid_until,
-            before.options if options is SAME else options,
-            before.max_changed_rows if max_changed_rows is SAME else max_changed_rows,
-        )
+        after = replace(before, **given)
         if after == before:
             raise ServiceError("nothing-to-change", f'grant "{grant_id}" is like that already')
         check_terms(old.mode, after)
@@ -150,6 +137,22 @@ async def revoke_grants(
             change.remove(named.grant, "grant.revoked", grant_text(named), grant_detail(named))
         await change.commit()
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """An explanation, its grants with their names: what counts first, then what comes next to it."""
+
+    explanation: Explanation
+    considered: tuple[tuple[Considered, NamedGrant], ...]
+
+
+def why(snapshot: Snapshot, *, user_name: str, target_name: str, mode: AccessMode, now: datetime) -> Why:
+    """Why this user may use this target in this mode, or may not. Raises ServiceError for names that are unknown."""
+    found = explain(snapshot, find_user(snapshot, user_name), find_target(snapshot, target_name), mode, now)
+    parts = list(Part)
+    considered = sorted(found.considered, key=lambda each: (parts.index(each.part), each.grant.id))
+    return Why(found, tuple(zip(considered, _name(snapshot, [each.grant for each in considered]), strict=True)))
 
 
 def name_grants(snapshot: Snapshot) -> list[NamedGrant]:

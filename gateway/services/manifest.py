@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from gateway.access.model import DatabaseRole, Group, Snapshot, Target, User
+from gateway.access.user_rules import ANY_RULES, UserRules
 from gateway.access.verifiers import make_verifier, parse_verifier, password_fits
 from gateway.access_mode import AccessMode
 from gateway.ports import Sealer, Store, Vault
@@ -20,7 +21,7 @@ from gateway.secret import Secret
 from gateway.services.allowlist import NamedEntry, OfTarget, OfUser, name_entries
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
-from gateway.services.grant_terms import TERMS
+from gateway.services.grant_terms import TERMS, terms_of
 from gateway.services.grants import NamedGrant, UserHolder, name_grants
 from gateway.services.groups import member_names
 from gateway.services.manifest_change import (
@@ -74,19 +75,21 @@ async def apply_manifest(
     *,
     prune: bool = False,
     expected_revision: int | None = None,
+    rules: UserRules = ANY_RULES,
     actor: str,
     reason: str,
 ) -> Plan:
     """Make the store what the manifest says. The result is what was done; `revision` is the store's afterwards.
 
     `prune`: also remove what the manifest does not name, of the kinds that it has a section for (an empty one included).
-    `expected_revision`: of the store that was looked at; "changed-meanwhile" when it is another by now. Raises ServiceError.
+    `expected_revision`: of the store that was looked at; "changed-meanwhile" when it is another by now. `rules`: for names and
+    passwords of new users. Raises ServiceError.
     """
-    credentials = await asyncio.to_thread(examine, await store.read(), keyring, manifest)
+    credentials = await asyncio.to_thread(examine, await store.read(), keyring, manifest, rules)
     async with begin(store, actor, reason) as change:
         snapshot = change.snapshot
         _check_revision(snapshot, expected_revision)
-        means = Means(change.now, credentials, new_id, keyring.seal)
+        means = Means(change.now, credentials, new_id, keyring.seal, rules)
         # In a thread: a manifest may hold thousands of objects, and this may be the event loop of an API.
         drafts, not_named = await asyncio.to_thread(_draft, snapshot, manifest, means, prune=prune)
         changes = tuple(draft.change for draft in drafts)
@@ -111,28 +114,38 @@ async def preview_manifest(
     *,
     prune: bool = False,
     expected_revision: int | None = None,
+    rules: UserRules = ANY_RULES,
     now: datetime,
 ) -> Plan:
     """What `apply_manifest` would do to this snapshot; `revision` is what to expect then. Raises ServiceError."""
     _check_revision(snapshot, expected_revision)
-    credentials = await asyncio.to_thread(examine, snapshot, keyring, manifest)
-    return await asyncio.to_thread(plan, snapshot, manifest, prune=prune, now=now, credentials=credentials)
+    credentials = await asyncio.to_thread(examine, snapshot, keyring, manifest, rules)
+    return await asyncio.to_thread(plan, snapshot, manifest, prune=prune, now=now, credentials=credentials, rules=rules)
 
 
-def plan(snapshot: Snapshot, manifest: Manifest, *, prune: bool, now: datetime, credentials: Credentials) -> Plan:
+def plan(
+    snapshot: Snapshot,
+    manifest: Manifest,
+    *,
+    prune: bool,
+    now: datetime,
+    credentials: Credentials,
+    rules: UserRules = ANY_RULES,
+) -> Plan:
     """What differs between the store and the manifest. Pure. Raises ServiceError, by the rules of the verbs."""
     numbers = itertools.count(1)
-    means = Means(now, credentials, lambda: f"new-{next(numbers)}", lambda row_id, secret: b"")
+    means = Means(now, credentials, lambda: f"new-{next(numbers)}", lambda row_id, secret: b"", rules)
     drafts, not_named = _draft(snapshot, manifest, means, prune=prune)
     return Plan(snapshot.revision, tuple(draft.change for draft in drafts), not_named)
 
 
-def examine(snapshot: Snapshot, vault: Vault, manifest: Manifest) -> Credentials:
+def examine(snapshot: Snapshot, vault: Vault, manifest: Manifest, rules: UserRules = ANY_RULES) -> Credentials:
     """Which of the manifest's secrets are new. Takes a millisecond for each password: not for an event loop.
 
     Raises ServiceError for a password that no verb would take.
     """
-    verifiers = {part.name: _verifier(snapshot.users.get(part.name), part) for part in manifest.users if part.gives_secret}
+    given = [part for part in manifest.users if part.gives_secret]
+    verifiers = {part.name: _verifier(snapshot.users.get(part.name), part, rules) for part in given}
     right: dict[tuple[str, AccessMode], bytes] = {}
     for part in manifest.targets:
         known = snapshot.targets.get(part.name)
@@ -187,16 +200,16 @@ def _left_groups(snapshot: Snapshot, drafts: list[Draft]) -> list[Group]:
     ]
 
 
-def _verifier(known: User | None, part: UserPart) -> str:
+def _verifier(known: User | None, part: UserPart, rules: UserRules) -> str:
     """The verifier to have: the one that is there, if it fits."""
     with at(f'user "{part.name}"'):
         if part.verifier is not None:
             check_verifier(part.verifier)
             return part.verifier.reveal()
         password = part.password or Secret("")
-        check_password(password)
-    if known is not None and password_fits(password.reveal(), parse_verifier(known.verifier)):
-        return known.verifier
+        if known is not None and password_fits(password.reveal(), parse_verifier(known.verifier)):
+            return known.verifier
+        check_password(password, rules)
     return make_verifier(password.reveal(), secrets.token_bytes(_SALT_BYTES))
 
 
@@ -222,7 +235,8 @@ def _target(target: Target) -> dict[str, JsonValue]:
 
 def _grant(named: NamedGrant) -> dict[str, JsonValue]:
     holder = "user" if isinstance(named.holder, UserHolder) else "group"
-    return {holder: named.holder.name, "target": named.target_name, **values(named.grant, ("mode", *TERMS))}
+    terms = values(terms_of(named.grant), TERMS)
+    return {holder: named.holder.name, "target": named.target_name, "mode": named.grant.mode.value, **terms}
 
 
 def _entry(named: NamedEntry) -> dict[str, JsonValue]:

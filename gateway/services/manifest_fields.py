@@ -6,7 +6,9 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from gateway.access.model import ListMode, TlsMode
+from gateway.access.model import ListMode, TlsMode, UserKind
+from gateway.access.relations import MAX_NAMES, parse_schema, parse_table, write_name, write_table
+from gateway.access.windows import MAX_WINDOWS, Window, parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
 
@@ -59,6 +61,31 @@ def _secret(value: object) -> Secret:
     raise ValueError("not resolved: what applies a file replaces {env: NAME} and {file: PATH} by the secret itself")
 
 
+def _windows(value: object) -> tuple[Window, ...]:
+    texts = value if isinstance(value, list) else []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in texts):
+        raise ValueError("not a list of windows such as Mon-Fri 08:00-18:00 Europe/Zurich")
+    if len(texts) > MAX_WINDOWS:
+        raise ValueError(f"more than {MAX_WINDOWS} windows")
+    return tuple(sorted(set(map(parse_window, texts)), key=str))
+
+
+def _schemas(value: object) -> frozenset[str]:
+    return frozenset(write_name(parse_schema(text)) for text in _names(value, "schemas"))
+
+
+def _tables(value: object) -> frozenset[str]:
+    return frozenset(write_table(parse_table(text)) for text in _names(value, "tables"))
+
+
+def _names(value: object, what: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"not a list of {what}")
+    if len(value) > MAX_NAMES:
+        raise ValueError(f"more than {MAX_NAMES} {what}")
+    return value
+
+
 def _text(value: object) -> object:
     if isinstance(value, Mapping):
         raise ValueError("not resolved: what applies a file replaces {file: PATH} by the text itself")
@@ -79,5 +106,14 @@ Name = Annotated[str, Field(min_length=1, max_length=63)]
 # Strict mode would want enum members, which no file can hold.
 Mode = Annotated[AccessMode, Field(strict=False)]
 Options = Annotated[frozenset[Annotated[GrantOption, Field(strict=False)]], Field(strict=False)]
+AccountKind = Annotated[UserKind, Field(strict=False)]
+Windows = Annotated[
+    tuple[Window, ...],
+    PlainValidator(_windows),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": MAX_WINDOWS}),
+]
+_NAMES_SCHEMA: Final = {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": MAX_NAMES}
+Schemas = Annotated[frozenset[str], PlainValidator(_schemas), WithJsonSchema(_NAMES_SCHEMA)]
+Tables = Annotated[frozenset[str], PlainValidator(_tables), WithJsonSchema(_NAMES_SCHEMA)]
 OwnList = Annotated[ListMode, Field(strict=False)]
 Tls = Annotated[TlsMode, Field(strict=False)]

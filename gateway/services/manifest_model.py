@@ -11,11 +11,25 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.access.model import ListMode, TlsMode
+from gateway.access.model import ListMode, TlsMode, UserKind
 from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
-from gateway.services.grant_terms import MAX_CHANGED_ROWS
-from gateway.services.manifest_fields import Instant, Mode, Name, Options, OwnList, PemText, SecretReference, Tls, VerifierText
+from gateway.services.grant_terms import MAX_CHANGED_ROWS, MAX_OF_LIMIT
+from gateway.services.manifest_fields import (
+    AccountKind,
+    Instant,
+    Mode,
+    Name,
+    Options,
+    OwnList,
+    PemText,
+    Schemas,
+    SecretReference,
+    Tables,
+    Tls,
+    VerifierText,
+    Windows,
+)
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 YamlValue = None | bool | int | float | str | date | Sequence["YamlValue"] | Mapping[str, "YamlValue"]
@@ -43,7 +57,7 @@ class _Part(BaseModel):
 class UserPart(_Part):
     """A person who logs in to the gateway."""
 
-    name: Name = Field(description="The login name: letters, digits and _ . - @, starting with a letter.")
+    name: Name = Field(description="The login name. Which ones new users may have is in the settings, section users.")
     password: SecretReference | None = Field(
         None, description="Where the password is. Left out: the password that is there stays; a new user needs one."
     )
@@ -61,6 +75,11 @@ class UserPart(_Part):
         description="restrict: only networks listed for this user are admitted, and without any nobody is. inherit: that "
         "list is ignored.",
     )
+
+    kind: AccountKind = Field(UserKind.PERSON, description="person, or machine: a program's account.")
+    read_only: bool = Field(False, description="True: never admitted to write, whatever is granted.")
+    protected: bool = Field(False, description="True: cannot be removed nor given another password until this is taken off.")
+    email: str | None = Field(None, max_length=254, description="For people to find each other; nothing hangs on it.")
 
     @property
     def gives_secret(self) -> bool:
@@ -162,6 +181,56 @@ class GrantPart(_Part):
         le=MAX_CHANGED_ROWS,
         description="For read_write: a statement that changes more rows is rolled back; null: any number.",
     )
+    valid_from: Instant | None = Field(None, description="When it begins (as valid_until); null: at once.")
+    windows: Windows = Field(
+        default=(),
+        description="When within the week it may be used: days, from-to and a time zone, such as Mon-Fri 08:00-18:00 "
+        "Europe/Zurich; none: at any hour.",
+    )
+    max_sessions: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_OF_LIMIT["max_sessions"],
+        description="At most so many sessions of each person at a time; null: only the gateway's and the target's own limits.",
+    )
+    statement_timeout_ms: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_OF_LIMIT["statement_timeout_ms"],
+        description="How many milliseconds a statement may run; sessions can only lower it. Null: no limit.",
+    )
+    idle_timeout_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_OF_LIMIT["idle_timeout_seconds"],
+        description="A session in which nothing runs and nothing is sent for so long ends; null: never.",
+    )
+    idle_in_transaction_timeout_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_OF_LIMIT["idle_in_transaction_timeout_seconds"],
+        description="The same while a transaction is open; null: never.",
+    )
+    max_rows: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_OF_LIMIT["max_rows"],
+        description="A statement that shows more rows is cut there, with an error; null: any number.",
+    )
+    max_bytes: int | None = Field(
+        None, ge=1, le=MAX_OF_LIMIT["max_bytes"], description="The same for the bytes of its rows; null: any number."
+    )
+    max_bytes_per_day: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_OF_LIMIT["max_bytes_per_day"],
+        description="How many bytes of rows each person may be sent in a day (UTC); null: any number.",
+    )
+    schemas: Schemas = Field(
+        default=frozenset(),
+        description="The only schemas whose tables are open, besides `tables`; neither: what the upstream login may read.",
+    )
+    tables: Tables = Field(default=frozenset(), description="The only tables that are open (schema.table, as SQL writes it).")
 
     @model_validator(mode="after")
     def _one_holder(self) -> "GrantPart":

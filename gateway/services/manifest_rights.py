@@ -14,10 +14,13 @@ from gateway.services.grant_terms import TERMS, Terms, before_detail, check_term
 from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, grant_detail, grant_text, name_grants
 from gateway.services.lookup import find_group, find_target, find_user, is_live
 from gateway.services.manifest_change import Action, Change, Draft, Drafts, Kind, Means, Note, at, differing, values
-from gateway.services.manifest_model import EntryPart, GrantPart, Manifest
+from gateway.services.manifest_model import EntryPart, GrantPart, JsonValue, Manifest
 from gateway.services.naming import check_expiry, check_remark
 
 ENTRY_FIELDS: Final = ("label", "valid_until")
+
+_PLAIN: Final = Terms()
+_ALWAYS: Final = ("valid_until", "options", "max_changed_rows")
 
 _GrantKey = tuple[Holder, str, AccessMode]
 _EntryKey = tuple[Level, IPv4Network | IPv6Network]
@@ -27,18 +30,43 @@ P = TypeVar("P")
 
 def draft_grants(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
     """Raises ServiceError, by the rules of the verbs. `snapshot` is as users, groups and targets will be."""
-    known = {(named.holder, named.target_name, named.grant.mode): named for named in name_grants(snapshot)}
-    stated: dict[_GrantKey, GrantPart] = {}
+    known: dict[_GrantKey, list[NamedGrant]] = {}
+    for named in name_grants(snapshot):
+        known.setdefault((named.holder, named.target_name, named.grant.mode), []).append(named)
+    stated: dict[_GrantKey, list[GrantPart]] = {}
     for part in manifest.grants:
-        _add(stated, (_holder(part), part.target, part.mode), part, _grant_name(part))
-    others = [named for key, named in known.items() if key not in stated] if manifest.states("grants") else []
-    drafts = [_revoke(named) for named in others] if prune else []
-    for key, part in stated.items():
-        with at(f"grant of {_grant_name(part)}"):
-            old = known.get(key)
-            draft = _create_grant(snapshot, part, means) if old is None else _change_grant(snapshot, part, old, means)
-        drafts += [draft] if draft is not None else []
-    return Drafts(tuple(drafts), snapshot, len(others))
+        alike = stated.setdefault((_holder(part), part.target, part.mode), [])
+        if part in alike:
+            raise _twice(_grant_name(part))
+        alike.append(part)
+    drafts: list[Draft | None] = []
+    for key, parts in stated.items():
+        with at(f"grant of {_grant_name(parts[0])}"):
+            for part, old in _pair(parts, known.get(key, []), means):
+                drafts.append(
+                    _create_grant(snapshot, part, means) if old is None else _change_grant(snapshot, part, old, means)
+                )
+                if old is not None:
+                    known[key].remove(old)
+    others = [named for alike in known.values() for named in alike] if manifest.states("grants") else []
+    removed = [_revoke(named) for named in others] if prune else []
+    return Drafts((*removed, *(draft for draft in drafts if draft is not None)), snapshot, len(others))
+
+
+def _pair(parts: list[GrantPart], known: list[NamedGrant], means: Means) -> list[tuple[GrantPart, NamedGrant | None]]:
+    """Of one holder, target and mode there may be several: each part goes with the grant that it says most of; None: with none."""
+    left, pairs = list(known), dict.fromkeys(range(len(parts)))
+
+    def distance(part: GrantPart, named: NamedGrant) -> tuple[int, bool]:
+        return len(differing(part, terms_of(named.grant), TERMS)), _has_given_way(part, named.grant, means)
+
+    for exact in (True, False):
+        for number, part in enumerate(parts):
+            found = min(left, key=lambda named: distance(part, named), default=None)
+            if pairs[number] is None and found is not None and (not exact or distance(part, found) == (0, False)):
+                pairs[number] = found
+                left.remove(found)
+    return list(zip(parts, pairs.values(), strict=True))
 
 
 def draft_entries(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
@@ -64,8 +92,12 @@ def draft_entries(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune
 
 def _add(stated: dict[K, P], key: K, part: P, name: str) -> None:
     if key in stated:
-        raise ServiceError("manifest-duplicate", f"{name} is in the manifest twice", "Leave one of the two out.")
+        raise _twice(name)
     stated[key] = part
+
+
+def _twice(name: str) -> ServiceError:
+    return ServiceError("manifest-duplicate", f"{name} is in the manifest twice", "Leave one of the two out.")
 
 
 def _holder(part: GrantPart) -> Holder:
@@ -89,9 +121,9 @@ def _create_grant(snapshot: Snapshot, part: GrantPart, means: Means, replaced: G
     named = NamedGrant(grant, holder, part.target)
     detail = grant_detail(named) | terms_detail(terms) | {"replaced": replaced.id if replaced else None}
     note = Note("grant.created", grant.id, grant_text(named), detail)
-    before = {} if replaced is None else values(replaced, TERMS)
+    before = {} if replaced is None else _values(terms_of(replaced))
     action = Action.CREATE if replaced is None else Action.CHANGE
-    change = Change(Kind.GRANT, action, _grant_name(part), before, values(grant, TERMS))
+    change = Change(Kind.GRANT, action, _grant_name(part), before, _values(terms_of(grant)))
     return Draft(change, (note,), (grant,), () if replaced is None else (replaced,))
 
 
@@ -99,10 +131,10 @@ def _change_grant(snapshot: Snapshot, part: GrantPart, named: NamedGrant, means:
     old = named.grant
     if _has_given_way(part, old, means):
         return _create_grant(snapshot, part, means, replaced=old)
-    fields = differing(part, old, TERMS)
+    before, after = terms_of(old), _terms(part, terms_of(old))
+    fields = differing(part, before, TERMS)
     if not fields:
         return None
-    before, after = terms_of(old), _terms(part, terms_of(old))
     if "valid_until" in fields:
         check_expiry(after.valid_until, means.now)
     check_terms(old.mode, after)
@@ -112,13 +144,14 @@ def _change_grant(snapshot: Snapshot, part: GrantPart, named: NamedGrant, means:
     return Draft(change, (note,), (with_terms(old, after),))
 
 
+def _values(terms: Terms) -> dict[str, JsonValue]:
+    """Of a new or a removed grant: what people always want to know, and what is not as it would be anyway."""
+    return values(terms, [name for name in TERMS if name in _ALWAYS or getattr(terms, name) != getattr(_PLAIN, name)])
+
+
 def _terms(part: GrantPart, otherwise: Terms) -> Terms:
     """What the manifest does not state is as it is otherwise."""
-    return Terms(
-        part.valid_until if part.states("valid_until") else otherwise.valid_until,
-        part.options if part.states("options") else otherwise.options,
-        part.max_changed_rows if part.states("max_changed_rows") else otherwise.max_changed_rows,
-    )
+    return replace(otherwise, **{name: getattr(part, name) for name in TERMS if part.states(name)})
 
 
 def _has_given_way(part: GrantPart | EntryPart, old: Grant | AllowlistEntry, means: Means) -> bool:
@@ -130,7 +163,7 @@ def _has_given_way(part: GrantPart | EntryPart, old: Grant | AllowlistEntry, mea
 
 def _revoke(named: NamedGrant) -> Draft:
     text = grant_text(named)
-    change = Change(Kind.GRANT, Action.REMOVE, f"{text}, {named.grant.mode}", values(named.grant, TERMS), {})
+    change = Change(Kind.GRANT, Action.REMOVE, f"{text}, {named.grant.mode}", _values(terms_of(named.grant)), {})
     note = Note("grant.revoked", named.grant.id, text, grant_detail(named))
     return Draft(change, (note,), removals=(named.grant,))
 
