@@ -367,6 +367,10 @@ class LiveGateway(Protocol):
         """Read what is in the target's database again; in force when this returns. A worker without sessions there has nothing."""
         ...
 
+    async def revision(self) -> int:
+        """The oldest revision of the store that one of its workers decides by."""
+        ...
+
     async def counters(self) -> list[Mapping[str, float]]:
         """One mapping per worker: the names are those of gateway/proxy/counters.py, and "worker" is its number."""
         ...

@@ -78,6 +78,10 @@ class BusGateway:
         answers = await self._ask(ANY, "preview-entry", {"target": name, "entry": entry}, self._check_seconds)
         return _preview(answers[0]) if answers else None
 
+    async def revision(self) -> int:
+        answers = await self._ask(ALL, "revision", {})
+        return min(int(str(answer.get("revision"))) for answer in answers)
+
     async def counters(self) -> list[Mapping[str, float]]:
         answers = await self._ask(ALL, "counters", {})
         return [{name: float(value) for name, value in answer.items() if isinstance(value, int | float)} for answer in answers]

@@ -70,6 +70,7 @@ class Errands:
             "preview-entry": lambda message: _preview_entry(self._worker, message),
             "refresh-catalog": lambda message: _refresh_catalog(self._worker, message),
             "target-health": lambda _: _target_health(self._worker),
+            "revision": lambda _: {"revision": self._worker.directory.snapshot.revision},
             "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
             # of other workers
             "login-failed": self._on_worker(_login_failed),

@@ -5,6 +5,7 @@ Reading the socket itself, not through a transport, leaves no buffer in which cl
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -116,7 +117,11 @@ class Greeter:
                 ssl_handshake_timeout=self._handshake_seconds(left_seconds) if tls is not None else None,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS if tls is not None else None,
             )
-        except (OSError, asyncio.CancelledError):  # TimeoutError among them: the handshake did not succeed
+        except (OSError, asyncio.CancelledError) as error:  # TimeoutError among them: the handshake did not succeed
+            if isinstance(error, ssl.SSLCertVerificationError):  # the client only sees that the connection is closed
+                self._worker.counters.refused("client-certificate")
+                reason = error.verify_message or "it cannot be verified"
+                _log.warning("a client's certificate was refused", address=str(self._address), reason=reason)
             self._sock.close()
             self.left()
 
