@@ -50,7 +50,8 @@ def connection_strings(door: Door, *, with_password: bool = True) -> Sequence[tu
     """
     secret = f":{quote(door.password, safe='')}" if with_password else ""
     host = f"[{door.host}]" if ":" in door.host else door.host
-    place = f"{host}:{door.port}/{quote(door.target, safe='')}"
+    # The colon of "shop:rw" stays as it is: not every client decodes it there.
+    place = f"{host}:{door.port}/{quote(door.target, safe=':')}"
     login = f"{quote(door.user, safe='')}{secret}@{place}?{urlencode(door.tls, quote_via=quote)}"
     words = " ".join(
         f"{name}={_word(value)}"
