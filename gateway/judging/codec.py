@@ -11,6 +11,7 @@ from typing import Final
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
+from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.limits import Bounds, Caps
 from gateway.statements.policy import Policy
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
@@ -50,6 +51,8 @@ def encode_request(sql: bytes, policy: Policy) -> bytes:
             "max_changed_rows": policy.max_changed_rows,
             "hide_activity": policy.hide_activity,
             "bounds": [bounds.tokens, bounds.nesting, bounds.comment_depth],
+            "metered": policy.metered,
+            "granted": None if policy.granted is None else policy.granted.key,
         }
     ).encode()
     size = len(_REQUEST) + LENGTH.size + len(head) + len(sql)
@@ -111,6 +114,8 @@ class Requests:
             None if raw["max_changed_rows"] is None else int(raw["max_changed_rows"]),
             raw["hide_activity"] is not False,
             Bounds(*map(int, raw["bounds"])),
+            raw["metered"] is not False,
+            None if raw["granted"] is None else GrantedRelations.from_key(raw["granted"]),
         )
 
 
@@ -142,6 +147,7 @@ def encode_reply(verdict: Verdict) -> bytes:
             verdict.temporary_used,
             verdict.not_temporary,
             verdict.any_literals,
+            verdict.metered,
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
@@ -152,8 +158,8 @@ def decode_reply(payload: bytes) -> Verdict:
     try:
         allowed, rule, facts, sqlstate, message, hint, position, edits, notice, node, *effects = json.loads(payload)
         kind, tables, functions, names = facts
-        row_ceiling, lifts_read_only, reported, made, used, others, any_literals = effects
-        if not all(isinstance(each, bool) for each in (allowed, lifts_read_only, any_literals)):
+        row_ceiling, lifts_read_only, reported, made, used, others, any_literals, metered = effects
+        if not all(isinstance(each, bool) for each in (allowed, lifts_read_only, any_literals, metered)):
             raise CodecError("bad reply")
         return Verdict(
             allowed,
@@ -173,6 +179,7 @@ def decode_reply(payload: bytes) -> Verdict:
             tuple(map(str, used)),
             tuple(map(str, others)),
             any_literals,
+            metered,
         )
     except (ValueError, TypeError) as error:
         raise CodecError("bad reply") from error

@@ -199,9 +199,9 @@ class Messages:
             raise HoldStream(None)
         judged = self._judged(bound.judged) if isinstance(bound, Entry) else None
         refusal = self._of_text(judged, "execute") if judged is not None else self._of_unseen_portal(bound)
-        careful = not judged.passes if judged is not None else isinstance(bound, Entry)
+        careful = not judged.passes if judged is not None else isinstance(bound, Entry) or shared.volume is not None
         if refusal is None and careful:
-            refusal = self._careful.of_execute(judged)
+            refusal = self._careful.of_execute(judged, portal)
         if refusal is not None:
             return self._replace(refusal)
         seen = judged is not None
@@ -215,7 +215,7 @@ class Messages:
             shared.ledger.queue.append(entry)
             self._note_names(judged)
             if careful:
-                self._careful.send_execute(entry, judged, body, seen=seen)
+                self._careful.send_execute(entry, judged, body, bound if isinstance(bound, Entry) else None, seen=seen)
         return None
 
     def _of_unseen_portal(self, bound: Entry | Unsettled | None) -> Refusal | None:

@@ -16,6 +16,7 @@ from gateway.statements.verdict import Verdict
 from gateway.wire.backend import ErrorFields
 
 if TYPE_CHECKING:
+    from gateway.session.volume import Volume
     from gateway.session.watched import Watched
 
 
@@ -70,6 +71,7 @@ class Conversation:
         "temporary",
         "unnamed_is_ours",
         "upstream_fatal",
+        "volume",
         "watched",
     )
 
@@ -93,6 +95,7 @@ class Conversation:
         self.effects: list[Effect] = []
         self.statements = 0
         self.status = b"I"  # of the last ReadyForQuery; empty when other replies came since
+        self.volume: Volume | None = None  # of a grant that limits what is sent; its policy is `metered`
         self.watched: Watched | None = None  # see there: one statement, with all behind it on hold
         #: the temporary tables that the session made, whether or not they still are
         self.temporary: frozenset[str] = frozenset()

@@ -44,13 +44,20 @@ class NameAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class StopStatement:
+    """Cancel what runs upstream, whose reply was cut, and again until `Watched.answered`; then say `Watched.cancel_over` and
+    resume the client's side, which is on hold until no cancel can hit anything else.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class DeriveKeys:
     """Compute upstream's client keys off the event loop. Answer with `UpstreamLogin.derived`."""
 
     challenge: Challenge
 
 
-Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain
+Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain | StopStatement
 
 
 def fatal(sqlstate: str, message: str, hint: str = "", detail: str = "") -> ErrorFields:

@@ -9,7 +9,7 @@ from gateway.session.denial import RESERVED_NAME, Refusal
 from gateway.session.holding import HoldStream
 from gateway.session.ledger import EXECUTE, QUERY
 from gateway.session.verdicts import Judged
-from gateway.statements.in_session import hides, not_made_here, temporary_in_transaction
+from gateway.statements.in_session import day_is_over, hides, not_made_here, temporary_in_transaction
 from gateway.statements.policy import judge_parameter_types
 from gateway.statements.verdict import Facts, Verdict
 from gateway.wire import sqlstate
@@ -57,6 +57,14 @@ class Refusals:
             text = f"too many temporary tables (limits.max_prepared_statements is {shared.facts.max_prepared_statements})"
             return shared.refuse(error(sqlstate.CONFIGURATION_LIMIT, text, "Connect again."), "too-many-temporary-tables")
         return None
+
+    def of_day(self, judged: Judged, phase: str) -> Refusal | None:
+        """A statement that shows rows, when the bytes of the day are used up."""
+        volume = self._shared.volume
+        passed = volume.used_up if volume is not None else None
+        if passed is None:
+            return None
+        return self._refuse_allowed(judged, day_is_over(judged.verdict, passed.grant, passed.limit, passed.resets), phase)
 
     def of_lifting(self, judged: Judged, phase: str) -> Refusal:
         """A text that lifts the read-only mode, where more than itself would run in that transaction."""

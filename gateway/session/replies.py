@@ -10,7 +10,7 @@ from gateway.session.conversation import Conversation
 from gateway.session.effects import End, NameAgain, fatal
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, INSERTED, NAMING, PARSE, QUERY, SYNC, Entry
 from gateway.session.names import names_changed
-from gateway.session.watched import LIFT_TAG, reported
+from gateway.session.watched import LIFT_TAG, Watched, reported
 from gateway.wire import sqlstate
 from gateway.wire.backend import error_code, parameter_status, read_parameter_status
 from gateway.wire.errors import ProtocolViolation
@@ -54,6 +54,9 @@ class Replies:
         head = self._head()
         if kind in _ANY_TIME:
             return False
+        if (watched := self._cut_off(head)) is not None:
+            watched.cut_rest(kind)
+            return True
         if head is None or head.refusal is not None:
             raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
         match head.kind:
@@ -72,10 +75,9 @@ class Replies:
             case ledger.NAMING if kind in b"123":
                 return True
             case ledger.QUERY if kind in b"12n3" and (watched := self._shared.watched) is not None and watched.entry is head:
-                watched.answered(kind)
+                watched.reply_to_part(kind)
                 return True
-            case ledger.EXECUTE if kind == 0x73 and self._watches(head):  # PortalSuspended
-                self._suspended()
+            case ledger.EXECUTE if kind == 0x73 and self._watches(head) and self._suspended():  # PortalSuspended
                 return True
             case ledger.CLOSE if kind == 0x33:  # CloseComplete
                 self._shared.prepared.confirm(head.name, None)
@@ -103,9 +105,14 @@ class Replies:
         watched = self._shared.watched
         return watched is not None and watched.entry is entry
 
-    def _suspended(self) -> None:
-        if (watched := self._shared.watched) is not None:
-            watched.suspended()
+    def _suspended(self) -> bool:
+        watched = self._shared.watched
+        return watched is not None and watched.suspended()
+
+    def _cut_off(self, head: Entry | None) -> Watched | None:
+        """The statement whose reply this belongs to, when the client has read our error in place of its rest."""
+        watched = self._shared.watched
+        return watched if watched is not None and watched.cut is not None and watched.entry is head else None
 
     def _ours(self, head: Entry, kind: int) -> bool:
         """A reply to what we put before the client's message."""
@@ -127,6 +134,8 @@ class Replies:
         if head is not None and head.kind == INSERTED and tag == LIFT_TAG:
             return self._ours(head, _COMMAND_COMPLETE)
         if head is not None and head.kind == NAMING:
+            return True
+        if self._cut_off(head) is not None:
             return True
         if head is None or head.refusal is not None or head.kind not in (QUERY, EXECUTE):
             raise ProtocolViolation("unexpected CommandComplete")
@@ -184,8 +193,10 @@ class Replies:
             shared.event("tripwire", {"setting": "application_name", "value": "", "pinned": shared.facts.label})
             raise Breach(End("tripwire: application_name", fatal(sqlstate.ADMIN_SHUTDOWN, _NAME_STAYS_LOST), distrust=True))
 
-    def _ready(self, head: Entry | None, body: bytes, now: float) -> bytes:
+    def _ready(self, head: Entry | None, body: bytes, now: float) -> bytes | None:
         shared = self._shared
+        if (off := self._cut_off(head)) is not None and off.fails_block(body):
+            return None
         unanswered = head is not None and head.kind == QUERY and not head.sqlstate and shared.ledger.swallowed_syncs
         if head is None or head.kind not in (QUERY, SYNC) or unanswered:
             if shared.ledger.absorb_surplus_ready():
@@ -221,6 +232,8 @@ class Replies:
         if head is not None and head.refusal is not None and head.refusal.matches(code, body):
             instead = head.refusal.message()
             code = head.refusal.fields.sqlstate
+        if self._cut_off(head) is not None and head is not None and head.refusal is not None:
+            instead, code = b"", head.refusal.fields.sqlstate  # the client has read it
         if head is None:
             return instead
         if head.kind == NAMING:

@@ -12,6 +12,7 @@ from gateway.session.effects import End, fatal
 from gateway.session.ledger import BESIDE_INSERTED, BIND, QUERY
 from gateway.session.replies import Breach, Replies
 from gateway.session.usual import take_usual_reply
+from gateway.session.watched import Watched
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_notice, rows_of_tag
 from gateway.wire.errors import ProtocolViolation
@@ -28,18 +29,21 @@ _ROW_DESCRIPTION: Final = ord("T")
 _BIND_COMPLETE: Final = ord("2")
 _NOTICE: Final = ord("N")
 _READ_WHOLE: Final = frozenset(b"CEZS")
+#: Of a reply that was cut these may have a body.
+_DROPPED: Final = frozenset(b"TH")
 _READ_BESIDE_OURS: Final = _READ_WHOLE | {_NOTICE}
 
 
 class UpstreamSide:
     """Feed it what upstream sent; it returns what the client shall read."""
 
-    __slots__ = ("_body_left", "_broken", "_replies", "_shared", "_tail")
+    __slots__ = ("_body_left", "_broken", "_dropping", "_replies", "_shared", "_tail")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._replies = Replies(shared)
-        self._body_left = 0  # of a message that is passing through
+        self._body_left = 0  # of a message that is passing through, or (`_dropping`) is not for the client
+        self._dropping = False
         self._tail = b""  # the beginning of a message that must be read
         self._broken = False
 
@@ -51,7 +55,12 @@ class UpstreamSide:
     @property
     def mid_message(self) -> bool:
         """The client has part of a message: nothing may be put between."""
-        return self._body_left > 0
+        return self._body_left > 0 and not self._dropping
+
+    @property
+    def body_left(self) -> int:
+        """So many bytes are to come of the message of which the client has a part."""
+        return 0 if self._dropping else self._body_left
 
     def feed(self, data: bytes, now: float) -> bytes:
         """Raises nothing: what upstream may not send becomes an `End` effect, and nothing from there on is relayed."""
@@ -67,6 +76,9 @@ class UpstreamSide:
         if self._body_left:
             position = min(self._body_left, size)
             self._body_left -= position
+            if self._dropping:
+                start = position
+                self._dropping = self._body_left > 0
         out: list[bytes] = []
         queue, replies = self._shared.ledger.queue, self._replies
         whole = _READ_BESIDE_OURS if queue and queue[0].kind in BESIDE_INSERTED else _READ_WHOLE
@@ -74,7 +86,10 @@ class UpstreamSide:
             while position + HEADER_SIZE <= size:
                 kind, length = unpack_header(data, position)
                 if kind in _ROWS:
-                    position = skip_rows(data, position, size)
+                    if (watched := self._shared.watched) is None or watched.meter is None:
+                        position = skip_rows(data, position, size)
+                    else:
+                        position, start = _count_rows(watched, data, position, start, out)
                     continue
                 if not 4 <= length <= LARGE_LIMIT:
                     raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
@@ -121,7 +136,7 @@ class UpstreamSide:
                     self._shared.portals.confirm(queue[0].name, queue[0])
                     replies.pop()
                 elif replies.note(kind, now):
-                    if length != 4:
+                    if length != 4 and kind not in _DROPPED:
                         raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
                     out.append(data[start:position])
                     start = end
@@ -131,10 +146,11 @@ class UpstreamSide:
             size = position
         if position > size:
             self._body_left = position - size
+            self._dropping = start == position
             position = size
         elif position < size:
             self._tail = data[position:]
-        if not out and position == len(data):
+        if not out and not start and position == len(data):
             return data
         out.append(data[start:position])
         return b"".join(out)
@@ -149,6 +165,22 @@ class UpstreamSide:
             self._shared.effects.append(
                 End(f"upstream: {breach.message}", fatal(sqlstate.CONNECTION_FAILURE, text), distrust=True)
             )
+
+
+def _count_rows(watched: Watched, data: bytes, position: int, start: int, out: list[bytes]) -> tuple[int, int]:
+    """The same as `skip_rows` for a statement under limits: behind the last row that may go nothing of it does."""
+    end = len(data)
+    while position + HEADER_SIZE <= end:
+        kind, length = unpack_header(data, position)
+        if kind not in _ROWS:
+            break
+        instead = watched.take_row(1 + length)
+        if instead is not None:
+            out.append(data[start:position])
+            out.append(instead)
+            start = position + 1 + length
+        position += 1 + length
+    return position, start
 
 
 def _notice(text: str) -> bytes:

@@ -72,6 +72,7 @@ class Judged:
             or types
             or self.changes_catalog
             or verdict.row_ceiling
+            or verdict.metered
             or verdict.lifts_read_only
             or verdict.temporary_made
             or verdict.temporary_used

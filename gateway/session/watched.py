@@ -6,15 +6,24 @@ goes as Parse, Bind, Describe, Execute and Flush under the empty names, and its 
 ReadyForQuery, as a Query's does; our Sync follows when its tag is known, and the tag goes to the client when upstream has
 committed (PostgreSQL itself says CommandComplete of a Query after its commit). A tag over the ceiling is never relayed: a poison
 (see `denial`) follows in its place, so that PostgreSQL rolls back what an error there rolls back.
+
+Under a limit of what may be sent (`meter`, see `volume`) the reply is *cut* before the row that would pass it: the client reads
+our error, and nothing more of upstream's reply; the statement is cancelled, and a poison follows, so that PostgreSQL rolls back
+also where the cancel came too late. It is done when upstream has answered and no cancel is on its way that could hit what follows.
+A Query of several statements goes as it is (`whole`; only read-only sessions may send one): what follows the cut may still run,
+unseen, but a transaction block that it leaves open is failed by a poison of its own.
 """
 
 from dataclasses import replace
 from typing import Final
 
 from gateway.session.conversation import Conversation
+from gateway.session.denial import Refusal
+from gateway.session.effects import StopStatement
 from gateway.session.ledger import QUERY, Entry
 from gateway.session.verdicts import Judged
-from gateway.statements.in_session import in_portions, over_row_ceiling
+from gateway.session.volume import Meter, Passed
+from gateway.statements.in_session import cut, in_portions, over_row_ceiling
 from gateway.statements.verdict import Verdict
 from gateway.wire.backend import rows_of_tag
 from gateway.wire.errors import ProtocolViolation
@@ -48,17 +57,60 @@ def changed_rows(tag: bytes) -> int:
     return rows
 
 
+#: What may come of a reply that was cut, besides its rows, tags and errors: of an Execute; of a Query of several statements.
+_REST: Final = frozenset(b"sIHc")
+_REST_OF_SEVERAL: Final = frozenset(b"TIHc")
+
+
 class Watched:
-    """`ceiling`: how many rows it may change; None: it is watched for another reason. `lifts`: `LIFT` went before it."""
+    """`ceiling`: how many rows it may change; None: it is watched for another reason. `lifts`: `LIFT` went before it. `meter`:
+    counts what is sent of its rows. `whole`: a Query of several statements, sent as it came.
 
-    __slots__ = ("_ceiling", "_next", "_shared", "_synced", "_tag", "_verdict", "done", "entry", "lifts")
+    `answered`: nothing more comes of its reply. `done`: what is behind it may go on.
+    """
 
-    def __init__(self, shared: Conversation, entry: Entry, judged: Judged, ceiling: int | None, *, lifts: bool = False) -> None:
+    __slots__ = (
+        "_cancelling",
+        "_ceiling",
+        "_fails_block",
+        "_next",
+        "_sent_before",
+        "_shared",
+        "_synced",
+        "_tag",
+        "_verdict",
+        "_whole",
+        "answered",
+        "cut",
+        "done",
+        "entry",
+        "lifts",
+        "meter",
+    )
+
+    def __init__(
+        self,
+        shared: Conversation,
+        entry: Entry,
+        judged: Judged,
+        ceiling: int | None,
+        *,
+        lifts: bool = False,
+        meter: Meter | None = None,
+        whole: bool = False,
+    ) -> None:
         self._shared = shared
+        self._whole = whole
+        self._cancelling = False
+        self._fails_block = False  # the poison that fails a transaction block was sent
+        self._sent_before = meter.rows if meter is not None else 0  # of the same portal, by earlier Executes
+        self.meter: Final = meter
+        self.cut: Refusal | None = None  # what the client has read in place of the rest
+        self.answered = False
         self._verdict = replace(judged.verdict, row_ceiling=ceiling or 0)
         self._ceiling = ceiling
         self._next = b""  # what shall go upstream
-        self._synced = entry.kind != QUERY  # whether the Sync behind it is sent, or is the client's
+        self._synced = entry.kind != QUERY or whole  # whether the Sync behind it is sent, or is the client's
         self._tag = b""  # kept back from the client
         self.entry: Final = entry
         self.lifts: Final = lifts
@@ -69,13 +121,19 @@ class Watched:
         out, self._next = self._next, b""
         return out
 
-    def answered(self, kind: int) -> None:
+    def reply_to_part(self, kind: int) -> None:
         """A reply to one of the messages that stand for a Query. Raises ProtocolViolation."""
-        if kind not in (b"3" if self._tag else b"12n"):
+        if self._whole or kind not in (b"3" if self._tag else b"12n"):
             raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
 
     def completed(self, tag: bytes) -> bool:
         """Its CommandComplete. True: it is kept back. Raises ProtocolViolation."""
+        if self.cut is not None:
+            return True
+        if self._whole:
+            if self.meter is not None:
+                self.meter.restart()
+            return False
         if self._tag:
             raise ProtocolViolation("a second CommandComplete")
         rows = changed_rows(tag)
@@ -87,12 +145,66 @@ class Watched:
             self._next = _CLOSE_PORTAL
             self._sync()
             return True
-        self.done = True
+        self._is_answered()
         return False
 
-    def suspended(self) -> None:
-        """It stopped at the row limit of its Execute: its rows are changed, and it does not say how many."""
+    def suspended(self) -> bool:
+        """It stopped at the row limit of its Execute. True: it is kept back.
+
+        Under a ceiling its rows are changed, and it does not say how many.
+        """
+        if self._ceiling is None:
+            return False
         self._refuse(in_portions(self._verdict), None)
+        return True
+
+    def take_row(self, size: int) -> bytes | None:
+        """A DataRow or CopyData of so many bytes. None: it may go; else what the client gets instead of it and all behind it."""
+        if self.cut is not None:
+            return b""
+        passed = self.meter.take(size) if self.meter is not None else None
+        return self._cut(passed).message() if passed is not None else None
+
+    def _cut(self, passed: Passed) -> Refusal:
+        shared, entry, meter = self._shared, self.entry, self.meter
+        verdict = cut(self._verdict, passed.rule, passed.grant, passed.limit, passed.resets)
+        entry.rows = (entry.rows or 0) + (meter.rows - self._sent_before if meter is not None else 0)
+        said = {"rule": verdict.rule, "sqlstate": verdict.sqlstate, "message": verdict.message}
+        shared.event("cut", {**said, "statement": entry.statement_id, "rows": entry.rows, "limit": passed.limit})
+        self.cut = entry.refusal = refusal = shared.refuse_verdict(verdict)
+        self._tag = b""
+        self._cancelling = True
+        shared.effects.append(StopStatement())
+        if self._whole:
+            entry.sqlstate = verdict.sqlstate
+        else:
+            self._next += refusal.as_parse()
+            self._sync()
+        return refusal
+
+    def cut_rest(self, kind: int) -> None:
+        """A message of the reply's rest that tells nothing. Raises ProtocolViolation."""
+        if kind not in (_REST_OF_SEVERAL if self._whole else _REST):
+            raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
+
+    def fails_block(self, status: bytes) -> bool:
+        """ReadyForQuery came for it: whether a transaction block is to be failed before the client may read of it."""
+        if not self._whole or self.cut is None or status != b"T":
+            return False
+        if self._fails_block:
+            raise ProtocolViolation("a success where a replaced statement had to fail")
+        self._fails_block = True
+        self._next += self.cut.as_query()
+        return True
+
+    def cancel_over(self) -> None:
+        """No cancel of ours is on its way any more."""
+        self._cancelling = False
+        self.done = self.answered
+
+    def _is_answered(self) -> None:
+        self.answered = True
+        self.done = not self._cancelling
 
     def failed(self) -> None:
         """Upstream said ERROR where its reply was due."""
@@ -100,8 +212,8 @@ class Watched:
         self._sync()
 
     def lost(self) -> None:
-        """An error before it took it along. It was an inserted statement's, or the client's, whose Sync is still to come."""
-        self.done = True
+        """An error took it along: an inserted statement's, the client's, or our poison's. The client's Sync is still to come."""
+        self._is_answered()
         if self.lifts:
             self._sync()
             self._shared.ledger.sync_sent()
@@ -110,7 +222,7 @@ class Watched:
         """ReadyForQuery came for it: what the client gets before that. Raises ProtocolViolation."""
         if not self._synced:
             raise ProtocolViolation("ReadyForQuery before its Sync")
-        self.done = True
+        self._is_answered()
         return message(b"C", self._tag) if self._tag else b""
 
     def _sync(self) -> None:

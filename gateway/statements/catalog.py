@@ -75,6 +75,11 @@ class Catalog:
         return frozenset(found) - {"$user", "pg_catalog", "pg_temp"}
 
     @cached_property
+    def schemas(self) -> frozenset[str]:
+        """All that there are; empty where that was not asked."""
+        return frozenset(row[0] or "" for row in self.rows.schemas)
+
+    @cached_property
     def functions_by_oid(self) -> Mapping[int, Function]:
         parts: dict[int, list[FunctionUse]] = {}
         special = set()

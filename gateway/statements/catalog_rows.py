@@ -50,6 +50,7 @@ class CatalogRows:
     inherits: tuple[Row, ...] = ()
     extensions: tuple[Row, ...] = ()
     login_triggers: tuple[Row, ...] = ()
+    schemas: tuple[Row, ...] = ()
 
     @classmethod
     def from_answers(cls, answers: Mapping[str, Sequence[Sequence[str | None]]]) -> "CatalogRows":
@@ -342,6 +343,9 @@ _LOGIN_TRIGGERS: Final = (
     " WHERE e.evtevent OPERATOR(pg_catalog.=) 'login' AND e.evtenabled OPERATOR(pg_catalog.<>) 'D'"
 )
 
+# Name.
+_SCHEMAS: Final = f"SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE {_NOT_TEMPORARY}"
+
 CATALOG_QUERIES: Final = (
     CatalogQuery("path", _PATH),
     CatalogQuery("", "SELECT pg_catalog.set_config('search_path', '', false)"),
@@ -367,4 +371,5 @@ CATALOG_QUERIES: Final = (
     CatalogQuery("inherits", _INHERITS),
     CatalogQuery("extensions", _EXTENSIONS),
     CatalogQuery("login_triggers", _LOGIN_TRIGGERS, 17),
+    CatalogQuery("schemas", _SCHEMAS),
 )

@@ -70,6 +70,9 @@ WHY: Final[Mapping[str, str]] = {
     "xid": "it assigns a transaction id, which is a write",
 }
 
+SYSTEM_RELATIONS: Final = frozenset(lines("relations.txt"))
+"""PostgreSQL's own relations in pg_catalog, by name."""
+
 DENIED_RELATIONS: Final[Mapping[str, str]] = {
     "pg_largeobject": "the contents of all large objects",
     "pg_file_settings": "the server's configuration files",
@@ -149,7 +152,9 @@ KEYWORD_SINCE: Final[Mapping[str, tuple[int, str]]] = {
 }
 """Node classes that an older server reads as a call of a user's function: first major that knows the keyword, its name."""
 
-_FILES: Final = ("functions", "refused_functions", "operators", "types", "extensions", "settings", "nodes", "activity")
+_FILES: Final = (
+    *("functions", "refused_functions", "operators", "types", "extensions", "settings", "nodes", "activity", "relations"),
+)
 
 REVISION: Final = sha256(
     "\0".join(

@@ -15,6 +15,7 @@ _HINT_IN_TRANSACTION: Final = (
 _HINT_OVER: Final = (
     "Nothing was changed. Narrow the WHERE clause, or change the rows in portions; an admin can raise the ceiling of the grant."
 )
+_HINT_CUT: Final = "What you have read is not all of it. Use LIMIT, export less at a time, or ask an admin for more."
 _HINT_UNCOUNTED: Final = "Let the statement run to its end (no fetch size), so that its rows can be counted before it counts."
 
 
@@ -54,6 +55,35 @@ def in_portions(verdict: Verdict) -> Verdict:
     return _refused(verdict, Refusal("row-ceiling-uncounted", "54000", words, _HINT_UNCOUNTED))
 
 
+def cut(verdict: Verdict, rule: str, grant: str, limit: int, resets: str) -> Verdict:
+    """Its reply was longer than the grant allows. `rule`: by which limit."""
+    hint = f"{_HINT_CUT}{_again(resets)}"
+    match rule:
+        case "max-rows":
+            words = f"the statement has more than the {limit} rows that grant {grant} lets it show: the result was cut here"
+            return _refused(verdict, Refusal("max-rows", "54000", words, hint))
+        case "max-bytes":
+            words = f"the rows of the statement have more than the {limit} bytes that grant {grant} allows: the result was cut here"
+            return _refused(verdict, Refusal("max-bytes", "54000", words, hint))
+        case _:
+            words = f"{_day(grant, limit)}: the result was cut here"
+            return _refused(verdict, Refusal("max-bytes-per-day", "54000", words, hint))
+
+
+def day_is_over(verdict: Verdict, grant: str, limit: int, resets: str) -> Verdict:
+    """Nothing that shows rows begins any more, up to the end of the day."""
+    hint = f"Ask an admin for more.{_again(resets)}"
+    return _refused(verdict, Refusal("max-bytes-per-day", "54000", _day(grant, limit), hint))
+
+
+def _day(grant: str, limit: int) -> str:
+    return f"grant {grant} lets you read {limit} bytes a day, which are used up"
+
+
+def _again(resets: str) -> str:
+    return f" The count begins anew at {resets}." if resets else ""
+
+
 def _refused(verdict: Verdict, refusal: Refusal) -> Verdict:
     return replace(
         verdict,
@@ -72,4 +102,5 @@ def _refused(verdict: Verdict, refusal: Refusal) -> Verdict:
         temporary_made=(),
         temporary_used=(),
         not_temporary=(),
+        metered=False,
     )

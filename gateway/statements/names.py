@@ -14,6 +14,7 @@ from gateway.statements.catalogue import (
     REFUSED_FUNCTIONS,
     SAFE_FUNCTIONS,
 )
+from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.openings import Openings
 from gateway.statements.refusal import Refusal
 
@@ -32,7 +33,7 @@ def shown(parts: tuple[str, ...]) -> str:
 class Listed:
     """What a target lists: "schema.name", "schema.*", "name", "extension:name". `schemas`: where unqualified names may be found,
     besides pg_catalog. `openings`: what that makes of the database's catalog; None: the catalog is not known. `hides_activity`:
-    what shows other sessions' activity is closed, whatever is listed.
+    what shows other sessions' activity is closed, whatever is listed. `granted`: the only relations that may be read; None: all.
 
     `passed` remembers names that the checks below let through, which nothing but the rest decides: (name, number of arguments),
     (name, "operator"), (name, "type").
@@ -42,7 +43,14 @@ class Listed:
     schemas: frozenset[str]
     openings: Openings | None = None
     hides_activity: bool = False
+    granted: GrantedRelations | None = None
     passed: set[tuple[tuple[str, ...], int | str]] = field(default_factory=set, compare=False, repr=False)
+
+    @property
+    def existing_schemas(self) -> frozenset[str]:
+        """Those of `schemas` that the database has, as far as that is known."""
+        known = self.openings.catalog.schemas if self.openings is not None else frozenset[str]()
+        return self.schemas & known if known else self.schemas
 
     def has(self, schema: str | None, name: str) -> bool:
         """True when the name is listed. Unqualified: some entry has this name, or every reachable schema is listed whole."""

@@ -19,6 +19,7 @@ from gateway.statements.catalog_objects import FIRST_USER_OID
 from gateway.statements.catalogue import REVISION
 from gateway.statements.definitions import judge_constants, judge_definition
 from gateway.statements.edits import relabel
+from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.hygiene import is_small, too_tangled
 from gateway.statements.limits import Bounds, Caps
 from gateway.statements.names import Listed
@@ -44,7 +45,7 @@ __all__ = [
     "relabel",
 ]
 
-_RULES_VERSION: Final = 4
+_RULES_VERSION: Final = 5
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Policy:
     too), `allowed_schemas` what search_path may name, `allowed_settings` custom settings ("class.name"). `catalog` is what the
     owners of the database put into it; None: nothing is known of it, and so only what a name alone decides is judged.
     `options` and `max_changed_rows` are the grant's (see `GrantOption`). `hide_activity`: what other sessions run is closed, too.
+    `metered`: the grant limits what is sent. `granted`: the only relations that it opens; None: those that the login may read.
     (Without slots: what is asked for often is worked out once.)
     """
 
@@ -70,6 +72,8 @@ class Policy:
     max_changed_rows: int | None = None
     hide_activity: bool = False
     bounds: Bounds = field(default_factory=Bounds)
+    metered: bool = False
+    granted: GrantedRelations | None = None
 
     @cached_property
     def revision(self) -> str:
@@ -90,6 +94,8 @@ class Policy:
             self.max_changed_rows,
             self.hide_activity,
             repr(self.bounds),
+            self.metered,
+            self.granted.key if self.granted is not None else None,
         )
         return sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -97,7 +103,7 @@ class Policy:
     def listed(self) -> Listed:
         if self.catalog is None or self.mode is AccessMode.READ_WRITE:
             hides = self.hide_activity and self.mode is AccessMode.READ_ONLY
-            return Listed(self.allowed_functions, self.allowed_schemas, hides_activity=hides)
+            return Listed(self.allowed_functions, self.allowed_schemas, hides_activity=hides, granted=self.granted)
         # What search_path may name, and what it holds when nobody names anything.
         reachable = self.allowed_schemas | self.catalog.path
         openings = Openings(
@@ -108,7 +114,7 @@ class Policy:
             judge_constants,
             hides_activity=self.hide_activity,
         )
-        return Listed(self.allowed_functions, reachable, openings, self.hide_activity)
+        return Listed(self.allowed_functions, reachable, openings, self.hide_activity, granted=self.granted)
 
     def prepare(self) -> None:
         """Work out what takes long with a large catalog, before the first statement needs it."""
@@ -120,7 +126,7 @@ class Policy:
 
     @cached_property
     def text_rules(self) -> TextRules:
-        rules = TextRules(self.listed, self.server_major, self.setting_rules)
+        rules = TextRules(self.listed, self.server_major, self.setting_rules, metered=self.metered)
         if self.mode is AccessMode.READ_ONLY:
             return replace(rules, exceptions=EXCEPTIONS if GrantOption.TEMPORARY_TABLES in self.options else None)
         writes = WriteRules(

@@ -13,6 +13,7 @@ from gateway.statements.literals import Wording
 from gateway.statements.names import SYSTEM_SCHEMAS, Listed
 from gateway.statements.parse import Fields, Json, RawStatement, location
 from gateway.statements.refusal import Refusal
+from gateway.statements.relation_use import RelationUse
 from gateway.statements.secret_columns import secret_use
 from gateway.statements.settings import SettingRules
 from gateway.statements.verdict import LabelEdit, ValueEdit
@@ -83,6 +84,9 @@ def judge_statement(statement: Statement) -> Refusal | None:
     found = rule(statement)
     if found is None:
         found = _second_looks(statement)
+    if found is None and (granted := statement.walk.listed.granted) is not None:
+        use = RelationUse(granted, statement.walk.listed.existing_schemas, statement.place, writes=False)
+        found = use.judge(tag, statement.raw.node)
     statement.edits.extend(statement.walk.edits)
     return found
 

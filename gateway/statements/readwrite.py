@@ -10,6 +10,7 @@ from gateway.statements import assignment, refusal
 from gateway.statements.parse import Fields, Json, location, strings
 from gateway.statements.readonly import Statement
 from gateway.statements.refusal import Refusal
+from gateway.statements.relation_use import RelationUse
 from gateway.statements.verdict import LabelEdit, ValueEdit
 from gateway.statements.words import statement_words
 
@@ -35,7 +36,10 @@ def judge_statement(statement: Statement) -> Refusal | None:
                 stack.append(value)
             elif isinstance(value, list):
                 stack.append(value)
-    return None
+    granted = statement.walk.listed.granted
+    if granted is None:
+        return None
+    return RelationUse(granted, None, statement.place, writes=True).judge(statement.raw.tag, statement.raw.node)
 
 
 def _node(tag: str, node: Fields, statement: Statement) -> Refusal | None:

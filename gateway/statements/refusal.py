@@ -387,3 +387,19 @@ def row_ceiling_uncounted(what: str, hint: str, offset: int | None, node: str) -
         offset,
         node,
     )
+
+
+def uncounted_rows(offset: int | None) -> Refusal:
+    return Refusal(
+        "rows-uncounted",
+        "54000",
+        "a statement that shows rows is not allowed beside others in one text: this grant limits what is sent, and what the "
+        "others change could not be taken back for certain",
+        "Send it by itself.",
+        offset,
+    )
+
+
+def table_not_granted(name: str, hint: str, offset: int | None, node: str = "") -> Refusal:
+    """A relation beyond those that the grant opens, or what could reach one."""
+    return Refusal("table-not-granted", "42501", f"{name} is not among the tables that your grant opens", hint, offset, node)

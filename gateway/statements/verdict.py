@@ -60,7 +60,8 @@ class Verdict:
     the session must see to (0: no ceiling, or nothing to count). `lifts_read_only`: it needs a transaction that may write (a
     read-only session that creates a temporary table). `reported`: the rule that would have refused it were the grant not
     report-only ("" for none); `message` and `node` are that rule's then. `any_literals`: no rule looked at the value of a literal
-    in it, nor at its wording, so that it holds whatever these values are.
+    in it, nor at its wording, so that it holds whatever these values are. `metered`: it may show rows, of which the session counts
+    how much is sent.
 
     Of a read-only session with temporary tables, names folded and without a schema: `temporary_made` are the tables that an
     allowed text creates, `temporary_used` those that it writes to or drops, which is allowed only when the session made them
@@ -85,3 +86,4 @@ class Verdict:
     temporary_used: Final[tuple[str, ...]] = ()
     not_temporary: Final[tuple[str, ...]] = ()
     any_literals: Final[bool] = False
+    metered: Final[bool] = False

@@ -11,11 +11,11 @@ from gateway.statements.literals import Wording
 from gateway.statements.names import Listed
 from gateway.statements.parse import RawStatement
 from gateway.statements.readonly import Exceptions, Statement, Temporary, new_walk
-from gateway.statements.refusal import Refusal, temporary_beside_others
+from gateway.statements.refusal import Refusal, temporary_beside_others, uncounted_rows
 from gateway.statements.settings import SettingRules
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 from gateway.statements.walk import note_names
-from gateway.statements.words import name_change, statement_words
+from gateway.statements.words import name_change, shows_rows, statement_words
 from gateway.statements.write_modes import WriteRules, judge_writes
 
 _MAX_KINDS: Final = 8
@@ -27,7 +27,7 @@ _BLANK: Final = re.compile(rb"(?:[\s;]|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+
 @dataclass(frozen=True, slots=True)
 class TextRules:
     """`writes`: of a read-write session, None in a read-only one. `exceptions`: of a read-only session with temporary tables.
-    `reports_only`: what `writes` would refuse runs, and is reported.
+    `reports_only`: what `writes` would refuse runs, and is reported. `metered`: what is sent of rows is counted.
     """
 
     listed: Listed
@@ -36,6 +36,7 @@ class TextRules:
     writes: WriteRules | None = None
     reports_only: bool = False
     exceptions: Exceptions | None = None
+    metered: bool = False
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class _Found:
     used: list[str] = field(default_factory=list)
     relied: set[str] = field(default_factory=set)
     lifts: bool = False
+    metered: bool = False
 
     def facts(self) -> Facts:
         kinds = self.kinds
@@ -92,6 +94,11 @@ def _judge_one(
         found.lifts = found.lifts or temporary.lifts
         if temporary.lifts and not alone:
             refused = temporary_beside_others(place)
+    if refused is None and rules.metered and shows_rows(raw.tag, raw.node):
+        found.metered = True
+    if refused is None and found.metered and rules.writes is not None and not alone:
+        # Cut in the middle, the others' changes could not be taken back for certain.
+        refused = uncounted_rows(place)
     if refused is not None:
         note_names(raw.node, walk)
     found.tables |= walk.tables - walk.ctes
@@ -134,7 +141,7 @@ _AT_THE_START: Final = frozenset({"ddl-not-granted", "where-missing", "row-ceili
 
 def _allowed(rules: TextRules, found: _Found, *, any_literals: bool) -> Verdict:
     if not (found.edits or found.reported or found.counts or found.made or found.used or found.relied or found.lifts):
-        return Verdict(True, "allowed", found.facts(), any_literals=any_literals)  # nearly always
+        return Verdict(True, "allowed", found.facts(), any_literals=any_literals, metered=found.metered)  # nearly always
     lowered = any(isinstance(edit, ValueEdit) and edit.text.isdecimal() for edit in found.edits)
     ceiling = rules.writes.max_rows if rules.writes is not None else None
     reported = found.reported
@@ -153,6 +160,7 @@ def _allowed(rules: TextRules, found: _Found, *, any_literals: bool) -> Verdict:
         temporary_used=tuple(dict.fromkeys(found.used)),
         not_temporary=tuple(sorted(found.relied)),
         any_literals=any_literals,
+        metered=found.metered,
     )
 
 

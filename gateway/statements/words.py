@@ -62,6 +62,7 @@ _TRANSACTION: Final = {
     "TRANS_STMT_COMMIT_PREPARED": "commit prepared",
     "TRANS_STMT_ROLLBACK_PREPARED": "rollback prepared",
 }
+_SHOWS_ROWS: Final = frozenset({"CallStmt", "ExecuteStmt", "ExplainStmt", "VariableShowStmt"})
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -107,6 +108,21 @@ def name_change(tag: str, node: Json) -> str | None:
             return "-"
         case _:
             return None
+
+
+def shows_rows(tag: str, node: Fields) -> bool:
+    """Whether the statement may answer with rows, or with the data of a COPY."""
+    match tag:
+        case "SelectStmt":
+            return "intoClause" not in node
+        case "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt":
+            return bool(node.get("returningList") or node.get("returningClause"))
+        case "CopyStmt":
+            return not node.get("is_from")
+        case "FetchStmt":
+            return not node.get("ismove")
+        case _:
+            return tag in _SHOWS_ROWS
 
 
 def _with_object(tag: str, fields: Fields) -> str:

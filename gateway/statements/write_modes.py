@@ -86,14 +86,19 @@ def _place(tag: str, node: Fields) -> int | None:
 def _ddl(root: Json) -> Refusal | None:
     for tag, node in _nodes(root):
         if tag.endswith("Stmt") and tag[:1].isupper():
-            allows = _WITHOUT_DDL.get(tag, _never)
-            if allows is not None and not allows(node):
+            if is_beyond_rows(tag, node):
                 return refusal.ddl_not_granted(statement_words(tag, node).upper(), _place(tag, node), tag)
         elif tag == "intoClause" and not _is_temporary(node.get("rel")):
             return refusal.ddl_not_granted("SELECT INTO", None, tag)
         elif tag == "FuncCall" and _runs_text(node):
             return refusal.ddl_not_granted(f"function {strings(node.get('funcname'))[-1]}", _place(tag, node), tag)
     return None
+
+
+def is_beyond_rows(tag: str, node: Fields) -> bool:
+    """Whether a statement of this class may do more than read and change rows: make objects that stay, or run what is not seen."""
+    allows = _WITHOUT_DDL.get(tag, _never)
+    return allows is not None and not allows(node)
 
 
 def _never(_node: Fields) -> bool:

@@ -10,6 +10,7 @@ from gateway.services import policy_rules
 from gateway.services.policy_rules import RULES, Ask, Rule
 from gateway.statements.catalog import Catalog, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
+from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.policy import Policy, judge, judge_setting, parse_options
 from tests.core.test_policy_corpus import entries, refusal_of
 
@@ -90,6 +91,8 @@ def test_an_example_is_refused_by_its_rule(rule: Rule) -> None:
         options=rule.options,
         max_changed_rows=rule.max_changed_rows,
         hide_activity=rule.id == "activity-hidden",
+        metered=rule.id == "rows-uncounted",
+        granted=GrantedRelations(frozenset({"public"}), frozenset()) if rule.id == "table-not-granted" else None,
     )
     if rule.ask is Ask.STARTUP:
         name, _, value = rule.example.partition("=")
