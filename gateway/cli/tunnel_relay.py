@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.connection_strings import Trust
-from gateway.wire.backend import ErrorFields, build_error
-from gateway.wire.errors import WireError
+from gateway.wire.backend import ErrorFields, authentication_sasl, build_error
+from gateway.wire.errors import ProtocolViolation, WireError
+from gateway.wire.framing import HEADER_SIZE, unpack_header
+from gateway.wire.scram import SCRAM_PLUS
 from gateway.wire.sqlstate import CONNECTION_FAILURE
 from gateway.wire.startup import GssRequest, SslRequest, packet_size, read_packet
 
@@ -23,6 +25,10 @@ _CONNECT_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 1.0
 _ALPN: Final = "postgresql"
 _NO: Final = b"N"
+_LENGTH_BYTES: Final = 4
+_AUTHENTICATION: Final = ord("R")
+_NEGOTIATE: Final = ord("v")
+_SASL: Final = (10).to_bytes(4, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,11 @@ class Relay:
                 await _close(writer)
                 return
             gateway[1].write(first)
-            await _relay((reader, writer), gateway)
+            try:
+                await _offer_scram(gateway[0], writer)
+                await _relay((reader, writer), gateway)
+            finally:
+                gateway[1].transport.abort()
         except (OSError, EOFError, WireError):  # TimeoutError among them: this client is gone, or is none
             writer.transport.abort()
 
@@ -114,6 +124,30 @@ async def _first_packet(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
                 writer.write(_NO)
             case _:
                 return packet
+
+
+async def _offer_scram(gateway: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Up to the gateway's first answer, or its end: a cancel request has none.
+
+    Without TLS on this side there is no channel to bind a login to, and libpq takes an offer to do so for an attack.
+    """
+    while True:
+        try:
+            head = await gateway.readexactly(HEADER_SIZE)
+        except asyncio.IncompleteReadError as ended:
+            writer.write(ended.partial)
+            return
+        kind, length = unpack_header(head, 0)
+        if not _LENGTH_BYTES <= length <= _CHUNK:
+            raise ProtocolViolation("the gateway's answer is not PostgreSQL's")
+        body = await gateway.readexactly(length - _LENGTH_BYTES)
+        if kind == _AUTHENTICATION and body[:4] == _SASL:
+            offered = [name.decode("ascii") for name in body[4:].split(b"\0") if name]
+            writer.write(authentication_sasl([name for name in offered if name != SCRAM_PLUS]))
+            return
+        writer.write(head + body)
+        if kind != _NEGOTIATE:
+            return
 
 
 async def _relay(
