@@ -21,6 +21,8 @@ from admin_api.admission import Allowed
 from admin_api.app import create_app
 from admin_api.connections import guarded
 from admin_api.context import AdminContext
+from admin_api.oidc.desk import ProviderDesk
+from admin_api.oidc.watch import ProviderWatch
 from admin_api.reading import OwnWrites
 from admin_api.server import GRACE_SECONDS, AdminServer, Certificate, ServerError, is_plain, listen, log_through_structlog
 from gateway.bus.gateway import BusGateway
@@ -87,7 +89,10 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
 
         _heed(stop, lifeline, current)
         watching = None if certificate is None else asyncio.create_task(certificate.watch())
+        app.state.desk = desk = ProviderDesk(context)
+        vouching = asyncio.create_task(ProviderWatch(store, vault, desk.provider, context.clock).run())
         await server.serve(listening)
+        vouching.cancel()
         if watching is not None:
             watching.cancel()
     finally:

@@ -14,7 +14,7 @@ from admin_api.context import AdminContext
 from admin_api.hosts import Hosts
 from admin_api.problems import problem
 from admin_api.throttle import TokenThrottle
-from gateway.access.model import ApiToken, Snapshot, TokenScope
+from gateway.access.model import ApiToken, Snapshot, TokenKind, TokenScope
 from gateway.access.networks import AddressList, NetworkError, canonical_address, parse_network
 from gateway.secret import Secret
 from gateway.services.tokens import find_token
@@ -28,6 +28,11 @@ ACTOR_KEY: Final = "pgbastion.actor"
 
 CALLER_KEY: Final = "pgbastion.caller"
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+SIGN_IN_PATHS: Final = frozenset(
+    f"/v1/sign-in{each}" for each in ("", "/enrolment", "/enrolment/confirm", "/password", "/provider", "/provider/finish")
+)
+"""What is posted there needs no token: it is how people get one. How often, the routes bound themselves."""
+
 _LOOKING: Final = frozenset({"GET", "HEAD"})
 _MAX_HEADER_CHARACTERS: Final = 512
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="pgbastion"'}
@@ -95,7 +100,7 @@ class Admission:
             # An absolute URI asks for a proxy; there is none here.
             await problem(400, "request-unreadable", "the request's target is not a path")(scope, receive, send)
             return
-        if scope["path"] not in OPEN_PATHS:
+        if not is_open(scope["method"], scope["path"]):
             refusal = await self._identify(scope, address)
             if refusal is not None:
                 await refusal(scope, receive, send)
@@ -129,7 +134,9 @@ class Admission:
         if not may(token.scope, scope["method"]):
             text = f'the token "{token.name}" may only look'
             return problem(403, "scope-insufficient", text, "This needs a token with the scope admin.")
-        scope[CALLER_KEY] = Caller(f"token:{token.name}", token.scope, token, presented, address)
+        if (actor := actor_of(token, snapshot)) is None:
+            return problem(401, "token-required", "who signed in may not log in any more", headers=_CHALLENGE)
+        scope[CALLER_KEY] = Caller(actor, token.scope, token, presented, address)
         return None
 
 
@@ -152,6 +159,18 @@ def canonical_peer(client: Sequence[object] | None) -> Address | None:
         return canonical_address(str(client[0])) if client else None
     except NetworkError:
         return None
+
+
+def is_open(method: str, path: str) -> bool:
+    return path in OPEN_PATHS or (method == "POST" and path in SIGN_IN_PATHS)
+
+
+def actor_of(token: ApiToken, snapshot: Snapshot) -> str | None:
+    """As the audit names who comes with this. None: somebody who signed in, and is gone, disabled or held back since."""
+    if token.kind is TokenKind.API:
+        return f"token:{token.name}"
+    user = next((each for each in snapshot.users.values() if each.id == token.user_id), None)
+    return None if user is None or not user.enabled or user.id in snapshot.held_back else f"user:{user.name}"
 
 
 def bearer(scope: Scope) -> Secret | None:
@@ -177,4 +196,4 @@ def still_valid(caller: Caller, snapshot: Snapshot, now: datetime) -> bool:
     if caller.presented is None or caller.token is None:
         return True
     found = find_token(snapshot, caller.presented, now)
-    return found is not None and found.id == caller.token.id
+    return found is not None and found.id == caller.token.id and actor_of(found, snapshot) == caller.actor

@@ -17,10 +17,12 @@ from admin_api.context import AdminContext
 from admin_api.counts import ApiCounts
 from admin_api.once import InFlight
 from admin_api.parameters import only_known
+from admin_api.sign_in_throttle import SignInThrottle
 from admin_api.streams import Streams
 from gateway import __version__
 
 PREFIX: Final = "/v1"
+_PROVING: Final = 2  # passwords, at once: each takes a thread, and memory on purpose
 _SEARCHES: Final = 4  # of the audit, at once: each keeps a thread busy
 
 #: First segment of a path (behind /v1 where there is that) -> module of `admin_api.routes`.
@@ -36,6 +38,10 @@ _RESOURCES: Final[Mapping[str, str]] = {
     "policy": "policy",
     "manifest": "manifest",
     "tokens": "tokens",
+    "sign-in": "sign_in",
+    "me": "sign_in",
+    "accounts": "accounts",
+    "claim-mappings": "claim_mappings",
     "whoami": "tokens",
     "lockdown": "tokens",
 }
@@ -63,6 +69,9 @@ class AdminApi(FastAPI):
         judging = getattr(self.state, "judging", None)
         if judging is not None:
             await judging.close()
+        desk = getattr(self.state, "desk", None)
+        if desk is not None:
+            await desk.close()
 
     def openapi(self) -> dict[str, Any]:  # FastAPI's own type
         from admin_api.openapi import describe
@@ -106,6 +115,8 @@ def create_app(context: AdminContext) -> AdminApi:
     app.state.counts = counts
     app.state.in_flight = InFlight()
     app.state.streams = Streams()
+    app.state.sign_ins = SignInThrottle()
+    app.state.proving = asyncio.Semaphore(_PROVING)
     app.state.searching = asyncio.Semaphore(_SEARCHES)
     problems.install(app)
     return app

@@ -1,28 +1,41 @@
 """What the routes stand on: one object, put together by the process or by the command that runs the application."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.model import Snapshot
-from gateway.ports import LiveGateway, Sealer, Store, Vault
+from gateway.ports import LiveGateway, Sealer, SecretBox, Store, Vault
 from gateway.settings import CurrentSettings
 from gateway.store.events import FoundClaim
+from gateway.store.provider_checks import ProviderCheck
 
 if TYPE_CHECKING:
     from gateway.services.audit import AuditLog
 
 
-class Keyring(Sealer, Vault, Protocol):
-    """Seals upstream secrets, and can tell whether one is already what a file says."""
+class Keyring(Sealer, Vault, SecretBox, Protocol):
+    """Seals upstream secrets and others, and can tell whether one is already what a file says."""
 
 
 class ClaimStore(Store, Protocol):
     """A store that can say whether a request took effect already."""
 
     async def find_claim(self, key_hash: str) -> FoundClaim | None: ...
+
+    async def put_provider_check(self, check: ProviderCheck, due_at: datetime) -> None:
+        """Ask the identity provider with this from then on."""
+        ...
+
+    async def take_provider_checks(self, next_due_at: datetime, limit: int) -> Sequence[ProviderCheck]:
+        """Those that are due; nobody else gets them before `next_due_at`."""
+        ...
+
+    async def drop_provider_check(self, account_id: str) -> None:
+        """Do not ask any more."""
+        ...
 
 
 def utc_now() -> datetime:

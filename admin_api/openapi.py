@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
-from admin_api.admission import OPEN_PATHS
+from admin_api.admission import SIGN_IN_PATHS, is_open
 from admin_api.problems import PROBLEM_TYPE, Problem
 
 Node: TypeAlias = dict[str, Any]  # JSON, as FastAPI's own functions give it
@@ -53,10 +53,11 @@ def describe(title: str, version: str, routes: Sequence[BaseRoute]) -> Node:
 def _complete(path: str, method: str, operation: Node) -> None:
     operation["operationId"] = operation["operationId"].partition("_v1_")[0].partition(f"_{method}")[0]
     responses: Node = operation["responses"]
-    if path in OPEN_PATHS:
+    if is_open(method.upper(), path):
         operation["security"] = []
         responses.setdefault("403", _refusal(_REFUSALS["403"]))
-        return
+        if path not in SIGN_IN_PATHS:
+            return
     for status, text in _REFUSALS.items():
         if "requestBody" in operation or status not in _OF_BODIES:
             responses[status] = _refusal(text)

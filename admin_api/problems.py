@@ -19,7 +19,8 @@ PROBLEM_TYPE: Final = "application/problem+json"
 _RETRY: Final = {"Retry-After": "1"}
 _CONFLICTS: Final = frozenset({"changed-meanwhile"})
 _UNAVAILABLE: Final = frozenset({"audit-unreadable"})
-_FORBIDDEN: Final = frozenset({"not-permitted", "own-rights"})
+_FORBIDDEN: Final = frozenset({"not-permitted", "own-rights", "authenticator-required", "identity-not-linked"})
+_UNPROVEN: Final = frozenset({"sign-in-refused"})
 _RULES: Final[Mapping[int, str]] = {
     400: "request-unreadable",
     404: "no-such-page",
@@ -107,6 +108,8 @@ def status_of(rule: str) -> int:
         return 409
     if rule in _UNAVAILABLE:
         return 503
+    if rule in _UNPROVEN:
+        return 401
     if rule in _FORBIDDEN:
         return 403
     return 404 if rule.endswith("-unknown") else 422

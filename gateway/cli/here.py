@@ -1,7 +1,8 @@
 """What the admin API's application stands on when a command runs it: this machine's store and gateway."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +18,7 @@ from gateway.store.vault import SealedVault
 
 if TYPE_CHECKING:
     from gateway.store.events import FoundClaim
+    from gateway.store.provider_checks import ProviderCheck
     from gateway.store.sql_store import SqlStore
 
 
@@ -45,6 +47,15 @@ class TellingStore:
 
     async def find_claim(self, key_hash: str) -> "FoundClaim | None":
         return await self._store.find_claim(key_hash)
+
+    async def put_provider_check(self, check: "ProviderCheck", due_at: datetime) -> None:
+        await self._store.put_provider_check(check, due_at)
+
+    async def take_provider_checks(self, next_due_at: datetime, limit: int) -> "Sequence[ProviderCheck]":
+        return await self._store.take_provider_checks(next_due_at, limit)
+
+    async def drop_provider_check(self, account_id: str) -> None:
+        await self._store.drop_provider_check(account_id)
 
 
 class LocalGateway(BusGateway):

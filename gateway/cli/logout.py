@@ -29,13 +29,16 @@ def logout(
     token = None if place is None else token_store.find_token(place)
     if place is None or token is None:
         raise CommandError("nobody is signed in" + ("" if place is None else f" at {place}"))
+    elsewhere = ""
     try:
         with Api(partial(_open, place, token), place, None) as api:
-            _revoke(api)
+            elsewhere = _revoke(api)
     except CommandError as error:
         note(f"Note: the token could not be revoked ({error.message}); it ends by itself.")
     token_store.forget(place)
     say(f"Signed out of {place}.")
+    if elsewhere:
+        say(f"Your browser is still signed in to the identity provider. To end that, too, open:\n\n  {elsewhere}\n")
 
 
 async def _open(url: str, token: Secret) -> Transport:
@@ -45,7 +48,10 @@ async def _open(url: str, token: Secret) -> Transport:
     return Remote(url, token, token_store.ca_file_of(url))
 
 
-def _revoke(api: Api) -> None:
-    name = api.get(path("whoami")).record.get("token")
-    if name is not None:
+def _revoke(api: Api) -> str:
+    """Where the browser signs out of the identity provider, too; "": nowhere."""
+    if api.get(path("me")).record.get("kind") == "session":
+        return str(api.delete(path("sign-in")).get("end_session_url") or "")
+    if (name := api.get(path("whoami")).record.get("token")) is not None:
         api.delete(path("tokens", str(name)), reason="signed out")
+    return ""

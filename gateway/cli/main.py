@@ -35,6 +35,8 @@ GROUPS: Final = {
     "targets": (_RIGHTS, "Databases behind the gateway, and the logins it uses there."),
     "grants": (_RIGHTS, "Who may use which target, in which access mode, until when."),
     "allowlist": (_RIGHTS, "From which networks."),
+    "accounts": (_RIGHTS, "How people sign in to the admin API."),
+    "oidc": (_RIGHTS, "The identity provider, and what its groups mean here."),
     "tokens": (_RIGHTS, "Keys to the admin API."),
     "sessions": (_NOW, "Who is connected now."),
     "lockdown": (_NOW, "Nobody in, everybody out: the kill switch."),
@@ -45,6 +47,8 @@ GROUPS: Final = {
 COMMANDS: Final = {
     "connect": (_OWN, "Run psql on a target."),
     "tunnel": (_OWN, "Open a local port that leads to a target."),
+    "login": (_OWN, "Sign in to an admin API."),
+    "whoami": (_OWN, "Who you are to the admin API."),
     "logout": (_OWN, "Forget the sign-in to an admin API."),
     "apply": (_RIGHTS, "Make users, targets and rights what a file says."),
     "export": (_RIGHTS, "Write users, targets and rights as a file for apply."),

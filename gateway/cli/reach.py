@@ -45,8 +45,7 @@ class Place:
             raise typer.BadParameter("give either --config (this machine) or --url")
         if url is None and config is None:
             url = os.environ.get(URL_VARIABLE) or _signed_in()
-        ca_file = ca_file or _path_in(CA_FILE_VARIABLE) or (token_store.ca_file_of(url) if url else None)
-        return cls(config, url, token_file or _path_in(TOKEN_FILE_VARIABLE), ca_file)
+        return cls(config, url, token_file or _path_in(TOKEN_FILE_VARIABLE), ca_file_given(url, ca_file))
 
     def open(self) -> Api:
         if self.url is None:
@@ -90,6 +89,16 @@ def admin(
         return function
 
     return register
+
+
+def ca_file_given(url: str | None, ca_file: Path | None) -> Path | None:
+    """The one that was named, or that of the sign-in at this URL; None: the system's CAs."""
+    return ca_file or _path_in(CA_FILE_VARIABLE) or (token_store.ca_file_of(url) if url else None)
+
+
+def place_or_here(url: str | None) -> Place:
+    """For commands that take no configuration and no token."""
+    return Place.given(url=url)
 
 
 def _signed_in() -> str | None:

@@ -35,11 +35,12 @@ _TOKEN_HINT: Final = (
 class Remote:
     """One connection to an admin API. The environment's proxies and .netrc are not asked: a token is meant for one place."""
 
-    def __init__(self, url: str, token: Secret, ca_file: Path | None) -> None:
+    def __init__(self, url: str, token: Secret | None, ca_file: Path | None) -> None:
+        """`token` None: for what needs none, which is signing in."""
         self._url = _checked(url)
         self._client = httpx.AsyncClient(
             base_url=self._url,
-            headers={"authorization": f"Bearer {token.reveal()}", "user-agent": "pgbastion"},
+            headers={"user-agent": "pgbastion", **({} if token is None else {"authorization": f"Bearer {token.reveal()}"})},
             verify=_trust(ca_file),
             timeout=_TIMEOUT,
             trust_env=False,

@@ -52,7 +52,7 @@ class Newcomers:
 async def sign_in_vouched(
     store: Store, *, vouched: Vouched, terms: Terms, newcomers: Newcomers | None, address: str
 ) -> SignedIn:
-    """Raises ServiceError "identity-unknown" for a stranger where `newcomers` is None, SignInRefused for who may not log in."""
+    """Raises ServiceError "identity-not-linked" for a stranger where `newcomers` is None, SignInRefused for who may not log in."""
     check_subject(vouched.identity.issuer, vouched.identity.subject)
     user_id = await _prepare(store, vouched, newcomers)
     snapshot = await store.read()
@@ -100,6 +100,7 @@ async def _prepare(store: Store, vouched: Vouched, newcomers: Newcomers | None) 
     """Whose id this is. An account is made, a former no taken back, and groups are followed, as far as there is anything to do."""
     async with begin(store, SYSTEM, _VOUCHED) as change:
         account = account_of(change.snapshot, vouched.identity)
+        changed = account is None or account.standing is not Standing.GOOD
         if account is None:
             user = _newcomer(change, vouched, newcomers)
         else:
@@ -107,10 +108,9 @@ async def _prepare(store: Store, vouched: Vouched, newcomers: Newcomers | None) 
             if found is None or not found.enabled:
                 raise SignInRefused(found, "disabled")
             user = found
-            if account.standing is not Standing.GOOD:
+            if changed:
                 change.put(replace(account, standing=Standing.GOOD), "account.vouched_for", user.name)
-        _follow_groups(change, user, vouched.groups)
-        if change.has_events:
+        if _follow_groups(change, user, vouched.groups) or changed:
             await change.commit()
         return user.id
 
@@ -120,7 +120,7 @@ def _newcomer(change: Change, vouched: Vouched, newcomers: Newcomers | None) -> 
     if newcomers is None or vouched.name is None:
         hint = f"Ask an owner to run: pgbastion accounts link NAME --subject {identity.subject}"
         raise ServiceError(
-            "identity-unknown", "the identity provider knows you, but nobody has linked you to a user here", hint
+            "identity-not-linked", "the identity provider knows you, but nobody has linked you to a user here", hint
         )
     name = _NOT_IN_NAMES.sub("_", vouched.name.partition("@")[0])
     check_user_name(name, newcomers.rules)
@@ -130,7 +130,7 @@ def _newcomer(change: Change, vouched: Vouched, newcomers: Newcomers | None) -> 
     user = User(new_id(), name, verifier, True, None, ListMode.INHERIT, 1, email=vouched.email)
     change.put(user, "user.created", user.name, {"password": "none", "issuer": identity.issuer, "subject": identity.subject})
     account = Account(user.id, identity=identity, managed=newcomers.managed)
-    detail = {"issuer": identity.issuer, "subject": identity.subject, "managed": newcomers.managed}
+    detail: dict[str, DetailValue] = {"issuer": identity.issuer, "subject": identity.subject, "managed": newcomers.managed}
     change.put(account, "account.linked", user.name, detail)
     return user
 

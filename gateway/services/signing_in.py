@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.access.accounts import Account
 from gateway.access.model import ApiToken, TokenKind, TokenScope, User
+from gateway.audit.admin_event import DetailValue
 from gateway.ports import SealedUse, SecretBox, Store
 from gateway.secret import Secret
 from gateway.services.accounts import end_sign_ins_of
@@ -88,8 +89,8 @@ class Enrolment:
 class SignInRefused(ServiceError):
     """`user` and `what` are for the log and the audit, and for nobody else."""
 
-    def __init__(self, user: User | None, what: str) -> None:
-        super().__init__("sign-in-refused", "the name, the password or the code is wrong", "Each code is good once.")
+    def __init__(self, user: User | None, what: str, message: str = "the name, the password or the code is wrong") -> None:
+        super().__init__("sign-in-refused", message, "Each code is good once.")
         self.user = user
         self.what = what
 
@@ -150,7 +151,11 @@ async def change_own_password(store: Store, box: SecretBox, *, proofs: Proofs, p
     async with _proving(store, proofs) as (change, user, account):
         account, how = _with_code(box, user, account, proofs.code, change.now)
         change.require(SIGN_IN, user_id=user.id)
-        detail = {"address": proofs.address, "how": how, "sign_ins_ended": end_sign_ins_of(change, user)}
+        detail: dict[str, DetailValue] = {
+            "address": proofs.address,
+            "how": how,
+            "sign_ins_ended": end_sign_ins_of(change, user),
+        }
         return await change.save(replace(account, password_hash=hashed), "account.password_changed", user.name, detail)
 
 
