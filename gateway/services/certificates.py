@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.access.model import Snapshot, User, UserKind
+from gateway.audit.admin_event import DetailValue
 from gateway.ports import Store
 from gateway.services.change import begin
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_user
 
 _NAME: Final = re.compile(r"(cn|dns|uri):\S(.{0,498}\S)?")
-MAX_NAMES: Final = 20
+MAX_CERTIFICATE_NAMES: Final = 20
 
 
 async def set_certificate_names(
@@ -32,8 +33,13 @@ async def set_certificate_names(
         check_may_have(change.whole, old, names)
         if names == old.certificate_names:
             raise ServiceError("nothing-to-change", f'user "{name}" has these certificate names already')
-        detail = {"names": tuple(sorted(names)), "before": tuple(sorted(old.certificate_names))}
-        return await change.save(replace(old, certificate_names=names), "user.certificates_changed", name, detail)
+        user = replace(old, certificate_names=names)
+        return await change.save(user, "user.certificates_changed", name, certificates_detail(old, user))
+
+
+def certificates_detail(old: User, user: User) -> dict[str, DetailValue]:
+    """For the audit."""
+    return {"names": tuple(sorted(user.certificate_names)), "before": tuple(sorted(old.certificate_names))}
 
 
 def check_certificate_names(names: frozenset[str]) -> None:
@@ -44,13 +50,15 @@ def check_certificate_names(names: frozenset[str]) -> None:
                 f"{each!r} is no name of a certificate",
                 "Write cn:NAME for the common name, dns:NAME or uri:URI for an alternative name, as it stands in the certificate.",
             )
-    if len(names) > MAX_NAMES:
-        raise ServiceError("certificate-names-many", f"a user has at most {MAX_NAMES} certificate names")
+    if len(names) > MAX_CERTIFICATE_NAMES:
+        raise ServiceError("certificate-names-many", f"a user has at most {MAX_CERTIFICATE_NAMES} certificate names")
 
 
 def check_may_have(snapshot: Snapshot, user: User, names: frozenset[str]) -> None:
     """A certificate stands for one machine, and for no person."""
-    if names and user.kind is not UserKind.MACHINE:
+    if not names:
+        return
+    if user.kind is not UserKind.MACHINE:
         text = f'user "{user.name}" is a person: certificates are for machines'
         raise ServiceError("certificates-for-machines", text, "People use a password, or sign in: pgbastion connect TARGET")
     for other in snapshot.users.values():
