@@ -21,6 +21,7 @@ Reply: TypeAlias = Payload | list[Payload] | None
 ALL: Final = "all"  # every worker but the sender
 ANY: Final = "any"  # one of the workers, whichever
 HUB: Final = "hub"
+CLERK: Final = "clerk"  # who writes into the store what workers ask for
 HELLO: Final = "hello"
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024  # a worker's whole session list is one line

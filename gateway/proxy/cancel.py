@@ -6,6 +6,7 @@ Query forgets it. So when a client is gone, `see_off` cancels again until the ba
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from gateway.proxy.upstream import Place, connect
 from gateway.wire.startup import build_cancel
 
 _TIMEOUT_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 1.0
 _PAUSES_SECONDS: Final = (0.25, 0.5, 0.5, 0.5, 1.0, 1.0, 2.0, 5.0, 10.0)
 _log: Final = structlog.stdlib.get_logger("gateway.cancel")
 
@@ -30,7 +32,7 @@ class _UntilClosed(asyncio.Protocol):
 class UpstreamCancel:
     """Of one session. At most one request is on its way; more while it is add nothing."""
 
-    __slots__ = ("_departure", "_key", "_place", "_process_id", "_task")
+    __slots__ = ("_departure", "_key", "_place", "_process_id", "_stopping", "_task")
 
     def __init__(self, place: Place, process_id: int, key: bytes) -> None:
         self._place = place
@@ -38,6 +40,7 @@ class UpstreamCancel:
         self._key = key
         self._task: asyncio.Task[None] | None = None
         self._departure: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     def see_off(self, upstream: asyncio.Transport, lost: asyncio.Event) -> None:
         """Nobody waits for what runs there: cancel it, and again, until upstream closed the connection (`lost` is set).
@@ -55,6 +58,22 @@ class UpstreamCancel:
                     return
         finally:
             upstream.abort()
+
+    def stop(self, answered: asyncio.Event, then: Callable[[], None]) -> None:
+        """Cancel what runs, and again, until it is `answered`; call `then` when no request is on its way any more.
+
+        Its session must hold what comes next until then, which a cancel would hit as well.
+        """
+        self._stopping = asyncio.create_task(self._stop(answered, then), name="upstream-stop")
+
+    async def _stop(self, answered: asyncio.Event, then: Callable[[], None]) -> None:
+        while not answered.is_set():
+            self.request()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(answered.wait(), _AGAIN_SECONDS)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        then()
 
     def request(self) -> None:
         if self._key and (self._task is None or self._task.done()):

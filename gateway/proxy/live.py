@@ -15,6 +15,7 @@ from gateway.access.model import Denial, Lease
 from gateway.bus.lines import Payload
 from gateway.proxy.account import Account
 from gateway.proxy.cancel import UpstreamCancel
+from gateway.proxy.day_counts import HURRY_BYTES
 from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
 from gateway.proxy.opening import Opened, converse
 from gateway.proxy.standing import Introduction, Standing, carried
@@ -22,7 +23,7 @@ from gateway.proxy.steady import steady_of
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
 from gateway.session.client_side import ClientSide
-from gateway.session.effects import CatalogTouched, ClientQuit, End, JudgeElsewhere, NameAgain, fatal
+from gateway.session.effects import CatalogTouched, ClientQuit, End, JudgeElsewhere, NameAgain, StopStatement, fatal
 from gateway.session.upstream_side import UpstreamSide
 from gateway.session.welcome import build_welcome
 from gateway.statements.verdict import Verdict
@@ -69,6 +70,7 @@ class LiveSession(asyncio.Protocol):
         self._ended = False
         self._client_gone = False
         self._upstream_gone: asyncio.Event | None = None  # while somebody waits for it
+        self._answered: asyncio.Event | None = None  # while a statement is being stopped
         self._quitting = False
         self._account = Account(who, shared)
         if (steady := steady_of(self, shared, self._account, worker, client, self._upstream)) is not None:
@@ -199,6 +201,8 @@ class LiveSession(asyncio.Protocol):
             shared.records.clear()
         if shared.effects:
             self._act()
+        if shared.volume is not None or self._answered is not None:
+            self._look_at_volume()
         if self._client_side.waiting_for_replies and not self._ended:
             self._resume(self._client_side.resume(now))
 
@@ -224,11 +228,29 @@ class LiveSession(asyncio.Protocol):
                     self.end("tripwire: application_name", None)
                 case NameAgain():
                     self._upstream.write(shared.facts.name_again)
+                case StopStatement():
+                    self._answered = asyncio.Event()
+                    self._cancel.stop(self._answered, self._stopped)
                 case CatalogTouched():
                     self._worker.catalog_touched(self.lease.target.id)
                 case ClientQuit():
                     self._quitting = True
                     asyncio.get_running_loop().call_later(_QUIT_GRACE_SECONDS, self.end, "client quit", None)
+
+    def _look_at_volume(self) -> None:
+        volume = self._shared.volume
+        if volume is not None and volume.day is not None and volume.day.unreported > HURRY_BYTES:
+            self._worker.day_counts.hurry()
+        if self._answered is not None and ((watched := self._shared.watched) is None or watched.answered):
+            self._answered.set()
+
+    def _stopped(self) -> None:
+        """No cancel of ours can hit anything any more."""
+        self._answered = None
+        watched = self._shared.watched
+        if watched is not None and not self._ended:
+            watched.cancel_over()
+            self._resume(self._client_side.resume(time.monotonic()))
 
     def _judged(self, effect: JudgeElsewhere, verdict: Verdict) -> None:
         if not self._ended:
@@ -294,6 +316,9 @@ class LiveSession(asyncio.Protocol):
         policies, opened = self._worker.policies, self._opened
         policy = policies.policy_of(self.lease, opened.server_major, opened.catalog)
         self._shared.adopt(policies.in_force(policy))
+        limited = self._worker.volume_of(self.lease)
+        if limited is None or self._shared.volume is None or limited.limits != self._shared.volume.limits:
+            self._shared.volume = limited
 
     def terminate(self, denial: Denial) -> None:
         """FATAL 57P01 whatever the reason: that is how a session ends that was once let in."""
@@ -321,6 +346,8 @@ class LiveSession(asyncio.Protocol):
         running = self._shared.busy
         partly_sent = self._client_side.mid_message
         self._client_side.drop()
+        if self._answered is not None:
+            self._answered.set()
         self._worker.registry.remove(self, self._account.process_id)
         self._opened.let_go()
         self._shared.abandon_all(time.monotonic())

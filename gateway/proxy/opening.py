@@ -224,4 +224,6 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
         session_id, lease.user.name, address, lease.target.name, lease.mode.value, opened.wishes.application_name
     )
     short = events.session_fragment_short(session_id, lease.user.name)
-    return Conversation(facts, worker.policies.in_force(policy), full, short, worker.counters.tallies[lease.mode])
+    shared = Conversation(facts, worker.policies.in_force(policy), full, short, worker.counters.tallies[lease.mode])
+    shared.volume = worker.volume_of(lease)
+    return shared

@@ -1,18 +1,20 @@
 """What all connections of one worker process share."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
 
 from gateway.access.model import Lease, Target
-from gateway.access_mode import AccessMode, GrantOption
+from gateway.access_mode import AccessMode
 from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory, Vault
+from gateway.proxy import rights_clock
 from gateway.proxy.ahead import Ahead
 from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters
+from gateway.proxy.day_counts import DayCounts
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
@@ -21,8 +23,10 @@ from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.session.verdicts import PolicyInForce
+from gateway.session.volume import Limits, Volume
 from gateway.settings import CurrentSettings, Settings
 from gateway.statements.catalog import Catalog
+from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.policy import Policy
 
 _REMEMBERED: Final = 1000
@@ -49,24 +53,21 @@ class Policies:
     def policy_of(self, lease: Lease, server_major: int, catalog: Catalog | None = None) -> Policy:
         """`catalog`: of the session's database; None only where no statement is judged, or in modes that need none."""
         target, settings = lease.target, self._current.now
-        key = (target.id, lease.mode, server_major, lease.options, lease.max_changed_rows, catalog is None)
+        reading = lease.reading
+        key = (
+            *(target.id, lease.mode, server_major, lease.options, lease.max_changed_rows, catalog is None),
+            *(reading.is_metered, reading.schemas, reading.tables),
+        )
         made = self._made.get(key)
         if made is None or made.target is not target or made.settings is not settings or made.policy.catalog is not catalog:
-            policy = self._policy(target, lease.mode, server_major, catalog, lease.options, lease.max_changed_rows)
+            policy = _granted(self._policy(target, lease.mode, server_major, catalog), lease)
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
             made = self._made[key] = _Made(policy, target, settings)
         return made.policy
 
-    def _policy(
-        self,
-        target: Target,
-        mode: AccessMode,
-        server_major: int,
-        catalog: Catalog | None,
-        options: frozenset[GrantOption] = frozenset(),
-        max_changed_rows: int | None = None,
-    ) -> Policy:
+    def _policy(self, target: Target, mode: AccessMode, server_major: int, catalog: Catalog | None) -> Policy:
+        """Of a grant that carries nothing."""
         settings = self._current.now
         return Policy(
             mode=mode,
@@ -77,8 +78,6 @@ class Policies:
             max_statement_bytes=settings.limits.max_statement_bytes,
             caps=settings.statement_caps.caps,
             catalog=catalog,
-            options=options,
-            max_changed_rows=max_changed_rows,
             hide_activity=settings.policy.other_sessions == "hidden",
             bounds=settings.limits.bounds,
         )
@@ -115,6 +114,18 @@ class Policies:
         """Settings changed: what is asked for next is made anew."""
         self._in_force.clear()
         self._made.clear()
+
+
+def _granted(policy: Policy, lease: Lease) -> Policy:
+    """What the grant adds to the policy of its target and mode, or takes from it."""
+    reading = lease.reading
+    return replace(
+        policy,
+        options=lease.options,
+        max_changed_rows=lease.max_changed_rows,
+        metered=reading.is_metered,
+        granted=GrantedRelations(reading.schemas, reading.tables) if reading.is_narrow else None,
+    )
 
 
 class Peers(Protocol):
@@ -155,6 +166,10 @@ class Worker:
     counters: Counters = field(default_factory=Counters)
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    day_counts: DayCounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.day_counts = DayCounts(self.peers, rights_clock.now)
 
     @property
     def settings(self) -> Settings:
@@ -165,6 +180,15 @@ class Worker:
     def knows_rights(self) -> bool:
         """The store answered not long ago: new sessions may be decided on."""
         return self.directory.stale_for_seconds <= self.current.now.store.stale_after_seconds
+
+    def volume_of(self, lease: Lease) -> Volume | None:
+        """What counts a session's rows; None: its grant does not limit them."""
+        reading = lease.reading
+        if not reading.is_metered:
+            return None
+        limits = Limits(lease.grant_id, reading.max_rows, reading.max_bytes, reading.max_bytes_per_day)
+        day = None if reading.max_bytes_per_day is None else self.day_counts.of(lease.user.id, lease.grant_id)
+        return Volume(limits, day)
 
     def audit(self, body: bytes) -> None:
         self.trail.append(body)

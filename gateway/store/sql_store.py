@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Select
@@ -12,7 +12,7 @@ from gateway.access.model import Snapshot
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.store import events
 from gateway.store.access import Access
-from gateway.store.activity import read_logins, record_logins
+from gateway.store.activity import read_logins, read_sent, record_logins, record_sent
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.places import Place, locate
@@ -92,6 +92,16 @@ class SqlStore:
         async with connected(self._changing, self._place) as connection:
             with store_errors(self._place):
                 await drop_check(connection, account_id)
+
+    async def record_sent(self, day: date, sums: Mapping[tuple[str, str], int]) -> None:
+        """How many bytes were sent on this day, by user and grant id. Raises StoreUnavailableError."""
+        await record_sent(self._changing, self._place, day, sums)
+
+    async def sent_on(self, day: date) -> dict[tuple[str, str], int]:
+        """The reverse. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_sent(connection, day)
 
     async def find_claim(self, key_hash: str) -> FoundClaim | None:
         """What became of the request that claimed this key. Raises StoreUnavailableError."""

@@ -101,8 +101,9 @@ class RunningGateway:
         mode: AccessMode = AccessMode.READ_ONLY,
         *options: GrantOption,
         max_changed_rows: int | None = None,
+        **terms: Any,
     ) -> None:
-        """Takes the place of a live one of the same mode."""
+        """Takes the place of a live one of the same mode. `terms`: see `grant_terms.Given`."""
         self.admin.change(
             grants.create_grant(
                 self.admin.store,
@@ -112,6 +113,7 @@ class RunningGateway:
                 options=frozenset(options),
                 max_changed_rows=max_changed_rows,
                 replace_live=True,
+                **terms,
                 **WHY,
             )
         )
@@ -127,10 +129,11 @@ class RunningGateway:
         mode: AccessMode = AccessMode.READ_ONLY,
         *options: GrantOption,
         max_changed_rows: int | None = None,
+        **terms: Any,
     ) -> tuple[Person, str]:
         """A person with a grant on a new target for this database. The gateway's workers know of both when this returns."""
         person, target = self.person(), self.target(database)
-        self.grant(person, target, mode, *options, max_changed_rows=max_changed_rows)
+        self.grant(person, target, mode, *options, max_changed_rows=max_changed_rows, **terms)
         self.settle(person, target)
         return person, target
 
