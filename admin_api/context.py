@@ -1,12 +1,13 @@
 """What the routes stand on: one object, put together by the process or by the command that runs the application."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.model import Snapshot
+from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.ports import LiveGateway, Sealer, SecretBox, Store, Vault
 from gateway.settings import CurrentSettings
 from gateway.store.events import FoundClaim
@@ -37,6 +38,18 @@ class ClaimStore(Store, Protocol):
         """Do not ask any more."""
         ...
 
+    async def last_token_uses(self) -> Mapping[str, datetime]:
+        """By token id; one that was never used is not there."""
+        ...
+
+    async def read_events(self) -> list[RecordedAdminEvent]:
+        """All of the record of changes, in order."""
+        ...
+
+    async def last_logins(self) -> Mapping[str, datetime]:
+        """By user id; who never logged in is not there."""
+        ...
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -49,7 +62,8 @@ class AdminContext:
     `read` gives a snapshot that holds at least every change committed through `store` by this process.
 
     `read` raises StoreUnavailableError when the newest one it has is too old to act on. `fresh`: whether it would not.
-    `audit`: None where a command reads the files itself. `stopping` is set when the process ends: streams end then.
+    `token_used`: told of each request by a token. `audit`: None where a command reads the files itself. `stopping` is set when the
+    process ends: streams end then.
     """
 
     settings: CurrentSettings
@@ -60,4 +74,5 @@ class AdminContext:
     fresh: Callable[[], bool] = lambda: True
     clock: Callable[[], datetime] = utc_now
     audit: "AuditLog | None" = None
+    token_used: Callable[[str, datetime], None] = lambda _token_id, _at: None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -128,6 +128,7 @@ class Gateway:
             for task in beside:
                 task.cancel()
             if started:
+                worker.last_logins.tell()
                 await worker.day_counts.close()
                 worker.audit(events.event("gateway_stop", {}))
             await self._close()

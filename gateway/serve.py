@@ -23,6 +23,7 @@ from gateway.secret import Secret
 from gateway.settings import CurrentSettings, Settings, SettingsError, find_config, load
 from gateway.store import open_store
 from gateway.store.errors import StoreError
+from gateway.supervision.clerk import clerk_at_work
 from gateway.supervision.parts import ApiPart, Part, StartError, WorkerPart
 from gateway.supervision.preparation import Prepared, only_one, prepare
 from gateway.supervision.service_manager import ServiceManager
@@ -85,7 +86,7 @@ async def _serve(settings: Settings, reread: Callable[[], Settings], config: Pat
         admin = ApiPart(api, partial(_api_command, config), _url(settings, api.port)) if api is not None else None
         _show_first_token(prepared, admin)
         supervisor = Supervisor(CurrentSettings(settings), reread, workers, admin, manager)
-        async with _shipping(settings, parts):
+        async with _shipping(settings, parts), _clerk(settings, parts):
             return await supervisor.run()
 
 
@@ -104,6 +105,16 @@ async def _shipping(settings: Settings, parts: frozenset[Part]) -> AsyncIterator
     finally:
         await _give_up(task)
         copies.close()
+
+
+@asynccontextmanager
+async def _clerk(settings: Settings, parts: frozenset[Part]) -> AsyncIterator[None]:
+    """Meanwhile workers have somebody who writes into the store for them."""
+    if Part.GATEWAY not in parts:
+        yield
+        return
+    async with clerk_at_work(settings):
+        yield
 
 
 async def _give_up(task: "asyncio.Task[None]") -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
-from gateway.access.model import ListMode, TlsMode, TokenScope
+from gateway.access.model import ListMode, TlsMode, TokenScope, UserKind
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
 
@@ -67,6 +67,7 @@ Shown = Annotated[
 Password = Annotated[SecretStr, Field(strict=False)]
 Mode = Annotated[AccessMode, Field(strict=False)]
 Option = Annotated[GrantOption, Field(strict=False)]
+Kind = Annotated[UserKind, Field(strict=False, description="A person's account, or a program's.")]
 Lists = Annotated[ListMode, Field(strict=False, description="inherit: the own list is ignored; restrict: only what it lists.")]
 Tls = Annotated[TlsMode, Field(strict=False)]
 Scope = Annotated[TokenScope, Field(strict=False, description="admin: everything; read: only GET.")]

@@ -49,13 +49,16 @@ async def apply(
     """Make everything as the manifest says: all of it in one change, or nothing."""
     manifest = await asyncio.to_thread(parse_manifest, body)
     keyring = call.context.sealer
+    rules = call.context.settings.now.users.rules
     if dry_run:
         snapshot = await call.after()
-        plan = await preview_manifest(snapshot, keyring, manifest, prune=prune, expected_revision=revision, now=call.now)
+        plan = await preview_manifest(
+            snapshot, keyring, manifest, prune=prune, expected_revision=revision, rules=rules, now=call.now
+        )
         return told(plan_record(plan, dry_run=True))
 
     async def work(store: Store) -> Plan:
-        return await apply_manifest(store, keyring, manifest, prune=prune, expected_revision=revision, **call.why)
+        return await apply_manifest(store, keyring, manifest, prune=prune, expected_revision=revision, rules=rules, **call.why)
 
     async def answer(plan: Plan) -> Response:
         return told(plan_record(plan, dry_run=False))

@@ -1,23 +1,27 @@
 """/v1/users"""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from admin_api.calls import Change, Changing, Looking, Making, MakingAt, gone, made, shown
+from admin_api.calls import Change, Changing, Look, Looking, Making, MakingAt, gone, made, shown
 from admin_api.models.fields import secret
-from admin_api.models.users import NewPassword, NewUser, UserMade, UserPage, UserPatch, UserRecord, user_record
+from admin_api.models.users import NewPassword, NewUser, Presence, UserMade, UserPage, UserPatch, UserRecord, user_record
 from admin_api.paging import Paged
 from admin_api.together import together
 from gateway.access.authorize import user_by_id
 from gateway.access.model import Snapshot, User
 from gateway.audit.admin_event import AdminEvent
+from gateway.ports import GatewayUnavailable
 from gateway.secret import Secret
-from gateway.services import allowlist, users
+from gateway.services import allowlist, certificates, users
 from gateway.services.allowlist import OfUser
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_group, find_user
+
+_FACTS: Final = frozenset({"kind", "read_only", "protected", "email"})
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -39,7 +43,8 @@ async def list_users(
         if enabled in (None, user.enabled) and (members is None or user.id in members) and wanted in user.name.lower()
     ]
     items, following = page.of(found, lambda user: (user.name,))
-    return call.show_list(UserPage(items=[user_record(call.snapshot, user) for user in items], next=following))
+    presence = await _presence(call)
+    return call.show_list(UserPage(items=[user_record(call.snapshot, user, presence) for user in items], next=following))
 
 
 @router.post("", response_model=UserMade, status_code=201)
@@ -59,6 +64,11 @@ async def create_user(call: Making, body: NewUser) -> Response:
             password=secret(body.password),
             valid_until=body.valid_until,
             groups=body.groups,
+            kind=body.kind,
+            read_only=body.read_only,
+            protected=body.protected,
+            email=body.email,
+            rules=call.context.settings.now.users.rules,
             **call.why,
         ),
         answer,
@@ -70,24 +80,38 @@ async def create_user(call: Making, body: NewUser) -> Response:
 async def show_user(call: Looking, name: str) -> Response:
     """Show one user."""
     user = find_user(call.snapshot, name)
-    return call.show(user_record(call.snapshot, user), user.version, whole=False)
+    return shown(user_record(call.snapshot, user, await _presence(call)), user.version)
 
 
 @router.patch("/{name}", response_model=UserRecord)
 async def update_user(call: Changing, name: str, body: UserPatch) -> Response:
-    """Enable, disable, move the end, switch the own allowlist: all that is given, in one change."""
+    """Enable, disable, protect, move the end, switch the own allowlist ...: all that is given, in one change."""
     async with together(call.store) as store:
         user = find_user(store.snapshot, name, call.expected_version)
         if "valid_until" in body.model_fields_set:
             await users.set_user_expiry(store, name=name, valid_until=body.valid_until, **call.why)
         if body.allowlist is not None:
             await allowlist.set_list_mode(store, level=OfUser(name), mode=body.allowlist, **call.why)
+        given = {each for each in body.model_fields_set & _FACTS if each == "email" or getattr(body, each) is not None}
+        if given:
+            await users.update_user(
+                store,
+                name=name,
+                kind=body.kind,
+                read_only=body.read_only,
+                protected=body.protected,
+                email=(body.email or "") if "email" in given else None,
+                **call.why,
+            )
+        if body.certificate_names is not None:
+            names = body.certificate_names
+            await certificates.set_certificate_names(store, name=name, certificate_names=names, **call.why)
         if body.enabled is not None:
             verb = users.enable_user if body.enabled else users.disable_user
             await verb(store, name=name, **call.why)
     snapshot = await call.after()
     user = _by_id(snapshot, user.id)
-    return shown(user_record(snapshot, user), user.version)
+    return shown(user_record(snapshot, user, await _presence(call)), user.version)
 
 
 @router.delete("/{name}", status_code=204)
@@ -109,7 +133,12 @@ async def set_password(call: MakingAt, name: str, body: NewPassword) -> Response
 
     return await call.run(
         lambda store: users.set_password(
-            store, name=name, password=secret(body.password), expected_version=call.expected_version, **call.why
+            store,
+            name=name,
+            password=secret(body.password),
+            rules=call.context.settings.now.users.rules,
+            expected_version=call.expected_version,
+            **call.why,
         ),
         answer,
         again,
@@ -121,8 +150,18 @@ async def _made(call: Change, user_id: str, generated: Secret | None, *, new: bo
     snapshot = await call.after()
     user = _by_id(snapshot, user_id)
     password = None if generated is None else generated.reveal()
-    record = UserMade(**dict(user_record(snapshot, user)), password=password)
+    record = UserMade(**dict(user_record(snapshot, user, await _presence(call))), password=password)
     return made(record, user.version, f"/v1/users/{user.name}") if new else shown(record, user.version)
+
+
+async def _presence(call: Look | Change) -> Presence:
+    """Sessions are counted where somebody can tell; without a gateway nobody can."""
+    logins = await call.context.store.last_logins()
+    try:
+        counted = Counter(session.user for session in await call.gateway.sessions())
+    except GatewayUnavailable:
+        return Presence(None, logins)
+    return Presence(counted, logins)
 
 
 def _by_id(snapshot: Snapshot, user_id: str) -> User:

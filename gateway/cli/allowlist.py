@@ -40,7 +40,7 @@ COLUMNS = {
     app,
     examples=[
         "pgbastion allowlist create 203.0.113.0/24 --label office",
-        "pgbastion allowlist create 203.0.113.7 --user ana --expires 8h",
+        "pgbastion allowlist create 203.0.113.7 --user ana_diaz --expires 8h",
     ],
 )
 def create(
@@ -65,7 +65,7 @@ def create(
         note("Note: this list is in mode inherit, so it is ignored. See: pgbastion allowlist mode --help")
 
 
-@admin(app, "list", examples=["pgbastion allowlist list", "pgbastion allowlist list --user ana"])
+@admin(app, "list", examples=["pgbastion allowlist list", "pgbastion allowlist list --user ana_diaz"])
 def list_entries(api: Api, target: OfTarget = None, user: OfUser = None, as_json: AsJson = False) -> None:
     """List entries, expired ones too; all lists unless one is named."""
     _one_level(target, user)
@@ -73,7 +73,7 @@ def list_entries(api: Api, target: OfTarget = None, user: OfUser = None, as_json
     show(found, as_json=as_json, columns=COLUMNS, empty="No entries. (An empty global list admits nobody.)")
 
 
-@admin(app, examples=["pgbastion allowlist delete 203.0.113.0/24", "pgbastion allowlist delete 203.0.113.7 --user ana"])
+@admin(app, examples=["pgbastion allowlist delete 203.0.113.0/24", "pgbastion allowlist delete 203.0.113.7 --user ana_diaz"])
 def delete(
     api: Api,
     entry: Annotated[str, typer.Argument(help="The entry's id, or its network.", show_default=False)],
@@ -92,7 +92,7 @@ def delete(
         note("Note: the global list is empty now: nobody is admitted.")
 
 
-@admin(app, examples=["pgbastion allowlist mode restrict --user ana", "pgbastion allowlist mode inherit --target shop"])
+@admin(app, examples=["pgbastion allowlist mode restrict --user ana_diaz", "pgbastion allowlist mode inherit --target shop"])
 def mode(
     api: Api,
     mode: Annotated[ListMode, typer.Argument(help="inherit: the list is ignored. restrict: only what it lists is admitted.")],

@@ -54,7 +54,7 @@ OnlyDenied = Annotated[bool, typer.Option("--denied", help="Only what was turned
     app,
     examples=[
         "pgbastion audit search --since 1h --denied",
-        "pgbastion audit search --user ana --since 2030-01-31 --json",
+        "pgbastion audit search --user ana_diaz --since 2030-01-31 --json",
         "pgbastion audit search --event 'grant.*' --text shop",
     ],
 )
@@ -88,7 +88,7 @@ def search(
     _report(source.notes)
 
 
-@admin(app, examples=["pgbastion audit tail -n 50", "pgbastion audit tail -f --user ana"])
+@admin(app, examples=["pgbastion audit tail -n 50", "pgbastion audit tail -f --user ana_diaz"])
 def tail(
     api: Api,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written, until Ctrl-C.")] = False,

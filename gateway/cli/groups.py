@@ -20,7 +20,7 @@ Members = Annotated[
 COLUMNS = {"name": "name", "members": "members", "grants": "grants", "id": "id"}
 
 
-@admin(app, examples=["pgbastion groups create analysts --member ana --member ben"])
+@admin(app, examples=["pgbastion groups create analysts --member ana_diaz --member ben_okoro"])
 def create(
     api: Api,
     name: Name,
@@ -59,7 +59,7 @@ def show_group(api: Api, name: Name, as_json: AsJson = False) -> None:
     show_grants(held)
 
 
-@admin(app, examples=["pgbastion groups add analysts ana ben"])
+@admin(app, examples=["pgbastion groups add analysts ana_diaz ben_okoro"])
 def add(api: Api, name: Name, users: Members, reason: Reason = "") -> None:
     """Make users members: what the group is granted they may use, at once."""
     for user in users:
@@ -67,7 +67,7 @@ def add(api: Api, name: Name, users: Members, reason: Reason = "") -> None:
         say(f'User "{user}" is in group "{name}".')
 
 
-@admin(app, examples=['pgbastion groups remove analysts ana --reason "changed teams"'])
+@admin(app, examples=['pgbastion groups remove analysts ana_diaz --reason "changed teams"'])
 def remove(api: Api, name: Name, users: Members, reason: Reason = "") -> None:
     """Take users out; sessions that stand on the group's grants end within a second."""
     for user in users:

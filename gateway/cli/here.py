@@ -1,6 +1,6 @@
 """What the admin API's application stands on when a command runs it: this machine's store and gateway."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ import structlog
 
 from gateway.access.model import Snapshot
 from gateway.access_mode import AccessMode
+from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway
 from gateway.ports import CheckStep, EntryPreview, GatewayUnavailable, RoleAudit, UnitOfWork
 from gateway.services.lookup import find_target
@@ -44,6 +45,15 @@ class TellingStore:
         except StoreError as error:
             self._failures.append(error)
             raise
+
+    async def last_logins(self) -> Mapping[str, datetime]:
+        return await self._store.last_logins()
+
+    async def last_token_uses(self) -> Mapping[str, datetime]:
+        return await self._store.last_token_uses()
+
+    async def read_events(self) -> list[RecordedAdminEvent]:
+        return await self._store.read_events()
 
     async def find_claim(self, key_hash: str) -> "FoundClaim | None":
         return await self._store.find_claim(key_hash)

@@ -35,7 +35,7 @@ _COLUMNS = {
 }
 
 
-@admin(app, "list", examples=["pgbastion sessions list", "pgbastion sessions list --user ana --json"])
+@admin(app, "list", examples=["pgbastion sessions list", "pgbastion sessions list --user ana_diaz --json"])
 def list_sessions(api: Api, user: OfUser = None, target: OfTarget = None, as_json: AsJson = False) -> None:
     """List the live sessions of the gateway, of all its workers."""
     found = api.all(path("sessions"), user=user, target=target)

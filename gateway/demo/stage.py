@@ -23,7 +23,7 @@ from gateway.proxy.tls import ensure_certificate
 
 HOST: Final = "127.0.0.1"
 ADDRESS: Final = f"{HOST}/32"
-ANALYST: Final = "ana"
+ANALYST: Final = "ana_diaz"
 TARGET: Final = "shop"
 _READY: Final = f"pgbastion is ready on {HOST}:"
 _READY_SECONDS: Final = 60.0

@@ -18,12 +18,13 @@ from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.day_counts import HURRY_BYTES
 from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
 from gateway.proxy.opening import Opened, converse
+from gateway.proxy.own_password import change_own_password
 from gateway.proxy.standing import Introduction, Standing, carried
 from gateway.proxy.steady import steady_of
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
 from gateway.session.client_side import ClientSide
-from gateway.session.effects import CatalogTouched, ClientQuit, End, JudgeElsewhere, NameAgain, StopStatement, fatal
+from gateway.session.effects import CatalogTouched, ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, NameAgain, StopStatement, fatal
 from gateway.session.upstream_side import UpstreamSide
 from gateway.session.welcome import build_welcome
 from gateway.statements.verdict import Verdict
@@ -233,6 +234,9 @@ class LiveSession(asyncio.Protocol):
                     self._cancel.stop(self._answered, self._stopped)
                 case CatalogTouched():
                     self._worker.catalog_touched(self.lease.target.id)
+                case ChangeOwnPassword():
+                    self._standing.changing_password()
+                    self._worker.keep(asyncio.create_task(self._change_password(effect), name=f"password {self.session_id}"))
                 case ClientQuit():
                     self._quitting = True
                     asyncio.get_running_loop().call_later(_QUIT_GRACE_SECONDS, self.end, "client quit", None)
@@ -255,6 +259,14 @@ class LiveSession(asyncio.Protocol):
     def _judged(self, effect: JudgeElsewhere, verdict: Verdict) -> None:
         if not self._ended:
             self._resume(self._client_side.judged(effect, verdict, time.monotonic()))
+
+    async def _change_password(self, effect: ChangeOwnPassword) -> None:
+        verdict = await change_own_password(self._worker, self.session_id, self.lease, effect)
+        self._standing.password_changed(done=verdict.allowed)
+        if not self._ended:
+            self.reconcile()
+        if not self._ended:
+            self._resume(self._client_side.password_changed(effect, verdict, time.monotonic()))
 
     # -- back-pressure and loss ----------------------------------------------------------------------------------------
 

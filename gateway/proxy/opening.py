@@ -216,6 +216,8 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
         max_message_bytes=worker.settings.limits.max_message_bytes,
         max_prepared_statements=worker.settings.limits.max_prepared_statements,
         inline_bytes=worker.settings.policy.judge_inline_bytes,
+        login=lease.role.login,
+        by_password=lease.proof is None,
     )
     if opened.ahead:
         facts = named_ahead(facts, opened.welcome.statuses["application_name"])

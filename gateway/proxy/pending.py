@@ -258,6 +258,7 @@ class PendingSession(asyncio.Protocol):
         session = LiveSession(worker, who, lease, opened, self._transport)
         worker.registry.add(session)
         session.record_start()
+        worker.last_logins.note(user.id, rights_clock.now())
         self._transport.write(final + session.welcome(startup.minor))
         self._transport.set_protocol(session)
         opened.connection.attach(session)

@@ -16,6 +16,7 @@ from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters
 from gateway.proxy.day_counts import DayCounts
 from gateway.proxy.knocking import Knocking
+from gateway.proxy.last_logins import LastLogins
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
 from gateway.proxy.target_health import TargetHealth
@@ -166,6 +167,10 @@ class Worker:
     counters: Counters = field(default_factory=Counters)
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    last_logins: LastLogins = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.last_logins = LastLogins(self.peers)
     day_counts: DayCounts = field(init=False)
 
     def __post_init__(self) -> None:

@@ -88,7 +88,8 @@ def check_name_is_free(kind: str, name: str, taken: Iterable[str]) -> None:
     wanted = name.lower()
     for other in taken:
         if other.lower() == wanted:
-            raise ServiceError(f"{kind}-exists", f'there is a {kind} "{other}" already', "Choose another name.")
+            text = f'User "{other}" already exists' if kind == "user" else f'there is a {kind} "{other}" already'
+            raise ServiceError(f"{kind}-exists", text, "Choose another name.")
 
 
 def is_live(valid_until: datetime | None, now: datetime) -> bool:

@@ -8,6 +8,7 @@ from enum import Enum, StrEnum
 from typing import Final, Protocol, TypeVar
 
 from gateway.access.model import ListMode, Snapshot
+from gateway.access.user_rules import ANY_RULES, UserRules
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import DetailValue
 from gateway.ports import ChangeableRow
@@ -83,6 +84,7 @@ class Means:
     credentials: Credentials
     new_id: Callable[[], str]
     seal: Callable[[str, Secret], bytes]
+    rules: UserRules = ANY_RULES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gateway.access.relations import MAX_NAMES, parse_schema, parse_table, write
 from gateway.access.windows import MAX_WINDOWS, Window, parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
+from gateway.services.certificates import MAX_CERTIFICATE_NAMES
 
 _FROM_ENV: Final = {
     "type": "object",
@@ -105,6 +106,9 @@ PemText = Annotated[str, BeforeValidator(_text), WithJsonSchema({"anyOf": [{"typ
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 # Strict mode would want enum members, which no file can hold.
 Mode = Annotated[AccessMode, Field(strict=False)]
+CertificateNames = Annotated[
+    frozenset[Annotated[str, Field(max_length=600)]], Field(strict=False, max_length=MAX_CERTIFICATE_NAMES)
+]
 Options = Annotated[frozenset[Annotated[GrantOption, Field(strict=False)]], Field(strict=False)]
 AccountKind = Annotated[UserKind, Field(strict=False)]
 Windows = Annotated[

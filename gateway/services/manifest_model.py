@@ -17,6 +17,7 @@ from gateway.services.errors import ServiceError
 from gateway.services.grant_terms import MAX_CHANGED_ROWS, MAX_OF_LIMIT
 from gateway.services.manifest_fields import (
     AccountKind,
+    CertificateNames,
     Instant,
     Mode,
     Name,
@@ -80,6 +81,11 @@ class UserPart(_Part):
     read_only: bool = Field(False, description="True: never admitted to write, whatever is granted.")
     protected: bool = Field(False, description="True: cannot be removed nor given another password until this is taken off.")
     email: str | None = Field(None, max_length=254, description="For people to find each other; nothing hangs on it.")
+
+    certificate_names: CertificateNames = Field(
+        default=frozenset(),
+        description="Of a machine: with a client certificate of one of these names (cn:, dns: or uri:) it needs no password.",
+    )
 
     @property
     def gives_secret(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.access.model import Group, ListMode, Snapshot, User
 from gateway.audit.admin_event import DetailValue
+from gateway.services.certificates import certificates_detail, check_certificate_names, check_may_have
 from gateway.services.change import shown
 from gateway.services.errors import ServiceError
 from gateway.services.groups import member_names
@@ -28,9 +29,11 @@ from gateway.services.manifest_change import (
     values,
 )
 from gateway.services.manifest_model import GroupPart, JsonValue, Manifest, UserPart
-from gateway.services.naming import check_expiry, check_group_name, check_user_name
+from gateway.services.naming import check_email, check_expiry, check_group_name, check_user_name
+from gateway.services.users import changed_detail, check_unprotected
 
-USER_FIELDS: Final = ("enabled", "valid_until", "allowlist")
+_FACTS: Final = ("kind", "read_only", "protected", "email")
+USER_FIELDS: Final = ("enabled", "valid_until", "allowlist", *_FACTS, "certificate_names")
 
 
 def draft_users(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
@@ -49,7 +52,11 @@ def draft_users(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: 
         if draft is not None:
             drafts.append(draft)
             users.update((row.name, row) for row in draft.puts if isinstance(row, User))
-    return Drafts(tuple(drafts), replace(snapshot, users=users), len(others))
+    after = replace(snapshot, users=users)
+    for name in named:
+        with at(f'user "{name}"'):
+            check_may_have(after, users[name], users[name].certificate_names)
+    return Drafts(tuple(drafts), after, len(others))
 
 
 def draft_groups(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
@@ -81,7 +88,8 @@ def draft_groups(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune:
 
 
 def _create_user(part: UserPart, taken: Mapping[str, str], means: Means) -> Draft:
-    check_user_name(part.name)
+    check_user_name(part.name, means.rules)
+    check_email(part.email)
     check_new_name("user", part.name, taken)
     check_expiry(part.valid_until, means.now)
     verifier = means.credentials.verifiers.get(part.name)
@@ -92,7 +100,14 @@ def _create_user(part: UserPart, taken: Mapping[str, str], means: Means) -> Draf
             "Write password: {env: NAME} or {file: PATH}, or the verifier that PostgreSQL stores.",
         )
     user = User(means.new_id(), part.name, verifier, part.enabled, part.valid_until, part.allowlist, 1)
-    detail = {"valid_until": shown(user.valid_until), "password": "chosen" if part.verifier is None else "verifier"}
+    check_certificate_names(part.certificate_names)
+    user = replace(user, **{name: getattr(part, name) for name in _FACTS}, certificate_names=part.certificate_names)
+    detail: dict[str, DetailValue] = {
+        "valid_until": shown(user.valid_until),
+        "password": "chosen" if part.verifier is None else "verifier",
+        **{name: getattr(user, name) for name in _FACTS if getattr(user, name)},
+        **({"certificate_names": tuple(sorted(user.certificate_names))} if user.certificate_names else {}),
+    }
     notes = [Note("user.created", user.id, user.name, detail)]
     if not user.enabled:
         notes.append(Note("user.disabled", user.id, user.name))
@@ -109,6 +124,8 @@ def _change_user(part: UserPart, old: User, means: Means) -> Draft | None:
     notes = []
     user = replace(old, **{name: getattr(part, name) for name in fields})
     if verifier != old.verifier:
+        if old.protected:
+            check_unprotected(user)
         user = replace(user, verifier=verifier, credential_version=old.credential_version + 1)
         before, after = {"password": KEPT_SECRET, **before}, {"password": CHANGED_SECRET, **after}
         how = "chosen" if part.verifier is None else "verifier"
@@ -117,16 +134,23 @@ def _change_user(part: UserPart, old: User, means: Means) -> Draft | None:
         notes.append(Note("user.enabled" if user.enabled else "user.disabled", user.id, user.name))
     if "valid_until" in fields:
         check_expiry(user.valid_until, means.now)
-        detail = {"valid_until": shown(user.valid_until), "before": shown(old.valid_until)}
-        notes.append(Note("user.expiry_changed", user.id, user.name, detail))
+        moved = {"valid_until": shown(user.valid_until), "before": shown(old.valid_until)}
+        notes.append(Note("user.expiry_changed", user.id, user.name, moved))
     if "allowlist" in fields:
         notes.append(list_mode_note("user", user.id, user.name, user.allowlist))
+    if "certificate_names" in fields:
+        check_certificate_names(user.certificate_names)
+        notes.append(Note("user.certificates_changed", user.id, user.name, certificates_detail(old, user)))
+    if detail := changed_detail(old, user):
+        check_email(user.email)
+        notes.append(Note("user.changed", user.id, user.name, detail))
     if not notes:
         return None
     return Draft(Change(Kind.USER, Action.CHANGE, user.name, before, after), tuple(notes), (user,))
 
 
 def _remove_user(snapshot: Snapshot, user: User) -> Draft:
+    check_unprotected(user)
     groups = groups_of(snapshot, user)
     grants = len(snapshot.grants.get(user.id, ()))
     detail: dict[str, DetailValue] = {"grants": grants, "groups": tuple(group.name for group in groups)}

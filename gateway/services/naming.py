@@ -8,6 +8,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Final
 
+from gateway.access.user_rules import LONGEST_PASSWORD, UserRules
 from gateway.access.verifiers import DEFAULT_ITERATIONS, VerifierError, parse_verifier
 from gateway.secret import Secret
 from gateway.services.errors import ServiceError
@@ -15,10 +16,7 @@ from gateway.services.errors import ServiceError
 SYSTEM: Final = "system"
 """The actor of what the program does by itself."""
 
-MIN_PASSWORD_CHARACTERS: Final = 12
-MAX_PASSWORD_CHARACTERS: Final = 256
-
-_USER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,62}")
+_EMAIL: Final = re.compile(r"[^\s@]{1,64}@[^\s@]{1,189}")
 _TARGET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _GROUP = _TOKEN = _ENVIRONMENT = _ADMIN_ROLE = _TARGET
 _ACTOR: Final = re.compile(r"system|os:(?P<os>\S{1,128})|token:[A-Za-z][A-Za-z0-9_.-]{0,62}|user:[A-Za-z][A-Za-z0-9_.@-]{0,62}")
@@ -34,15 +32,18 @@ _MAX_ISSUER_CHARACTERS: Final = 500
 _MAX_SESSIONS: Final = 100_000
 _MAX_OPEN_AHEAD: Final = 1000
 _SALT_BYTES: Final = 16
+_RULES_HINT: Final = "The rules are in the section [users] of the settings."
 
 
-def check_user_name(name: str) -> None:
-    if not _USER.fullmatch(name):
-        raise ServiceError(
-            "user-name-invalid",
-            f"{name!r} cannot be a user's name",
-            "Use 1 to 63 of A-Z a-z 0-9 _ . - @, starting with a letter.",
-        )
+def check_user_name(name: str, rules: UserRules) -> None:
+    """Of a new user. Its hint leads to where the rules are."""
+    if (wrong := rules.wrong_name(name)) is not None:
+        raise ServiceError("user-name-invalid", wrong, _RULES_HINT)
+
+
+def check_email(email: str | None) -> None:
+    if email is not None and not (_EMAIL.fullmatch(email) and email.isprintable()):
+        raise ServiceError("email-invalid", f"{email!r} is not an e-mail address")
 
 
 def check_target_name(name: str) -> None:
@@ -159,16 +160,10 @@ def check_setting(name: str) -> None:
         )
 
 
-def check_password(password: Secret) -> None:
-    text = password.reveal()
-    if not MIN_PASSWORD_CHARACTERS <= len(text) <= MAX_PASSWORD_CHARACTERS:
-        raise ServiceError(
-            "password-length",
-            f"a password needs {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters",
-            "Leave it out to have one made.",
-        )
-    if not text.isprintable():
-        raise ServiceError("password-characters", "a password cannot hold control characters", "")
+def check_password(password: Secret, rules: UserRules) -> None:
+    """Of a new one."""
+    if (wrong := rules.wrong_password(password.reveal())) is not None:
+        raise ServiceError("password-invalid", wrong, "Leave it out to have one made.")
 
 
 def check_verifier(verifier: Secret) -> None:
@@ -189,7 +184,7 @@ def check_verifier(verifier: Secret) -> None:
 
 def check_upstream_secret(secret: Secret) -> None:
     text = secret.reveal()
-    if not text or len(text) > MAX_PASSWORD_CHARACTERS * 4 or "\0" in text or "\n" in text:
+    if not text or len(text) > LONGEST_PASSWORD * 4 or "\0" in text or "\n" in text:
         raise ServiceError("upstream-password-invalid", "the upstream password is empty, too long or has line breaks")
 
 

@@ -6,16 +6,19 @@
 from collections.abc import Callable
 from typing import Final
 
+from gateway.audit.events import statement_fragment
 from gateway.session.careful import Careful
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
 from gateway.session.holding import HoldStream
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
 from gateway.session.names import UNSETTLED, Unsettled, names_will_change
+from gateway.session.own_password import TAG, OwnPassword
 from gateway.session.refusals import Refusals, error, named_by_sql
 from gateway.session.verdicts import Judged
 from gateway.statements.catalog import FIRST_USER_OID
 from gateway.statements.policy import is_small, relabel
+from gateway.statements.verdict import Verdict
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
 from gateway.wire.errors import BadMessage, ProtocolViolation
@@ -37,12 +40,13 @@ _STATEMENT: Final = ord("S")
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_careful", "_refusals", "_shared", "in_hand")
+    __slots__ = ("_careful", "_refusals", "_shared", "in_hand", "own_password")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._refusals = Refusals(shared)
         self._careful = Careful(shared, self._refusals)
+        self.own_password = OwnPassword(shared)
         self.in_hand: Judged | None = None
 
     def read(self, kind: int, body: bytes, now: float) -> bytes | None:
@@ -121,6 +125,8 @@ class Messages:
     def _query(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
         judged = self._judge(read_query(body))
+        if not judged.verdict.allowed and (own := self.own_password.of_query(judged)) is not None:
+            return self._query_of_password(judged, own, now)
         refusal = self._of_text(judged, "query")
         if refusal is None and not judged.passes:
             refusal = self._careful.of_query(judged)
@@ -136,6 +142,17 @@ class Messages:
             raise self._careful.send_query(entry, judged, self._relabelled(judged))
         shared.ledger.queue.append(entry)
         return build_query(self._relabelled(judged)) if judged.verdict.edits else None
+
+    def _query_of_password(self, judged: Judged, verdict: Verdict, now: float) -> bytes:
+        """What upstream gets of it is an empty text, or what fails."""
+        shared = self._shared
+        text = judged.sql.decode("utf-8", "backslashreplace")
+        number = shared.started(statement_fragment(text, verdict, shared.in_force.audit_bytes), "query", 0)
+        if not verdict.allowed:
+            return self._replace_query(shared.refuse_verdict(verdict))
+        shared.ledger.queue.append(Entry(QUERY, number, now, name=TAG))
+        shared.prepared.will_drop(b"")
+        return build_query(b"")
 
     def _parse(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared

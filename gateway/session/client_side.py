@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.session.client_messages import Messages
 from gateway.session.conversation import Conversation
-from gateway.session.effects import ClientQuit, End, JudgeElsewhere, fatal
+from gateway.session.effects import ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, fatal
 from gateway.session.holding import HoldStream
 from gateway.session.usual import UsualRequest
 from gateway.statements.verdict import Verdict
@@ -150,7 +150,9 @@ class ClientSide:
 
     def _hold(self, hold: HoldStream, rest: bytes) -> None:
         self._held = bytearray(rest)
-        if hold.sql is None:
+        if hold.effect is not None:
+            self._shared.effects.append(hold.effect)
+        elif hold.sql is None:
             self.waiting_for_replies = True
         else:
             self._shared.effects.append(JudgeElsewhere(hold.sql, self._shared.in_force.policy))
@@ -162,6 +164,13 @@ class ClientSide:
         in_force = self._shared.in_force
         if effect.policy is in_force.policy:
             self._messages.in_hand = in_force.remember(effect.sql, verdict)
+        return self.resume(now)
+
+    def password_changed(self, effect: ChangeOwnPassword, verdict: Verdict, now: float) -> bytes:
+        """The person's own password was changed (`own_password.CHANGED`), or was not. Returns what may leave now."""
+        if self._held is None or self._quit:
+            return b""
+        self._messages.own_password.conclude(effect, verdict)
         return self.resume(now)
 
     def resume(self, now: float) -> bytes:

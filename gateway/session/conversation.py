@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class Facts:
     """Fixed when relaying begins. `label` begins upstream's application_name; `pinned` are the settings that may never change.
 
+    `login`: the database role that it is upstream. `by_password`: the person showed their own password to begin it.
     Of a session that was opened ahead: `reset_name` is what RESET makes of its name, `name_again` the messages that put it right.
     """
 
@@ -38,6 +39,8 @@ class Facts:
     inline_bytes: int
     reset_name: str = ""
     name_again: bytes = b""
+    login: str = ""
+    by_password: bool = True
 
 
 def _settled() -> None:

@@ -1,7 +1,8 @@
 """What a session asks of the shell around it, besides carrying its bytes."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
+from gateway.secret import Secret
 from gateway.statements.policy import Policy
 from gateway.wire.backend import ErrorFields
 from gateway.wire.scram import Challenge
@@ -51,13 +52,21 @@ class StopStatement:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeOwnPassword:
+    """Have the gateway know this person by another verifier. Answer with `ClientSide.password_changed`."""
+
+    sql: bytes = field(repr=False)
+    verifier: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class DeriveKeys:
     """Compute upstream's client keys off the event loop. Answer with `UpstreamLogin.derived`."""
 
     challenge: Challenge
 
 
-Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain | StopStatement
+Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain | ChangeOwnPassword | StopStatement
 
 
 def fatal(sqlstate: str, message: str, hint: str = "", detail: str = "") -> ErrorFields:

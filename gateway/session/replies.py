@@ -14,6 +14,7 @@ from gateway.session.watched import LIFT_TAG, Watched, reported
 from gateway.wire import sqlstate
 from gateway.wire.backend import error_code, parameter_status, read_parameter_status
 from gateway.wire.errors import ProtocolViolation
+from gateway.wire.frontend import message
 
 _COMMAND_COMPLETE: Final = ord("C")
 _STATUSES: Final = frozenset((b"I", b"T", b"E"))
@@ -95,7 +96,7 @@ class Replies:
                 return False
             case ledger.QUERY if kind == 0x49:  # EmptyQueryResponse
                 self._shared.ledger.settled()
-                return False
+                return bool(head.name)  # then it stands for a command that we ran
             case _:
                 raise ProtocolViolation(f"unexpected message {chr(kind)!r}")
         self.pop()
@@ -212,6 +213,8 @@ class Replies:
             kept = watched.ready()
             shared.prepared.dropped(b"")  # whatever became of it: the unnamed statement is the watched one now
         if head.kind == QUERY:
+            if head.name and not head.sqlstate:
+                kept = message(b"C", head.name + b"\0")
             if head.sqlstate != sqlstate.PROTOCOL_VIOLATION:  # else upstream could not even read it
                 shared.prepared.dropped(b"")
             self._finished(head, now)

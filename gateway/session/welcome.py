@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
+from gateway.access.verifiers import DEFAULT_ITERATIONS
 from gateway.wire import backend, sqlstate
 from gateway.wire.backend import ErrorFields
 
 _LONGEST: Final = 100  # characters of what is remembered
+_ITERATIONS: Final = "scram_iterations"
+_OUR_ITERATIONS: Final = str(DEFAULT_ITERATIONS)
 #: Most of what one server reports, it reports in each session.
 _usual_status: Final = lru_cache(maxsize=512)(backend.parameter_status)
 
@@ -15,6 +18,8 @@ _usual_status: Final = lru_cache(maxsize=512)(backend.parameter_status)
 def build_welcome(statuses: Mapping[str, str], user: str, key: tuple[int, bytes] | None, notice: str) -> bytes:
     """`statuses` as upstream reported them, but the name is the person's own; `key`: ours, None when nothing can be cancelled."""
     reported = {**statuses, "session_authorization": user}
+    if _ITERATIONS in reported:  # with which clients make a verifier of a new password: it will be the gateway's
+        reported[_ITERATIONS] = _OUR_ITERATIONS
     parts = [backend.AUTHENTICATION_OK]
     for name, value in reported.items():
         parts.append((_usual_status if len(name) + len(value) < _LONGEST else backend.parameter_status)(name, value))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from gateway.access.user_rules import LONGEST_NAME, LONGEST_PASSWORD, SHORTEST_PASSWORD, UserRules, characters
 from gateway.settings.sign_in import Oidc, SignIn
 from gateway.statements.limits import KILOBYTES, MILLISECONDS, Bounds, Caps, amount
 
@@ -36,6 +37,17 @@ def _milliseconds(value: object) -> int:
 
 def _kilobytes(value: object) -> int:
     return _in_units(value, KILOBYTES, 'an amount as PostgreSQL writes it, such as "256MB" (a plain number: kB)')
+
+
+def _characters(text: str) -> str:
+    characters(text)
+    return text
+
+
+def _forbidden(text: str) -> str:
+    if any(each.isalnum() for each in text):
+        raise ValueError("should hold neither letters nor digits")
+    return text
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -226,6 +238,32 @@ class AdminApi(_WithCertificate):
     max_body_bytes: Bytes = 1024 * 1024
 
 
+class Users(_Section):
+    """Which names and passwords new users may have; lengths in characters. See `UserRules`. Who is there already stays."""
+
+    name_min: int = Field(UserRules().name_min, ge=1, le=LONGEST_NAME)
+    name_max: int = Field(UserRules().name_max, ge=1, le=LONGEST_NAME)
+    name_characters: Annotated[str, AfterValidator(_characters)] = UserRules().name_characters
+    password_min: int = Field(UserRules().password_min, ge=SHORTEST_PASSWORD, le=LONGEST_PASSWORD)
+    password_max: int = Field(UserRules().password_max, ge=SHORTEST_PASSWORD, le=LONGEST_PASSWORD)
+    password_forbidden: Annotated[str, AfterValidator(_forbidden)] = UserRules().password_forbidden
+    generated_length: int = Field(UserRules().generated_length, ge=SHORTEST_PASSWORD, le=LONGEST_PASSWORD)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Users":
+        if self.name_min > self.name_max:
+            raise ValueError("name_min should not be above name_max")
+        if self.password_min > self.password_max:
+            raise ValueError("password_min should not be above password_max")
+        if not self.password_min <= self.generated_length <= self.password_max:
+            raise ValueError("generated_length should lie between password_min and password_max")
+        return self
+
+    @property
+    def rules(self) -> UserRules:
+        return UserRules(**dict(self))
+
+
 class Settings(_Section):
     """All of it. `load` is the way to make one."""
 
@@ -242,6 +280,7 @@ class Settings(_Section):
     policy: Policy = Policy()
     statement_caps: StatementCaps = StatementCaps()
     store: Store = Store()
+    users: Users = Users()
     admin_api: AdminApi = AdminApi()
 
     @property

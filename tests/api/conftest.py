@@ -24,6 +24,7 @@ from gateway.settings import CurrentSettings, Settings
 from gateway.store import bind_key, open_store, upgrade
 from gateway.store.sql_store import SqlStore
 from gateway.store.vault import SealedVault, ensure_key
+from tests.support.short_names import SHORT_NAMES
 
 WHY = {"actor": "os:test", "reason": "a test"}
 CANARY = "canary-9f3b61d27c"
@@ -76,7 +77,7 @@ def client_of(app: Any, token: str | None, address: str = "127.0.0.1", **headers
 
 
 def make_settings(folder: Path, **sections: Any) -> Settings:
-    return Settings.model_validate({"state_dir": folder / "state", **sections})
+    return Settings.model_validate({"state_dir": folder / "state", "users": SHORT_NAMES, **sections})
 
 
 async def make_store(settings: Settings) -> tuple[SqlStore, SealedVault]:

@@ -50,9 +50,10 @@ class Terminal:
         os.close(slave)
         self._seen = b""
 
-    def wait_for(self, text: str, seconds: float = 30) -> None:
+    def wait_for(self, text: str, seconds: float = 30, count: int = 1) -> None:
+        """Until it was shown that many times."""
         deadline = time.monotonic() + seconds
-        while text not in self._seen.decode("utf-8", "replace"):
+        while self._seen.decode("utf-8", "replace").count(text) < count:
             assert time.monotonic() < deadline, self._seen
             assert self._read(0.2) or self._process.poll() is None, self._seen
 

@@ -19,6 +19,7 @@ from gateway.audit.events import event, session_fragment, statement_ended, state
 from gateway.cli.main import run
 from gateway.proxy.audit_trail import AuditTrail
 from gateway.statements.verdict import Facts, Verdict
+from tests.support.short_names import SHORT_NAMES_TOML
 
 ALLOWED = Verdict(True, "allowed", Facts("select", ("t",)))
 DENIED = Verdict(False, "write-statement", Facts("insert", ("t",)), "25006", "INSERT is refused")
@@ -29,7 +30,7 @@ class Stage:
 
     def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.config = directory / "pgbastion.toml"
-        self.config.write_text('state_dir = "state"\n')
+        self.config.write_text(f'state_dir = "state"\n{SHORT_NAMES_TOML}')
         self.audit = directory / "state" / "audit"
         self._capsys = capsys
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.short_names import SHORT_NAMES_TOML
+
 CANARY = "upstream-canary-3e77"
 CHOSEN = "person-canary-19bc"
 PROGRAM = Path(sys.executable).with_name("pgbastion")
@@ -47,7 +49,7 @@ class Cli:
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    (tmp_path / "pgbastion.toml").write_text('state_dir = "state"\n')
+    (tmp_path / "pgbastion.toml").write_text(f'state_dir = "state"\n{SHORT_NAMES_TOML}')
     return Cli(tmp_path / "pgbastion.toml", tmp_path / "state")
 
 
@@ -101,7 +103,7 @@ def test_from_nothing_to_a_grant_and_back(cli):
 
     assert [gone["id"] for gone in cli.json("grants", "revoke", grant["id"], "--reason", "left")] == [grant["id"]]
     assert cli.json("grants", "list") == []
-    cli.run("users", "delete", "alice")
+    cli.run("users", "delete", "alice", "--yes")
     assert "nobody is admitted" in cli.run("allowlist", "delete", "10.0.0.0/8").stderr
     assert cli.json("allowlist", "list") == []
 
@@ -125,8 +127,8 @@ def test_from_nothing_to_a_grant_and_back(cli):
 def test_a_broken_rule_is_a_sentence_and_status_1(cli):
     cli.run("users", "create", "alice")
     for words, text in (
-        (["users", "create", "alice"], 'there is a user "alice" already'),
-        (["users", "delete", "alise"], "Did you mean alice?"),
+        (["users", "create", "alice"], 'User "alice" already exists'),
+        (["users", "delete", "alise", "--yes"], "Did you mean alice?"),
         (["allowlist", "create", "10.0.0.1/8"], "did you mean 10.0.0.0/8"),
         (["users", "create", "bob", "--expires", "2020-01-01"], "is over already"),
         (["targets", "login", "x", "--mode", "ro", "--login", "y"], "--password-stdin"),

@@ -21,7 +21,7 @@ def test_users(world: World) -> None:
     assert world.json("users", "show", "ana")["enabled"] is False
     assert world.run("users", "enable", "ana").stdout == 'User "ana" enabled.\n'
     assert world.json("users", "passwd", "ana")["password"] != made["password"]
-    assert world.run("users", "delete", "ben", "--reason", "left").stdout == 'User "ben" deleted.\n'
+    assert world.run("users", "delete", "ben", "--yes", "--reason", "left").stdout == 'User "ben" deleted.\n'
     assert [user["name"] for user in world.json("users", "list")] == ["ana"]
     events = world.here().json_lines("audit", "search")
     mine = [event for event in events if event["actor"] == world.actor and event["action"].startswith("user.")]
@@ -35,8 +35,8 @@ def test_users(world: World) -> None:
 def test_a_broken_rule_is_a_sentence_with_a_hint(world: World) -> None:
     world.run("users", "create", "ana")
     for words, text in (
-        (["users", "create", "ana"], 'there is a user "ana" already'),
-        (["users", "delete", "anna"], "Did you mean ana?"),
+        (["users", "create", "ana"], 'User "ana" already exists'),
+        (["users", "delete", "anna", "--yes"], "Did you mean ana?"),
         (["users", "show", "a b?#%"], 'there is no user "a b?#%"'),
         (["users", "show", "a/b"], "there is nothing of that name"),
         (["users", "show", ""], "cannot be empty"),
@@ -225,7 +225,7 @@ def test_lockdown(world: World) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["users", "disable", "ana"], ["users", "delete", "ana"], ["users", "passwd", "ana"], ["targets", "delete", "shop"],
+    [["users", "disable", "ana"], ["users", "delete", "ana", "--yes"], ["users", "passwd", "ana"], ["targets", "delete", "shop"],
      ["targets", "update", "shop", "--port", "1"], ["targets", "allow-schema", "shop", "s"], ["groups", "delete", "g"]],
 )  # fmt: skip
 def test_what_somebody_else_changed_meanwhile_is_not_lost(local: World, words: list[str]) -> None:

@@ -63,7 +63,8 @@ def test_help_fits_and_has_examples(local: World) -> None:
         assert fits(screen, 80), words
     assert "Examples" in on_screen(local, "grants", "create", "--help").text
     assert (
-        "pgbastion grants create --user ana --target shop" in on_screen(local, "grants", "create", "--help", columns=120).text
+        "pgbastion grants create --user ana_diaz --target shop"
+        in on_screen(local, "grants", "create", "--help", columns=120).text
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.world import World, make_world
+from tests.support.short_names import SHORT_NAMES_TOML
 
 CANARY = "canary-9d1e-upstream"
 
@@ -73,7 +74,9 @@ def test_store_info_and_moving(local: World, tmp_path: Path) -> None:
     local.run("store", "migrate-to", f"sqlite+aiosqlite:///{place}")
     assert "no terminal to ask on" in local.error("store", "migrate-to", f"sqlite+aiosqlite:///{place}")
     local.run("store", "migrate-to", f"sqlite+aiosqlite:///{place}", "--yes")
-    (tmp_path / "pgbastion.toml").write_text(f'state_dir = "state"\n[store]\nurl = "sqlite+aiosqlite:///{place}"\n')
+    (tmp_path / "pgbastion.toml").write_text(
+        f'state_dir = "state"\n[store]\nurl = "sqlite+aiosqlite:///{place}"\n{SHORT_NAMES_TOML}'
+    )
     assert [user["name"] for user in local.json("users", "list")] == ["ana"]
     assert "secret" not in local.error("store", "migrate-to", "mysql://x:secret@h/d")
 

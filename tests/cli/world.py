@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.main import run
+from tests.support.short_names import SHORT_NAMES_TOML
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class World:
 
 def make_world(folder: Path) -> World:
     patient = "[store]\nstale_after_seconds = 60\n"  # this machine may be busy with other tests
-    (folder / "pgbastion.toml").write_text(f'state_dir = "state"\n[admin_api]\nport = 0\n{patient}')
+    (folder / "pgbastion.toml").write_text(f'state_dir = "state"\n[admin_api]\nport = 0\n{patient}{SHORT_NAMES_TOML}')
     return World(folder, actor=f"os:{_account()}")
 
 

@@ -1,71 +1,16 @@
 """psql at a terminal, where it behaves differently from a script: Ctrl-C and \\c."""
 
-import contextlib
-import os
-import pty
-import re
-import select
-import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import pytest
 
 from tests.support.doors import ENDLESS, Door, program
+from tests.support.psql_terminal import at_terminal
 
-_SECONDS = 10
 _CTRL_C = "\x03"
-
-
-@dataclass
-class Terminal:
-    """What psql sees as its terminal. `type` sends keys, `read_until` waits for what it shows."""
-
-    fd: int
-    shown: str = ""
-
-    def type(self, keys: str) -> None:
-        os.write(self.fd, keys.encode())
-
-    def read_until(self, pattern: str) -> str:
-        """Everything up to and including the first match; later text stays for the next call."""
-        deadline = time.monotonic() + _SECONDS
-        while not (found := re.search(pattern, self.shown)):
-            ready = select.select([self.fd], [], [], max(deadline - time.monotonic(), 0))[0]
-            assert ready, f"{pattern!r} was not shown, but {self.shown!r}"
-            self.shown += os.read(self.fd, 65536).decode(errors="replace")
-        text, self.shown = self.shown[: found.end()], self.shown[found.end() :]
-        return text
 
 
 @pytest.fixture(scope="module")
 def psql() -> str:
     return program("psql", "postgresql-client")
-
-
-@contextlib.contextmanager
-def at_terminal(psql: str, environment: dict[str, str]) -> Iterator[Terminal]:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [psql, "-X", "-q", "-n", "-P", "pager=off", "-v", "PROMPT1=ready> "],
-        env={**environment, "TERM": "dumb"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        # its controlling terminal, so that Ctrl-C becomes SIGINT
-        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
-    )
-    os.close(theirs)
-    try:
-        terminal = Terminal(ours)
-        terminal.read_until("ready> ")
-        yield terminal
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
 
 
 def test_ctrl_c_cancels_the_query_and_not_the_session(psql: str, reader: Door) -> None:

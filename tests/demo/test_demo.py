@@ -103,4 +103,4 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
         process.wait()
     wait_until_gone(processes)
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(host="127.0.0.1", port=int(port), user="ana", dbname="shop", password="x", sslmode="require")
+        psycopg.connect(host="127.0.0.1", port=int(port), user="ana_diaz", dbname="shop", password="x", sslmode="require")

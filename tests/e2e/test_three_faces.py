@@ -18,7 +18,7 @@ from tests.support.free_port import free_port
 from tests.support.gateway import start_serve, wait_until_ready, write_config
 from tests.support.upstream import Database
 
-USER, GROUP, TARGET, PASSWORD = "ana", "analysts", "shop", "a password for ana"
+USER, GROUP, TARGET, PASSWORD = "ana_diaz", "analysts", "shop", "a good password for Ana Diaz"
 REVOKED_WITHIN_SECONDS = 1.0
 
 
@@ -122,7 +122,7 @@ class Commands:
     def tear_down(self) -> None:
         self._run("targets", "delete", TARGET)
         self._run("groups", "delete", GROUP)
-        self._run("users", "delete", USER)
+        self._run("users", "delete", USER, "--yes")
         self._run("allowlist", "delete", "127.0.0.0/8")
         for listing in ("targets", "groups", "users", "grants", "allowlist"):
             assert self._list(listing, "list") == []

@@ -66,3 +66,35 @@ def test_nothing_but_a_grant_carries_it_beyond_an_end() -> None:
         assert stays.lease.grant_id == "wide"
     assert denial.rule == "user-expired"
     assert datetime.now(UTC) >= until - timedelta(milliseconds=1)
+
+
+def with_password(version: int) -> Snapshot:
+    return world(user=replace(ALICE, credential_version=version), grants=(ending("g", 60),))
+
+
+def test_another_password_ends_it() -> None:
+    stays = standing(with_password(1))
+    denial = stays.renew(with_password(2))
+    assert denial is not None
+    assert denial.rule == "password-changed"
+
+
+def test_the_password_that_it_changed_itself_does_not_and_the_next_one_does() -> None:
+    stays = standing(with_password(1))
+    stays.changing_password()
+    assert stays.renew(with_password(2)) is None  # seen before the answer has come
+    stays.password_changed(done=True)
+    assert stays.renew(with_password(1)) is None  # the answer came before it could be seen
+    assert stays.renew(with_password(2)) is None
+    assert stays.lease.user.credential_version == 2
+    denial = stays.renew(with_password(3))
+    assert denial is not None
+    assert denial.rule == "password-changed"
+
+
+def test_what_somebody_else_changed_meanwhile_ends_it() -> None:
+    stays = standing(with_password(1))
+    stays.changing_password()
+    assert stays.renew(with_password(2)) is None
+    stays.password_changed(done=False)
+    assert stays.renew(with_password(2)) is not None

@@ -90,6 +90,7 @@ _USERS = [
     Verb(users.create_user, ("user.created", "group.member_added"), plain(name="carol", groups=("analysts",))),
     Verb(users.set_password, ("user.password_changed",), plain(name="alice"), a_user("alice")),
     Verb(users.set_verifier, ("user.password_changed",), plain(name="alice", verifier=Secret(VERIFIER)), a_user("alice")),
+    Verb(users.update_user, ("user.changed",), plain(name="alice", read_only=True, email="alice@example.com"), a_user("alice")),
     Verb(users.disable_user, ("user.disabled",), plain(name="alice"), a_user("alice")),
     Verb(users.enable_user, ("user.enabled",), plain(name="bob"), a_user("bob")),
     Verb(users.set_user_expiry, ("user.expiry_changed",), plain(name="alice", valid_until=in_days(1)), a_user("alice")),
@@ -171,5 +172,5 @@ _OTHERS = [
 ]
 VERBS = {verb.function: verb for verb in (*_USERS, *_GROUPS, *_TARGETS, *_GRANTS, *_ALLOWLIST, *_OTHERS)}
 
-NOT_IN_THE_SMALL_WORLD = {lockdown.lift_lockdown, tokens.ensure_first_token}
+NOT_IN_THE_SMALL_WORLD = {users.set_own_verifier, lockdown.lift_lockdown, tokens.ensure_first_token}
 """These want another world, and have tests of their own."""
