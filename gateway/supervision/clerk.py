@@ -1,4 +1,5 @@
-"""The clerk: writes into the store what workers are asked for by people in their sessions, and who logged in last.
+"""The clerk: writes into the store what workers are asked for by people in their sessions, who logged in last, and what was
+sent on a day.
 
 A peer on the supervisor's own bus, so that workers change nothing by themselves: what a person may change of their own goes
 through the services like everything else, in the supervisor's process.
@@ -23,6 +24,7 @@ from gateway.services.users import set_own_verifier
 from gateway.settings import Settings
 from gateway.store import open_store
 from gateway.store.errors import StoreError
+from gateway.supervision.day_ledger import DayLedger, SentStore
 
 _WRITE_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 1.0
@@ -33,8 +35,8 @@ _MOST_PEOPLE: Final = 10_000
 _log: Final = structlog.stdlib.get_logger("gateway.clerk")
 
 
-class LoginStore(Store, Protocol):
-    """A store that keeps who logged in last."""
+class LoginStore(Store, SentStore, Protocol):
+    """A store that keeps who logged in last, and what was sent on a day."""
 
     async def record_logins(self, logins: Mapping[str, datetime]) -> None: ...
 
@@ -45,11 +47,12 @@ class Clerk:
     def __init__(self, store: LoginStore) -> None:
         self._store = store
         self._logins: dict[str, datetime] = {}
+        self._days = DayLedger(store)
         self._changes: dict[str, list[float]] = {}
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        return {"own-password": self._own_password, "logged-in": self._logged_in}
+        return {"own-password": self._own_password, "logged-in": self._logged_in, "sent": self._days.sent}
 
     async def keep_writing(self) -> None:
         while True:
@@ -58,6 +61,7 @@ class Clerk:
 
     async def write(self) -> None:
         """What has come since the last time. What the store does not take now, it is given again."""
+        await self._days.write()
         logins, self._logins = self._logins, {}
         if not logins:
             return
