@@ -25,6 +25,7 @@ from admin_api.oidc.desk import ProviderDesk
 from admin_api.oidc.watch import ProviderWatch
 from admin_api.reading import OwnWrites
 from admin_api.server import GRACE_SECONDS, AdminServer, Certificate, ServerError, is_plain, listen, log_through_structlog
+from admin_api.token_uses import TokenUses
 from gateway.bus.gateway import BusGateway
 from gateway.bus.lifeline import Lifeline, LifelineError
 from gateway.ending import CLOSE_SECONDS, end_within, leave
@@ -56,6 +57,7 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
     async def revision() -> int:
         return (await reading.read()).revision
 
+    uses = TokenUses(store)
     context = AdminContext(
         settings=current,
         store=store,
@@ -64,6 +66,7 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
         gateway=gateway,
         fresh=lambda: directory.fresh,
         audit=AuditLog(settings.audit_dir, store, revision),
+        token_used=uses.note,
     )
     certificate = None if is_plain(settings) else Certificate(settings)
     app = create_app(context)
@@ -89,10 +92,13 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
 
         _heed(stop, lifeline, current)
         watching = None if certificate is None else asyncio.create_task(certificate.watch())
+        writing = asyncio.create_task(uses.keep_writing())
         app.state.desk = desk = ProviderDesk(context)
         vouching = asyncio.create_task(ProviderWatch(store, vault, desk.provider, context.clock).run())
         await server.serve(listening)
         vouching.cancel()
+        writing.cancel()
+        await uses.write()
         if watching is not None:
             watching.cancel()
     finally:

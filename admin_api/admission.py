@@ -131,6 +131,10 @@ class Admission:
             hint = "Send a token that is still valid: Authorization: Bearer TOKEN"
             return problem(401, "token-required", "this needs a valid token", hint, headers=_CHALLENGE)
         self._throttle.succeeded(address, token.id)
+        if not takes(token, address):
+            text = f'the token "{token.name}" is not taken from this address'
+            return problem(403, "address-not-admitted-for-token", text, "Its own networks are told by: pgbastion tokens list")
+        self._context.token_used(token.id, self._context.clock())
         if not may(token.scope, scope["method"]):
             text = f'the token "{token.name}" may only look'
             return problem(403, "scope-insufficient", text, "This needs a token with the scope admin.")
@@ -180,6 +184,11 @@ def bearer(scope: Scope) -> Secret | None:
         return None
     kind, _, token = values[0].decode("latin-1").partition(" ")
     return Secret(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+
+
+def takes(token: ApiToken, address: Address) -> bool:
+    """Whether the token's own allowlist, if it has one, admits this address."""
+    return not token.networks or any(address.version == each.version and address in each for each in token.networks)
 
 
 def may(scope: TokenScope, method: str) -> bool:

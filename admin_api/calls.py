@@ -15,10 +15,12 @@ from admin_api.admission import CALLER_KEY, Caller
 from admin_api.context import AdminContext
 from admin_api.once import ClaimingStore, InFlight, check_same_request, claim_of
 from admin_api.problems import ApiError
-from gateway.access.model import Snapshot
+from gateway.access.model import Snapshot, Target
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import IdempotencyClaim, LiveGateway, Store
+from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.errors import ServiceError
+from gateway.services.visible import may_on, reach_target, visible
 from gateway.store.errors import StoreConflictError
 from gateway.store.events import FoundClaim
 
@@ -38,12 +40,14 @@ class Why(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A request that changes nothing."""
+    """A request that changes nothing. `snapshot`: what the caller may see."""
 
     request: Request
     context: AdminContext
     caller: Caller
     snapshot: Snapshot
+    actor: Actor
+    whole: Snapshot
 
     @property
     def now(self) -> datetime:
@@ -52,6 +56,18 @@ class Look:
     @property
     def gateway(self) -> LiveGateway:
         return self.context.gateway
+
+    def require(self, verb: str, *, user_id: str | None = None) -> None:
+        """Raises NotPermitted. `user_id`: whose own it is, where it is everybody's to see their own."""
+        require(self.actor, verb, self.whole, user_id=user_id)
+
+    def may_on(self, verb: str, target_name: str) -> bool:
+        """Whether the caller may do this on the target of this name, which may not exist any more."""
+        return may_on(self.actor, verb, self.whole, target_name)
+
+    def find_target(self, verb: str, name: str) -> Target:
+        """All of it, for who may do this. Raises ServiceError when there is no such target within reach, NotPermitted."""
+        return reach_target(self.actor, verb, self.whole, name)
 
     def show(self, record: BaseModel, version: int, *, whole: bool = True) -> Response:
         """One object. `whole`: all of the record is the row with that version; else parts of it belong to other rows."""
@@ -96,8 +112,24 @@ class Change:
         return self.context.clock()
 
     async def after(self) -> Snapshot:
-        """The rights as they are after the change."""
-        return await self.context.read()
+        """The rights as they are after the change, as far as the caller may see them."""
+        snapshot, actor = await self.rights()
+        return visible(snapshot, actor)
+
+    async def rights(self) -> tuple[Snapshot, Actor]:
+        """The rights as they are now, whole, and what the caller may."""
+        snapshot = await self.context.read()
+        return snapshot, resolve_actor(self.caller.actor, snapshot, self.now)
+
+    async def require(self, verb: str) -> None:
+        """Raises NotPermitted."""
+        snapshot, actor = await self.rights()
+        require(actor, verb, snapshot)
+
+    async def find_target(self, verb: str, name: str) -> Target:
+        """All of it, for who may do this. Raises ServiceError when there is no such target within reach, NotPermitted."""
+        snapshot, actor = await self.rights()
+        return reach_target(actor, verb, snapshot, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +191,10 @@ def caller_of(request: Request) -> Caller:
 
 
 async def look(request: Request) -> Look:
-    context = context_of(request)
-    return Look(request, context, caller_of(request), await context.read())
+    context, caller = context_of(request), caller_of(request)
+    whole = await context.read()
+    actor = resolve_actor(caller.actor, whole, context.clock())
+    return Look(request, context, caller, visible(whole, actor), actor, whole)
 
 
 def change(request: Request, reason: Reason = "", if_match: IfMatch = None) -> Change:

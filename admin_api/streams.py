@@ -8,6 +8,7 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -17,6 +18,8 @@ from starlette.types import Receive, Scope, Send
 from admin_api.admission import still_valid
 from admin_api.calls import Look
 from admin_api.problems import ApiError
+from gateway.access.model import Snapshot
+from gateway.services.actor import resolve_actor
 from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreError
 
@@ -126,10 +129,27 @@ class EventStream(Response):
                 return "the store does not answer"
             if not still_valid(self._call.caller, snapshot, context.clock()):
                 return "the token has ended"
+            if self._rights_differ(snapshot, context.clock()):
+                return "your rights have changed"
+
+    def _rights_differ(self, snapshot: Snapshot, now: datetime) -> bool:
+        """Whether who opened it may see something else by now."""
+        before = self._call.actor
+        try:
+            actor = resolve_actor(self._call.caller.actor, snapshot, now)
+        except ServiceError:
+            return True
+        if actor.owner and before.owner:
+            return False
+        return (actor.rights, actor.owner, _places(snapshot)) != (before.rights, before.owner, _places(self._call.whole))
 
     async def _stopping(self) -> str:
         await self._call.context.stopping.wait()
         return "the admin API stops"
+
+
+def _places(snapshot: Snapshot) -> dict[str, str]:
+    return {target.name: target.environment_id for target in snapshot.targets.values()}
 
 
 async def _departure(receive: Receive) -> str:

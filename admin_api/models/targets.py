@@ -3,9 +3,10 @@
 from pydantic import Field
 
 from admin_api.models.fields import Lists, Mode, Page, Password, Record, Request, Tls, Version
-from gateway.access.model import ListMode, Target, TlsMode
+from gateway.access.model import ListMode, Snapshot, Target, TlsMode
 from gateway.access_mode import AccessMode
 from gateway.ports import CatalogRefresh, CheckStep, EntryPreview, RoleAudit, Severity, TargetHealth
+from gateway.services.environments import environment_name
 
 
 class NewTarget(Request):
@@ -26,6 +27,11 @@ class NewTarget(Request):
         description="So many upstream sessions of each access mode are opened ahead and wait for clients, over all workers.",
         examples=[2],
     )
+    environment: str | None = Field(None, description="Its name; null: the one that is always there.", examples=["production"])
+
+
+class NewPlace(Request):
+    environment: str = Field(description="Its name.", examples=["production"])
 
 
 class TargetPatch(Request):
@@ -54,8 +60,11 @@ class NewLogin(Request):
 
 
 class TargetRecord(Record):
+    """`host`, `dbname` and what follows them are empty for who may see only the basic facts."""
+
     id: str
     name: str = Field(examples=["shop"])
+    environment: str = Field(examples=["production"])
     host: str
     port: int
     dbname: str
@@ -162,10 +171,12 @@ class InitSql(Record):
     sql: str = Field(description="For the database's administrator to run in that database. It holds no password.")
 
 
-def target_record(target: Target) -> TargetRecord:
+def target_record(snapshot: Snapshot, target: Target) -> TargetRecord:
+    """`snapshot`: with the environment's name."""
     return TargetRecord(
         id=target.id,
         name=target.name,
+        environment=environment_name(snapshot, target.environment_id),
         host=target.host,
         port=target.port,
         dbname=target.dbname,

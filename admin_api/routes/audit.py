@@ -16,6 +16,7 @@ from admin_api.paging import MAX_LIMIT
 from admin_api.problems import ApiError
 from admin_api.streams import Event, EventStream
 from gateway.services.audit import AuditLog, Filter, Order
+from gateway.trails.records import Record
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 
@@ -55,7 +56,8 @@ async def search_audit(
         while not page.records and page.next is not None and time.monotonic() < deadline:
             page = await log.search(wanted, order=order, limit=limit, after=page.next, seconds=_PAGE_SECONDS)
     # The fields are JSON already: to check and copy each of them would cost more than the search.
-    body = {"items": [record.fields for record in page.records], "next": page.next, "notes": page.notes}
+    shown = [record.fields for record in page.records if _may_see(call, record)]
+    body = {"items": shown, "next": page.next, "notes": page.notes}
     return Response(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), media_type="application/json")
 
 
@@ -77,12 +79,21 @@ async def stream_audit(
     wanted = Filter(user=user, target=target, session=session, event=event, text=text, denied=denied)
     # Now, not when the stream is first read: nothing is missed in between.
     after = last_event_id or await log.end()
-    return EventStream(call, _events(log, wanted, after))
+    return EventStream(call, _events(call, log, wanted, after))
 
 
-async def _events(log: AuditLog, wanted: Filter, after: str) -> AsyncGenerator[Event, None]:
+async def _events(call: Look, log: AuditLog, wanted: Filter, after: str) -> AsyncGenerator[Event, None]:
     async for followed in log.follow(wanted, after=after):
-        yield Event("record", json.dumps(followed.record.fields), followed.cursor)
+        if _may_see(call, followed.record):
+            yield Event("record", json.dumps(followed.record.fields), followed.cursor)
+
+
+def _may_see(call: Look, record: Record) -> bool:
+    """Operators' changes are for owners; what happened on a target, for who may read its audit."""
+    if call.actor.owner:
+        return True
+    target = record.fields.get("target")
+    return isinstance(target, str) and "actor" not in record.fields and call.may_on("audit.search", target)
 
 
 def _log(call: Look) -> AuditLog:

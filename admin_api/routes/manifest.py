@@ -29,6 +29,7 @@ _EXAMPLE = {"version": 1, "groups": [{"name": "analysts", "members": []}]}
 @router.get("", response_model=dict[str, JsonValue])
 async def export(call: Looking) -> Response:
     """Everything as a manifest, without secrets: applied here again, nothing changes."""
+    call.require("manifest.export")
     return _json(export_manifest(call.snapshot))
 
 
@@ -47,6 +48,7 @@ async def apply(
     revision: Annotated[int | None, Query(ge=0, description="Only if the store is still at this revision.")] = None,
 ) -> Response:
     """Make everything as the manifest says: all of it in one change, or nothing."""
+    await call.require("manifest.apply")
     manifest = await asyncio.to_thread(parse_manifest, body)
     keyring = call.context.sealer
     rules = call.context.settings.now.users.rules

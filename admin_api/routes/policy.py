@@ -5,7 +5,6 @@ from starlette.responses import Response
 
 from admin_api.calls import Doing, Looking, told
 from admin_api.models.policy import ExplanationRecord, Question, RuleList, explanation_record, rule_record
-from gateway.services.lookup import find_target
 from gateway.services.policy import Granted, Judging, Limited, default_policy, explain, target_policy
 from gateway.services.policy_rules import RULES
 
@@ -19,7 +18,7 @@ async def explain_statement(call: Doing, body: Question) -> Response:
     granted = Granted(frozenset(body.options), body.max_changed_rows)
     judging = _judging(call.request, limited.max_statement_bytes)
     if body.target is not None:
-        target = find_target(await call.after(), body.target)
+        target = await call.find_target("policy.explain", body.target)
         policy = target_policy(target, body.mode, server_major=body.server_major, limited=limited, granted=granted)
     else:
         policy = default_policy(

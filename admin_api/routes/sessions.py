@@ -11,9 +11,10 @@ from admin_api.paging import Paged
 from admin_api.session_watch import SessionWatch
 from admin_api.streams import EventStream
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import GatewayUnavailable, SessionTermination, Store
+from gateway.ports import GatewayUnavailable, SessionFacts, SessionTermination, Store
 from gateway.services.errors import ServiceError
 from gateway.services.sessions import cancel_session, terminate_session, terminate_sessions
+from gateway.services.visible import may_on
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 
@@ -31,6 +32,7 @@ async def list_sessions(
         session
         for session in await call.gateway.sessions()
         if user in (None, session.user) and target in (None, session.target) and state in (None, session.state)
+        if call.may_on("sessions.list", session.target)
     ]
     items, following = page.of(found, lambda session: (session.started_at, session.session))
     return call.show_list(SessionPage(items=[session_record(session) for session in items], next=following))
@@ -41,10 +43,12 @@ async def terminate_many(call: Making, body: Whom) -> Response:
     """End the sessions of a user, of a target or all of them. Rights stay: whoever has them may connect again."""
 
     async def end(store: Store) -> list[str]:
-        ids = [session.session for session in await call.gateway.sessions() if body.fits(session)]
-        if ids:
-            await terminate_sessions(store, session_ids=ids, **call.why)
-        return ids
+        snapshot, actor = await call.rights()
+        found = [each for each in await call.gateway.sessions() if body.fits(each)]
+        places = {each.session: each.target for each in found if may_on(actor, "sessions.list", snapshot, each.target)}
+        if places:
+            await terminate_sessions(store, session_ids=list(places), targets=places, **call.why)
+        return list(places)
 
     async def answer(ids: list[str]) -> Response:
         return told(TerminatedMany(sessions=ids))
@@ -64,14 +68,18 @@ async def stream_sessions(
     """Server-sent events "added", "changed" and "removed", each with a session; first of all those that there are."""
     watch = _watch(call)
     await watch.look()  # said before the stream begins
-    return EventStream(call, watch.events(lambda each: user in (None, each.user) and target in (None, each.target)))
+
+    def wanted(each: SessionFacts) -> bool:
+        return user in (None, each.user) and target in (None, each.target) and call.may_on("sessions.list", each.target)
+
+    return EventStream(call, watch.events(wanted))
 
 
 @router.get("/{session_id}", response_model=SessionRecord)
 async def show_session(call: Looking, session_id: str) -> Response:
     """Show one live session."""
     for session in await call.gateway.sessions():
-        if session.session == session_id:
+        if session.session == session_id and call.may_on("sessions.list", session.target):
             return told(session_record(session))
     raise _unknown(session_id)
 
@@ -79,6 +87,11 @@ async def show_session(call: Looking, session_id: str) -> Response:
 @router.post("/{session_id}/cancel", response_model=Cancelled)
 async def cancel(call: Doing, session_id: str) -> Response:
     """Cancel what a session runs now. The session stays."""
+    snapshot, actor = await call.rights()
+    if not actor.owner:  # else what there is could be told from the kind of refusal
+        live = {each.session: each.target for each in await call.gateway.sessions()}
+        if session_id not in live or not may_on(actor, "sessions.list", snapshot, live[session_id]):
+            raise _unknown(session_id)
     await cancel_session(call.store, call.gateway, session_id=session_id, **call.why)
     return told(Cancelled(session=session_id))
 
@@ -90,14 +103,20 @@ async def terminate(call: Making, session_id: str) -> Response:
 
     async def end(store: Store) -> SessionTermination:
         nonlocal live
+        snapshot, actor = await call.rights()
+        known: dict[str, str] = {}
         try:
-            known = {session.session for session in await call.gateway.sessions()}
+            known = {
+                each.session: each.target
+                for each in await call.gateway.sessions()
+                if may_on(actor, "sessions.list", snapshot, each.target)
+            }
         except GatewayUnavailable:
             live = False  # written down all the same: it holds as soon as the gateway sees it
         else:
             if session_id not in known:
                 raise _unknown(session_id)
-        return await terminate_session(store, session_id=session_id, **call.why)
+        return await terminate_session(store, session_id=session_id, targets=known, **call.why)
 
     async def answer(_termination: SessionTermination) -> Response:
         return told(Terminated(session=session_id, reason=call.reason, live=live))

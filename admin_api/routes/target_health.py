@@ -16,7 +16,8 @@ async def list_target_health(call: Looking, page: Paged) -> Response:
     seen = {(found.target, found.mode): found for found in await call.context.gateway.target_health()}
     records = [
         health_record(target.name, mode, seen.get((target.name, mode.value)))
-        for target in call.snapshot.targets.values()
+        for target in call.whole.targets.values()
+        if call.may_on("targets.health", target.name)
         for mode in target.roles
     ]
     items, following = page.of(records, lambda record: (record.target, record.mode.value))

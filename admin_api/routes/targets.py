@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from admin_api.calls import Changing, Doing, Looking, Making, gone, made, shown, told
+from admin_api.calls import Change, Changing, Doing, Looking, Making, gone, made, shown, told
 from admin_api.models.targets import (
     CheckRecord,
     InitSql,
     NewLogin,
+    NewPlace,
     NewTarget,
     PreviewRecord,
     RefreshRecord,
@@ -32,11 +33,13 @@ from gateway.ports import GatewayUnavailable, Store
 from gateway.secret import Secret
 from gateway.services import allowlist, targets
 from gateway.services.allowlist import OfTarget
+from gateway.services.environments import move_to_environment
 from gateway.services.errors import ServiceError
-from gateway.services.lookup import find_target
+from gateway.services.lookup import find_environment, find_target
 from gateway.services.role_weights import weigh
 from gateway.services.target_facts import Permitted, Place, check_permitted
-from gateway.services.target_sql import init_sql
+from gateway.services.target_sql import init_sql, sql_of_grant
+from gateway.services.visible import within_reach
 
 router = APIRouter(prefix="/targets", tags=["targets"])
 
@@ -49,16 +52,18 @@ async def list_targets(
     page: Paged,
     enabled: Annotated[bool | None, Query(description="Only those that are, or are not.")] = None,
     text: Annotated[str | None, Query(max_length=100, description="Only names that hold this, in any case.")] = None,
+    environment: Annotated[str | None, Query(description="Only in this environment.")] = None,
 ) -> Response:
-    """List targets, by name."""
+    """List targets, by name. Of those that you may see only the basic facts of, hosts and logins are left out."""
     wanted = "" if text is None else text.lower()
+    place = None if environment is None else find_environment(call.snapshot, environment).id
     found = [
         target
         for target in call.snapshot.targets.values()
-        if enabled in (None, target.enabled) and wanted in target.name.lower()
+        if enabled in (None, target.enabled) and wanted in target.name.lower() and place in (None, target.environment_id)
     ]
     items, following = page.of(found, lambda target: (target.name,))
-    return call.show_list(TargetPage(items=[target_record(target) for target in items], next=following))
+    return call.show_list(TargetPage(items=[target_record(call.snapshot, target) for target in items], next=following))
 
 
 @router.post("", response_model=TargetRecord, status_code=201)
@@ -68,7 +73,8 @@ async def create_target(call: Making, body: NewTarget) -> Response:
 
     async def create(store: Store) -> Target:
         async with together(store) as parts:
-            target = await targets.create_target(parts, name=body.name, place=place, **call.why)
+            where = body.environment
+            target = await targets.create_target(parts, name=body.name, place=place, environment=where, **call.why)
             if body.max_sessions is not None:
                 target = await targets.set_max_sessions(parts, name=body.name, max_sessions=body.max_sessions, **call.why)
             if body.open_ahead:
@@ -76,14 +82,17 @@ async def create_target(call: Making, body: NewTarget) -> Response:
         return target
 
     async def answer(target: Target) -> Response:
-        return made(target_record(target), target.version, f"/v1/targets/{target.name}")
+        return await made_again(target.id)
 
-    async def again(event: AdminEvent) -> Response:
+    async def made_again(target_id: str) -> Response:
         snapshot = await call.after()
-        target = next((each for each in snapshot.targets.values() if each.id == event.object_id), None)
+        target = next((each for each in snapshot.targets.values() if each.id == target_id), None)
         if target is None:
             raise ServiceError("target-unknown", "this target was deleted meanwhile")
-        return await answer(target)
+        return made(target_record(snapshot, target), target.version, f"/v1/targets/{target.name}")
+
+    async def again(event: AdminEvent) -> Response:
+        return await made_again(event.object_id)
 
     return await call.run(create, answer, again)
 
@@ -91,8 +100,8 @@ async def create_target(call: Making, body: NewTarget) -> Response:
 @router.get("/{name}", response_model=TargetRecord)
 async def show_target(call: Looking, name: str) -> Response:
     """Show one target."""
-    target = find_target(call.snapshot, name)
-    return call.show(target_record(target), target.version)
+    target = call.find_target("targets.show", name)
+    return call.show(target_record(call.snapshot, target), target.version, whole=False)
 
 
 @router.patch("/{name}", response_model=TargetRecord)
@@ -114,24 +123,22 @@ async def update_target(call: Changing, name: str, body: TargetPatch) -> Respons
             allow_md5=old.allow_md5 if body.allow_md5 is None else body.allow_md5,
         )
 
+    _, actor = await call.rights()
     async with together(call.store) as store:
-        target = find_target(store.snapshot, name, call.expected_version)
+        find_target(within_reach(store.snapshot, actor), name, call.expected_version)
         if given & _PLACE or "ca_pem" in body.model_fields_set:
             passwords = {mode: Secret(given.get_secret_value()) for mode, given in (body.passwords or {}).items()}
-            target = await targets.move_target(
-                store, call.context.sealer, name=name, change=move, passwords=passwords, **call.why
-            )
+            await targets.move_target(store, call.context.sealer, name=name, change=move, passwords=passwords, **call.why)
         if "max_sessions" in body.model_fields_set:
-            target = await targets.set_max_sessions(store, name=name, max_sessions=body.max_sessions, **call.why)
+            await targets.set_max_sessions(store, name=name, max_sessions=body.max_sessions, **call.why)
         if body.open_ahead is not None:
-            target = await targets.set_open_ahead(store, name=name, open_ahead=body.open_ahead, **call.why)
+            await targets.set_open_ahead(store, name=name, open_ahead=body.open_ahead, **call.why)
         if body.allowlist is not None:
             await allowlist.set_list_mode(store, level=OfTarget(name), mode=body.allowlist, **call.why)
         if body.enabled is not None:
             verb = targets.enable_target if body.enabled else targets.disable_target
-            target = await verb(store, name=name, **call.why)
-    target = store.snapshot.targets[name]
-    return shown(target_record(target), target.version)
+            await verb(store, name=name, **call.why)
+    return await _shown(call, name)
 
 
 @router.delete("/{name}", status_code=204)
@@ -144,7 +151,7 @@ async def delete_target(call: Changing, name: str) -> Response:
 @router.put("/{name}/logins/{mode}", response_model=TargetRecord)
 async def set_login(call: Changing, name: str, mode: AccessMode, body: NewLogin) -> Response:
     """Set the upstream login of one access mode. A new password does not end sessions; another role does."""
-    target = await targets.set_login(
+    await targets.set_login(
         call.store,
         call.context.sealer,
         name=name,
@@ -154,37 +161,45 @@ async def set_login(call: Changing, name: str, mode: AccessMode, body: NewLogin)
         expected_version=call.expected_version,
         **call.why,
     )
-    return shown(target_record(target), target.version)
+    return await _shown(call, name)
 
 
 @router.delete("/{name}/logins/{mode}", response_model=TargetRecord)
 async def remove_login(call: Changing, name: str, mode: AccessMode) -> Response:
     """Remove the upstream login of one access mode; sessions in it end."""
     version = call.expected_version
-    target = await targets.remove_login(call.store, name=name, mode=mode, expected_version=version, **call.why)
-    return shown(target_record(target), target.version)
+    await targets.remove_login(call.store, name=name, mode=mode, expected_version=version, **call.why)
+    return await _shown(call, name)
 
 
 @router.put("/{name}/permits/{kind}/{item:path}", response_model=TargetRecord)
 async def permit(call: Changing, name: str, kind: Permitted, item: str) -> Response:
     """Let sessions use a function (schema.name, or schema.*), a schema on search_path, or a custom setting."""
     version = call.expected_version
-    target = await targets.permit(call.store, name=name, kind=kind, item=item, expected_version=version, **call.why)
-    return shown(target_record(target), target.version)
+    await targets.permit(call.store, name=name, kind=kind, item=item, expected_version=version, **call.why)
+    return await _shown(call, name)
 
 
 @router.delete("/{name}/permits/{kind}/{item:path}", response_model=TargetRecord)
 async def forbid(call: Changing, name: str, kind: Permitted, item: str) -> Response:
     """Take it off the list. A function is refused at its next use; for a schema or a setting, the target's sessions end."""
     version = call.expected_version
-    target = await targets.forbid(call.store, name=name, kind=kind, item=item, expected_version=version, **call.why)
-    return shown(target_record(target), target.version)
+    await targets.forbid(call.store, name=name, kind=kind, item=item, expected_version=version, **call.why)
+    return await _shown(call, name)
+
+
+@router.put("/{name}/environment", response_model=TargetRecord)
+async def move_target(call: Changing, name: str, body: NewPlace) -> Response:
+    """Put a target into another environment. What stood on an admin role's right in the former one ends."""
+    version = call.expected_version
+    await move_to_environment(call.store, name=name, environment=body.environment, expected_version=version, **call.why)
+    return await _shown(call, name)
 
 
 @router.post("/{name}/check", response_model=CheckRecord)
 async def check_target(call: Doing, name: str, mode: AccessMode = AccessMode.READ_ONLY) -> Response:
     """Log in there as a session would; say which step fails (DNS, TCP, TLS, login, role, database, settings) and its remedy."""
-    target = find_target(await call.after(), name)
+    target = await call.find_target("targets.check", name)
     if mode not in target.roles:
         raise ServiceError(
             "login-missing", f'target "{name}" has no login for {mode}', f"PUT /v1/targets/{name}/logins/{mode} first."
@@ -198,15 +213,15 @@ async def check_target(call: Doing, name: str, mode: AccessMode = AccessMode.REA
 @router.post("/{name}/refresh", response_model=RefreshRecord)
 async def refresh_target(call: Doing, name: str) -> Response:
     """Read again what the database's owners put into it. When this answers, live read-only sessions are judged by it."""
-    target = find_target(await call.after(), name)
+    target = await call.find_target("targets.refresh", name)
     return told(refresh_record(target.name, await call.gateway.refresh_catalog(target.name)))
 
 
 @router.post("/{name}/audit", response_model=RoleAuditRecord)
 async def audit_target(call: Doing, name: str, mode: AccessMode = AccessMode.READ_ONLY) -> Response:
     """Say what the upstream role of this mode could still do if the parser failed, with the SQL that ends each of it."""
+    target = await call.find_target("targets.audit", name)
     snapshot = await call.after()
-    target = find_target(snapshot, name)
     if mode not in target.roles:
         raise ServiceError(
             "login-missing", f'target "{name}" has no login for {mode}', f"PUT /v1/targets/{name}/logins/{mode} first."
@@ -222,7 +237,7 @@ async def preview_entry(
     call: Doing, name: str, entry: Annotated[str, Query(max_length=300, examples=["public.revenue_of"])]
 ) -> Response:
     """Say what a function entry would open in the database as it is now, with warnings. Nothing is changed."""
-    target = find_target(await call.after(), name)
+    target = await call.find_target("targets.preview", name)
     check_permitted(Permitted.FUNCTION, entry)
     if AccessMode.READ_ONLY not in target.roles:
         raise ServiceError(
@@ -237,9 +252,20 @@ async def preview_entry(
 
 
 @router.get("/{name}/init-sql", response_model=InitSql)
-async def show_init_sql(call: Looking, name: str) -> Response:
+async def show_init_sql(
+    call: Looking,
+    name: str,
+    grant: Annotated[
+        str | None, Query(description="The id of a grant with a list of schemas and tables: for a role that has these alone.")
+    ] = None,
+) -> Response:
     """SQL that makes the target's database roles, with the least rights that they need."""
-    target = find_target(call.snapshot, name)
+    target = call.find_target("targets.init-sql", name)
+    if grant is not None:
+        found = find_grant(call.snapshot, grant)
+        if found.target_id != target.id:
+            raise ApiError(404, "grant-unknown", f'grant "{grant}" is not for target "{name}"')
+        return told(InitSql(target=name, sql=sql_of_grant(target.dbname, found)))
     reader, writer = target.roles.get(AccessMode.READ_ONLY), target.roles.get(AccessMode.READ_WRITE)
     sql = init_sql(
         target.dbname,
@@ -248,3 +274,10 @@ async def show_init_sql(call: Looking, name: str) -> Response:
         schemas=sorted(target.allowed_schemas) or ["public"],
     )
     return told(InitSql(target=name, sql=sql))
+
+
+async def _shown(call: Change, name: str) -> Response:
+    """As far as the caller may see it: who may change a target may not always know what it is."""
+    snapshot = await call.after()
+    target = find_target(snapshot, name)
+    return shown(target_record(snapshot, target), target.version)

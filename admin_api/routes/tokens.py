@@ -14,7 +14,7 @@ from gateway.secret import Secret
 from gateway.services import lockdown, tokens
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_named_token, is_live
-from gateway.services.tokens import NewToken
+from gateway.services.tokens import Bounds, NewToken
 
 router = APIRouter()
 
@@ -34,30 +34,39 @@ async def list_tokens(
         if scope in (None, token.scope) and live in (None, is_live(token.valid_until, now))
     ]
     items, following = page.of(found, lambda token: (token.name,))
-    return call.show_list(TokenPage(items=[token_record(token, now) for token in items], next=following))
+    uses = await call.context.store.last_token_uses()
+    return call.show_list(TokenPage(items=[token_record(call.snapshot, token, uses, now) for token in items], next=following))
 
 
 @router.post("/tokens", response_model=TokenMade, status_code=201, tags=["tokens"])
 async def create_token(call: Making, body: NewApiToken) -> Response:
     """Make a token. It is in this answer and nowhere else."""
 
-    def answer_with(token: ApiToken, secret: Secret | None) -> Response:
+    async def answer_with(token: ApiToken, secret: Secret | None) -> Response:
         text = None if secret is None else secret.reveal()
-        record = TokenMade(**dict(token_record(token, call.now)), token=text)
+        record = TokenMade(**dict(token_record(await call.after(), token, {}, call.now)), token=text)
         return made(record, token.version, f"/v1/tokens/{token.name}")
 
     async def answer(new: NewToken) -> Response:
-        return answer_with(new.token, new.secret)
+        return await answer_with(new.token, new.secret)
 
     async def again(event: AdminEvent) -> Response:
         snapshot = await call.after()
         token = next((each for each in snapshot.tokens.values() if each.id == event.object_id), None)
         if token is None:
             raise ServiceError("token-unknown", "this token was revoked meanwhile")
-        return answer_with(token, None)
+        return await answer_with(token, None)
 
+    bounds = Bounds(
+        body.user,
+        None if body.environments is None else frozenset(body.environments),
+        None if body.permissions is None else frozenset(body.permissions),
+        body.networks,
+    )
     return await call.run(
-        lambda store: tokens.create_token(store, name=body.name, scope=body.scope, valid_until=body.valid_until, **call.why),
+        lambda store: tokens.create_token(
+            store, name=body.name, scope=body.scope, valid_until=body.valid_until, bounds=bounds, **call.why
+        ),
         answer,
         again,
     )
@@ -67,7 +76,8 @@ async def create_token(call: Making, body: NewApiToken) -> Response:
 async def show_token(call: Looking, name: str) -> Response:
     """Show one token: all but the token itself."""
     token = find_named_token(call.snapshot, name)
-    return call.show(token_record(token, call.now), token.version)
+    uses = await call.context.store.last_token_uses()
+    return call.show(token_record(call.snapshot, token, uses, call.now), token.version, whole=False)
 
 
 @router.delete("/tokens/{name}", status_code=204, tags=["tokens"])
@@ -82,7 +92,17 @@ async def show_caller(call: Looking) -> Response:
     """Who you are here."""
     caller = call.caller
     name = None if caller.token is None else caller.token.name
-    return told(Whoami(actor=caller.actor, scope=caller.scope, token=name, valid_until=caller.valid_until))
+    user = next((each.name for each in call.whole.users.values() if each.id == call.actor.user_id), None)
+    return told(
+        Whoami(
+            actor=caller.actor,
+            scope=caller.scope,
+            user=user,
+            owner=call.actor.owner,
+            token=name,
+            valid_until=caller.valid_until,
+        )
+    )
 
 
 @router.get("/lockdown", response_model=LockdownRecord, tags=["lockdown"])

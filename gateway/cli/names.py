@@ -32,6 +32,14 @@ def tokens(ctx: typer.Context, incomplete: str) -> list[str]:
     return _names(ctx, incomplete, "tokens")
 
 
+def environments(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "environments")
+
+
+def roles(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "roles")
+
+
 def _names(ctx: typer.Context, incomplete: str, kind: str) -> list[str]:
     with contextlib.suppress(Exception), open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         from gateway.cli.reach import Place
@@ -71,7 +79,14 @@ async def _near(config: Path | None, kind: str) -> list[str]:
     store = open_store(settings)
     async with asyncio.timeout(_SECONDS):
         snapshot = await store.read()
-    found = {"users": snapshot.users, "groups": snapshot.groups, "targets": snapshot.targets, "tokens": snapshot.tokens}
+    found = {
+        "users": snapshot.users,
+        "groups": snapshot.groups,
+        "targets": snapshot.targets,
+        "tokens": snapshot.tokens,
+        "environments": snapshot.environments,
+        "roles": snapshot.admin_roles,
+    }
     return list(found[kind])
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.access.model import TlsMode
-from gateway.cli import target_checks, target_permits
+from gateway.cli import names, target_checks, target_permits
 from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
 from gateway.cli.options import AsJson, IfVersion, Mode, PasswordFile, PasswordStdin, Reason, parse_mode
@@ -41,6 +41,7 @@ OpenAhead = Annotated[
 
 _COLUMNS = {
     "name": "name",
+    "environment": "environment",
     "host": "host",
     "port": "port",
     "dbname": "database",
@@ -72,6 +73,10 @@ def create(
     allow_md5: Annotated[bool, typer.Option("--allow-md5", help="Accept md5 password authentication upstream.")] = False,
     max_sessions: MaxSessions = None,
     open_ahead: OpenAhead = None,
+    environment: Annotated[
+        str | None,
+        typer.Option("--environment", help="In this environment.", show_default="default", autocompletion=names.environments),
+    ] = None,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
@@ -86,6 +91,7 @@ def create(
         "allow_md5": allow_md5,
         "max_sessions": max_sessions,
         "open_ahead": open_ahead or 0,
+        "environment": environment,
     }
     target = api.post(path("targets"), body, reason=reason)
     if as_json:
@@ -176,6 +182,23 @@ def update(
     target = api.patch(path("targets", name), given, reason=reason, version=if_version)
     say(f'Target "{name}" changed.')
     _note_weakness(target)
+
+
+@admin(app, examples=["pgbastion targets move shop --environment production"])
+def move(
+    api: Api,
+    name: Name,
+    environment: Annotated[
+        str,
+        typer.Option("--environment", help="Into this environment.", show_default=False, autocompletion=names.environments),
+    ],
+    if_version: IfVersion = None,
+    reason: Reason = "",
+) -> None:
+    """Put a target into another environment; sessions that stood on a right in the former one end."""
+    where = path("targets", name, "environment")
+    api.put(where, {"environment": environment}, reason=reason, version=if_version)
+    say(f'Target "{name}" is in environment "{environment}" now.')
 
 
 @admin(

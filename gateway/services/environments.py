@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
-from gateway.access.model import DEFAULT_ENVIRONMENT, Environment
+from gateway.access.model import DEFAULT_ENVIRONMENT, Environment, Snapshot
 from gateway.ports import Store
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import check_name_is_free, find_environment, find_target
 from gateway.services.naming import check_environment_name
+
+
+def environment_name(snapshot: Snapshot, environment_id: str) -> str:
+    """ "" for one that is not there (or not to be seen)."""
+    return next((each.name for each in snapshot.environments.values() if each.id == environment_id), "")
 
 
 async def create_environment(store: Store, *, name: str, actor: str, reason: str) -> Environment:
@@ -63,6 +68,5 @@ async def move_to_environment(
         place = find_environment(change.snapshot, environment)
         if target.environment_id == place.id:
             raise ServiceError("nothing-to-change", f'target "{name}" is in environment "{environment}" already')
-        before = next((each.name for each in change.whole.environments.values() if each.id == target.environment_id), "")
-        detail = {"environment": environment, "before": before}
+        detail = {"environment": environment, "before": environment_name(change.whole, target.environment_id)}
         await change.save(replace(target, environment_id=place.id), "target.environment_changed", name, detail)

@@ -7,16 +7,19 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from gateway.access.model import ApiToken, Snapshot, TokenKind, TokenScope, User
+from gateway.access.model import ApiToken, Permission, Snapshot, TokenKind, TokenScope, User
+from gateway.audit.admin_event import DetailValue
 from gateway.ports import Store
 from gateway.secret import Secret
+from gateway.services.allowlist import read_network
 from gateway.services.change import begin, new_id, shown
 from gateway.services.errors import ServiceError
-from gateway.services.lookup import check_name_is_free, find_named_token, is_live
+from gateway.services.lookup import check_name_is_free, find_environment, find_named_token, find_user, is_live
 from gateway.services.naming import SYSTEM, check_expiry, check_token_name
 
 FIRST_NAME: Final = "first-admin"
@@ -36,20 +39,55 @@ class NewToken:
     secret: Secret
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a token is cut down to. `user`: whose it is; None: its maker's (of somebody at the machine itself: an owner's).
+
+    `environments` by name; None: all. `permissions` None: all that its user has. `networks`: from where; empty: anywhere.
+    """
+
+    user: str | None = None
+    environments: frozenset[str] | None = None
+    permissions: frozenset[Permission] | None = None
+    networks: Sequence[str] = ()
+
+
+EVERYTHING: Final = Bounds()
+
+
 async def create_token(
-    store: Store, *, name: str, scope: TokenScope, valid_until: datetime, actor: str, reason: str
+    store: Store,
+    *,
+    name: str,
+    scope: TokenScope,
+    valid_until: datetime,
+    bounds: Bounds = EVERYTHING,
+    actor: str,
+    reason: str,
 ) -> NewToken:
-    """A new key to the admin API. An expired one of the same name gives way."""
+    """A new key to the admin API. An expired one of the same name gives way.
+
+    It can never do more than whose it is may at the moment of a request.
+    """
     check_token_name(name)
+    networks = tuple(read_network(text, "Examples: 10.1.0.0/16, 192.0.2.7") for text in bounds.networks)
     async with begin(store, actor, reason) as change:
         check_expiry(valid_until, change.now)
-        tokens = change.snapshot.tokens
+        tokens = change.whole.tokens
         check_name_is_free("token", name, (each for each in tokens if is_live(tokens[each].valid_until, change.now)))
         for old in tokens.values():
             if old.name.lower() == name.lower():
                 change.also_remove(old)
-        token, secret = _make(name, scope, change.now, valid_until, actor)
-        return NewToken(await change.save(token, "token.created", name, _detail(token)), secret)
+        made, secret = _make(name, scope, change.now, valid_until, actor)
+        token = replace(
+            made,
+            user_id=change.who.user_id if bounds.user is None else find_user(change.snapshot, bounds.user).id,
+            environments=_ids(change.snapshot, bounds.environments),
+            permissions=bounds.permissions,
+            networks=networks,
+        )
+        detail = _detail(token) | _bounds_detail(bounds, change.snapshot, token)
+        return NewToken(await change.save(token, "token.created", name, detail), secret)
 
 
 async def ensure_first_token(store: Store) -> NewToken | None:
@@ -106,5 +144,21 @@ def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("ascii")).digest()
 
 
-def _detail(token: ApiToken) -> dict[str, str | None]:
+def _ids(snapshot: Snapshot, names: frozenset[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(find_environment(snapshot, name).id for name in names)
+
+
+def _bounds_detail(bounds: Bounds, snapshot: Snapshot, token: ApiToken) -> dict[str, DetailValue]:
+    """What it is cut down to, as far as it is."""
+    whose = next((user.name for user in snapshot.users.values() if user.id == token.user_id), None)
+    named: dict[str, DetailValue] = {
+        "user": whose,
+        "environments": None if bounds.environments is None else tuple(sorted(bounds.environments)),
+        "permissions": None if token.permissions is None else tuple(sorted(each.value for each in token.permissions)),
+        "networks": tuple(str(network) for network in token.networks) or None,
+    }
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def _detail(token: ApiToken) -> dict[str, DetailValue]:
     return {"scope": token.scope.value, "valid_until": shown(token.valid_until)}

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from gateway.access.model import Grant, Snapshot, Target
-from gateway.services.actor import Actor
+from gateway.services.actor import Actor, require
+from gateway.services.lookup import find_target
 
 T = TypeVar("T")
 
@@ -60,6 +61,19 @@ def visible(snapshot: Snapshot, actor: Actor) -> Snapshot:
         accounts={user_id: each for user_id, each in snapshot.accounts.items() if user_id == actor.user_id},
         claim_mappings=(),
     )
+
+
+def may_on(actor: Actor, verb: str, snapshot: Snapshot, target_name: str) -> bool:
+    """Whether the actor may do this on the target of this name. One that is there no more is the owners' to speak of."""
+    target = snapshot.targets.get(target_name)
+    return actor.owner or (target is not None and actor.may(verb, environment_id=target.environment_id))
+
+
+def reach_target(actor: Actor, verb: str, snapshot: Snapshot, name: str) -> Target:
+    """The target, whole, for who may do this. Raises ServiceError when there is none within reach, NotPermitted."""
+    target = find_target(within_reach(snapshot, actor), name)
+    require(actor, verb, snapshot, environment_id=target.environment_id)
+    return target
 
 
 def _basic(target: Target) -> Target:

@@ -19,6 +19,7 @@ from gateway.store.places import Place, locate
 from gateway.store.provider_checks import ProviderCheck, drop_check, put_check, take_due
 from gateway.store.queries import read_all, read_rows
 from gateway.store.rows import to_event
+from gateway.store.token_uses import read_token_uses, record_token_uses
 from gateway.store.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
@@ -65,6 +66,16 @@ class SqlStore:
     async def record_logins(self, logins: Mapping[str, datetime]) -> None:
         """When users (by id) logged in, as of which nothing else changes. Raises StoreUnavailableError."""
         await record_logins(self._changing, self._place, logins)
+
+    async def record_token_uses(self, uses: Mapping[str, datetime]) -> None:
+        """When API tokens (by id) were used, as of which nothing else changes. Raises StoreUnavailableError."""
+        await record_token_uses(self._changing, self._place, uses)
+
+    async def last_token_uses(self) -> Mapping[str, datetime]:
+        """By token id; one that never was is not there. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_token_uses(connection)
 
     async def last_logins(self) -> Mapping[str, datetime]:
         """By user id; who never did is not there. Raises StoreUnavailableError."""

@@ -43,6 +43,23 @@ MATRIX: Final = {
     ("POST", "/v1/targets/{name}/preview"): "change",
     ("POST", "/v1/targets/{name}/refresh"): "change",
     ("GET", "/v1/targets/{name}/init-sql"): "look",
+    ("PUT", "/v1/targets/{name}/environment"): "change",
+    ("GET", "/v1/environments"): "look",
+    ("POST", "/v1/environments"): "change",
+    ("GET", "/v1/environments/{name}"): "look",
+    ("PATCH", "/v1/environments/{name}"): "change",
+    ("DELETE", "/v1/environments/{name}"): "change",
+    ("GET", "/v1/roles"): "look",
+    ("POST", "/v1/roles"): "change",
+    ("GET", "/v1/roles/{name}"): "look",
+    ("DELETE", "/v1/roles/{name}"): "change",
+    ("PATCH", "/v1/roles/{name}/members"): "change",
+    ("PUT", "/v1/roles/{name}/environments/{environment}"): "change",
+    ("DELETE", "/v1/roles/{name}/environments/{environment}/{permission}"): "change",
+    ("GET", "/v1/permissions/verbs"): "look",
+    ("GET", "/v1/permissions/report"): "look",
+    ("GET", "/v1/permissions/users/{user}"): "look",
+    ("GET", "/v1/permissions/users/{user}/why/{verb}"): "look",
     ("GET", "/v1/grants"): "look",
     ("POST", "/v1/grants"): "change",
     ("DELETE", "/v1/grants"): "change",
@@ -70,6 +87,10 @@ MATRIX: Final = {
     ("POST", "/v1/tokens"): "change",
     ("GET", "/v1/tokens/{name}"): "look",
     ("DELETE", "/v1/tokens/{name}"): "change",
+    ("GET", "/v1/credentials"): "look",
+    ("POST", "/v1/credentials"): "change",
+    ("GET", "/v1/credentials/{credential}"): "look",
+    ("DELETE", "/v1/credentials/{credential}"): "change",
     ("POST", "/v1/sign-in"): "sign-in",
     ("POST", "/v1/sign-in/enrolment"): "sign-in",
     ("POST", "/v1/sign-in/enrolment/confirm"): "sign-in",
@@ -106,7 +127,7 @@ ALWAYS: Final = {
 
 
 def filled(path: str) -> str:
-    given = {"mode": "read_only", "kind": "schema"}
+    given = {"mode": "read_only", "kind": "schema", "permission": "read"}
     return re.sub(r"\{(\w+)\}", lambda name: given.get(name[1], "nobody"), path)
 
 
@@ -174,6 +195,8 @@ async def test_a_session_in_process_needs_no_token_and_a_network_cannot_claim_to
         assert (await client.get("/v1/whoami")).json() == {
             "actor": "os:ana",
             "scope": "admin",
+            "user": None,
+            "owner": True,
             "token": None,
             "valid_until": None,
         }
