@@ -35,7 +35,7 @@ from gateway.services import allowlist, targets
 from gateway.services.allowlist import OfTarget
 from gateway.services.environments import move_to_environment
 from gateway.services.errors import ServiceError
-from gateway.services.lookup import find_environment, find_target
+from gateway.services.lookup import find_environment, find_grant, find_target
 from gateway.services.role_weights import weigh
 from gateway.services.target_facts import Permitted, Place, check_permitted
 from gateway.services.target_sql import init_sql, sql_of_grant
@@ -264,7 +264,7 @@ async def show_init_sql(
     if grant is not None:
         found = find_grant(call.snapshot, grant)
         if found.target_id != target.id:
-            raise ApiError(404, "grant-unknown", f'grant "{grant}" is not for target "{name}"')
+            raise ServiceError("grant-unknown", f'there is no grant "{grant}" for target "{name}"', "See GET /v1/grants.")
         return told(InitSql(target=name, sql=sql_of_grant(target.dbname, found)))
     reader, writer = target.roles.get(AccessMode.READ_ONLY), target.roles.get(AccessMode.READ_WRITE)
     sql = init_sql(

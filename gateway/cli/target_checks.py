@@ -1,6 +1,7 @@
 """pgbastion targets test, audit and init-sql: does the gateway get in there, with which rights, and with how few could it."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import typer
 
@@ -33,7 +34,13 @@ def register(app: typer.Typer) -> None:
         audit
     )
     admin(
-        app, "init-sql", examples=["pgbastion targets init-sql shop > roles.sql", "pgbastion targets init-sql shop | psql ..."]
+        app,
+        "init-sql",
+        examples=[
+            "pgbastion targets init-sql shop > roles.sql",
+            "pgbastion targets init-sql shop | psql ...",
+            "pgbastion targets init-sql shop --grant 5d3e1f0a-... > roles.sql",
+        ],
     )(init_sql)
 
 
@@ -119,9 +126,21 @@ def _say_audit(found: Record) -> None:
     say("")
 
 
-def init_sql(api: Api, name: Name) -> None:
+def init_sql(
+    api: Api,
+    name: Name,
+    grant: Annotated[
+        str | None,
+        typer.Option(
+            "--grant",
+            metavar="ID",
+            help="For this grant's list of schemas and tables: a role that has these alone.",
+            show_default="the target's own roles",
+        ),
+    ] = None,
+) -> None:
     """Print SQL that makes the target's database roles with the least rights they need. Run it as the database's admin."""
-    say_raw(str(api.get(path("targets", name, "init-sql")).record.get("sql")))
+    say_raw(str(api.get(path("targets", name, "init-sql"), grant=grant).record.get("sql")))
 
 
 def _modes(target: Record) -> list[AccessMode]:

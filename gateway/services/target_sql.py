@@ -11,6 +11,8 @@ from enum import StrEnum
 from importlib import resources
 from typing import Final
 
+from gateway.access.model import Grant
+from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
 from gateway.services.naming import check_identifier
 
@@ -35,16 +37,22 @@ def init_sql(
     schemas: Sequence[str] = ("public",),
     connection_limit: int = 100,
     hardening: Hardening = Hardening.AS_COMMENT,
+    tables: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The script. None leaves that role out. Raises ServiceError for names that PostgreSQL would not take."""
+    """The script. None leaves that role out. Open are `schemas`, and single `tables` (schema, name) besides.
+
+    Raises ServiceError for names that PostgreSQL would not take.
+    """
     check_identifier("database's name", dbname)
     roles = [role for role in (read_only_role, read_write_role) if role is not None]
     for role in roles:
         check_identifier("database role's name", role)
-    for schema in schemas:
+    for schema in (*schemas, *(schema for schema, _ in tables)):
         check_identifier("schema's name", schema)
-    if not roles or not schemas or len(set(roles)) != len(roles):
-        raise ServiceError("init-sql-empty", "there must be at least one role and one schema, and no role twice", "")
+    for _, name in tables:
+        check_identifier("table's name", name)
+    if not roles or not (schemas or tables) or len(set(roles)) != len(roles):
+        raise ServiceError("init-sql-empty", "there must be at least one role and one schema or table, and no role twice", "")
     if not -1 <= connection_limit <= 100_000:
         raise ServiceError("connection-limit-invalid", f"{connection_limit} is not a connection limit", "Give 1 to 100000.")
     granted = [(role, _READ if role == read_only_role else _WRITE) for role in roles]
@@ -55,15 +63,48 @@ def init_sql(
     parts.append(f"GRANT CONNECT ON DATABASE {quoted(dbname)} TO {_names(roles)};")
     for schema in schemas:
         parts += [_present(schema, granted, read_write_role), _future(schema, granted, read_write_role)]
+    if tables:
+        parts.append(_single(sorted(set(tables)), granted, read_write_role))
     parts += [
         _watch_clients(roles),
         "COMMIT;",
         _limits(roles),
         *_temporary(dbname, read_only_role),
-        _hardening(dbname, schemas, hardening),
+        _hardening(dbname, sorted({*schemas, *(schema for schema, _ in tables)}), hardening),
         _passwords(roles),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def sql_of_grant(dbname: str, grant: Grant) -> str:
+    """The script for a database role that may do what a grant with a list of schemas and tables opens, and nothing else.
+
+    The gateway logs in to a target with one role per access mode; so such a role is for a target of its own, which this grant is
+    for. Raises ServiceError for a grant without a list.
+    """
+    reading = grant.reading
+    if not reading.is_narrow:
+        raise ServiceError(
+            "grant-opens-all",
+            f'grant "{grant.id}" has no list of schemas and tables',
+            "What its sessions may read is what the target's own login may: leave the grant out.",
+        )
+    role = f"grant_{''.join(each for each in grant.id if each.isalnum())[:12].lower()}"
+    reads = grant.mode is AccessMode.READ_ONLY
+    script = init_sql(
+        dbname,
+        read_only_role=role if reads else None,
+        read_write_role=None if reads else role,
+        schemas=sorted(reading.schemas),
+        tables=sorted(reading.tables),
+    )
+    return f"{_of_grant(grant.id)}\n{script}"
+
+
+def _of_grant(grant_id: str) -> str:
+    return f"""\
+-- For grant {grant_id} alone: a role that has what this grant opens, so that the database holds it, too.
+-- Make a target of its own with this login (pgbastion targets create, targets login), and move the grant there."""
 
 
 def harden_sql() -> str:
@@ -171,6 +212,30 @@ def _present(schema: str, granted: Sequence[tuple[str, str]], writer: str | None
     lines += [f"GRANT {rights} ON ALL TABLES IN SCHEMA {quoted(schema)} TO {quoted(role)};" for role, rights in granted]
     if writer is not None:
         lines.append(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {quoted(schema)} TO {quoted(writer)};")
+    return "\n".join(lines)
+
+
+def _single(tables: Sequence[tuple[str, str]], granted: Sequence[tuple[str, str]], writer: str | None) -> str:
+    schemas = sorted({schema for schema, _ in tables})
+    lines = [f"GRANT USAGE ON SCHEMA {_names(schemas)} TO {_names(role for role, _ in granted)};"]
+    full = [f"{quoted(schema)}.{quoted(name)}" for schema, name in tables]
+    lines += [f"GRANT {rights} ON TABLE {each} TO {quoted(role)};" for role, rights in granted for each in full]
+    if writer is not None:
+        listed = ", ".join(f"{_literal(each)}::regclass" for each in full)
+        lines.append("-- What fills their columns.")
+        lines.append(
+            _block(f"""\
+DECLARE
+  counter regclass;
+BEGIN
+  FOR counter IN
+    SELECT d.objid::regclass FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
+      WHERE d.classid = 'pg_class'::regclass AND c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjid IN ({listed})
+  LOOP
+    EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %s TO %I', counter, {_literal(writer)});
+  END LOOP;
+END""")
+        )
     return "\n".join(lines)
 
 
