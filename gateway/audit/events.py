@@ -7,6 +7,7 @@ Events and what they hold besides the session's own fields:
 
     statement        statement (number in the session), phase, parameters (how many; never their values), sql and the verdict.
                      A refusal has sqlstate and message. reported: the rule that a report-only grant did not enforce; its message
+    cut              statement, rule (max-rows, max-bytes, max-bytes-per-day), rows that were sent of it, limit
     row_ceiling_reported  what a report-only grant let change more rows than its ceiling
     statement_end    statement, outcome, duration_us, rows (absent: none counted), sqlstate (absent: no error)
     session_start (options and max_changed_rows of the grant that it stands on, if that carries any; opened_ahead if its upstream
