@@ -19,12 +19,14 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
 from scramp import ScramClient
 
 from gateway.bus.gateway import BusGateway
+from gateway.secret import Secret
 from gateway.services import allowlist, grants, groups, lockdown, targets, users
 from gateway.store import open_store
 from gateway.store.sql_store import SqlStore
@@ -40,6 +42,7 @@ STREAM: Final = (
 LIVE_STATES: Final = ("idle", "active", "in transaction", "copy")
 STATES: Final = (*LIVE_STATES, "pending")
 PATIENCE_SECONDS: Final = 10.0
+EXPIRY_SECONDS: Final = 0.4
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,27 @@ class Stage:
                 lambda: targets.enable_target(store, name=target, **WHY),
             ),
             "lockdown": (lambda: lockdown.lock_down(store, **WHY), lambda: lockdown.lift_lockdown(store, **WHY)),
+            "user deleted": (lambda: users.delete_user(store, name=name, **WHY), self._create_user),
+            "password changed": (self._set_password, self._nothing),
+            "expired": (self._expire, lambda: users.set_user_expiry(store, name=name, valid_until=None, **WHY)),
         }
+
+    async def _create_user(self) -> None:
+        password = Secret(self.person.password)
+        await users.create_user(self.store, name=self.person.name, password=password, groups=[self.group], **WHY)
+
+    async def _set_password(self) -> None:
+        """The same again, which is another one to a session: the next ones find their way in."""
+        await users.set_password(self.store, name=self.person.name, password=Secret(self.person.password), **WHY)
+
+    async def _expire(self) -> None:
+        """The clock ends it; that is the moment from which the time counts."""
+        until = datetime.now(UTC) + timedelta(seconds=EXPIRY_SECONDS)
+        await users.set_user_expiry(self.store, name=self.person.name, valid_until=until, **WHY)
+        self.committed_at = time.monotonic() + (until - datetime.now(UTC)).total_seconds()
+
+    async def _nothing(self) -> None:
+        """The right is there again."""
 
 
 @contextmanager
