@@ -24,6 +24,7 @@ class Limited(StrEnum):
     USER = "user"
     TARGET = "target"
     CREDENTIAL = "credential"
+    GRANT = "grant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Reservation:
 
     `upstream`, once it is open: what another worker needs to cancel what runs there, should this one die. `waiting`: the access
     mode of sessions that wait there, one after the other, for a client; they have no user. "" for a client's own place.
-    `shares`: of what else it takes one, and how many there are of that at most. A share's name begins with its kind, which is one
-    of Limited's words, and a colon ("credential:1f3c...").
+    `shares`: of what else it takes one, and how many there are of that at most (0: any number). A share's name begins with its
+    kind, which is one of Limited's words, and a colon ("credential:1f3c...").
     """
 
     session: str
@@ -62,7 +63,7 @@ class Reservation:
                     target,
                     upstream if isinstance(upstream, dict) else None,
                     waiting if isinstance(waiting, str) else "",
-                    _shares(shares) if isinstance(shares, dict) else (),
+                    read_shares(shares),
                 )
             case _:
                 return None
@@ -107,10 +108,20 @@ class Reservations:
         if ceilings.target is not None and self._by_target[wanted.target] >= ceilings.target:
             return Limited.TARGET
         for share, most in wanted.shares:
-            if self._by_share[share] >= most:
+            if 0 < most <= self._by_share[share]:
                 return Limited(share.partition(":")[0])
         self.put(holder, wanted)
         return None
+
+    def taken_of(self, share: str) -> int:
+        """How many sessions have a share of this."""
+        return self._by_share[share]
+
+    def move(self, holder: str, session: str, shares: tuple[tuple[str, int], ...]) -> None:
+        """It stands on something else now, whatever the ceiling is there."""
+        held = self._held.get(holder, {}).get(session)
+        if held is not None:
+            self.put(holder, replace(held, shares=shares))
 
     def make_way(self, target: str | None) -> tuple[str, Reservation] | None:
         """Take back a place where a session waits for a client (of this target, if one is named): its holder and itself."""
@@ -161,9 +172,10 @@ class Reservations:
             _add(self._by_user, reservation.user, change)
 
 
-def _shares(payload: Mapping[str, object]) -> tuple[tuple[str, int], ...]:
-    kinds = frozenset(Limited)
-    return tuple((name, most) for name, most in payload.items() if isinstance(most, int) and name.partition(":")[0] in kinds)
+def read_shares(payload: object) -> tuple[tuple[str, int], ...]:
+    """What is none is left out."""
+    kinds, given = frozenset(Limited), payload if isinstance(payload, Mapping) else {}
+    return tuple((name, most) for name, most in given.items() if isinstance(most, int) and name.partition(":")[0] in kinds)
 
 
 def _add(counter: Counter[K], key: K, change: int) -> None:

@@ -47,6 +47,7 @@ def encode_request(sql: bytes, policy: Policy) -> bytes:
             "max_bytes": policy.max_statement_bytes,
             "catalog": None if catalog is None else catalog.revision,
             "caps": [caps.timeout_milliseconds, caps.work_mem_kilobytes, caps.hash_mem_multiplier, caps.parallel_workers],
+            "statement_milliseconds": caps.statement_milliseconds,
             "options": sorted(policy.options),
             "max_changed_rows": policy.max_changed_rows,
             "hide_activity": policy.hide_activity,
@@ -101,6 +102,7 @@ class Requests:
     def _read_policy(self, head: bytes) -> Policy:
         raw = json.loads(head)
         timeout, memory, multiplier, workers = raw["caps"]
+        statement = raw["statement_milliseconds"]
         return Policy(
             AccessMode(raw["mode"]),
             frozenset(raw["functions"]),
@@ -108,7 +110,7 @@ class Requests:
             frozenset(raw["settings"]),
             int(raw["major"]),
             int(raw["max_bytes"]),
-            Caps(int(timeout), int(memory), float(multiplier), int(workers)),
+            Caps(int(timeout), int(memory), float(multiplier), int(workers), None if statement is None else int(statement)),
             None if raw["catalog"] is None else self._catalogs[raw["catalog"]],
             frozenset(map(GrantOption, raw["options"])),
             None if raw["max_changed_rows"] is None else int(raw["max_changed_rows"]),

@@ -23,6 +23,7 @@ SESSION_ENDS: Final = (
     "client-quit",
     "client-vanished",
     "right-ended",
+    "idle",
     "terminated",
     "lockdown",
     "shutdown",
@@ -209,6 +210,8 @@ def _class_of_end(reason: str) -> str:
             return "upstream"
         case "session-terminated":
             return "terminated"
+        case "idle-timeout" | "idle-in-transaction-timeout":
+            return "idle"
         case ("lockdown" | "shutdown" | "store-stale" | "audit-unavailable") as same:
             return same
         case rule:

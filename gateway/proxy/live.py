@@ -11,9 +11,11 @@ from typing import Final
 
 import structlog
 
-from gateway.access.model import Denial, Lease
+from gateway.access.model import NO_LIMITS, Denial, Lease
 from gateway.bus.lines import Payload
+from gateway.proxy import rights_clock
 from gateway.proxy.account import Account
+from gateway.proxy.between_messages import LONGEST_REST, Interposed, LastWords
 from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.day_counts import HURRY_BYTES
 from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
@@ -23,13 +25,24 @@ from gateway.proxy.standing import Introduction, Standing, carried
 from gateway.proxy.steady import steady_of
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
+from gateway.session.attendance import Attendance, Overdue
 from gateway.session.client_side import ClientSide
-from gateway.session.effects import CatalogTouched, ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, NameAgain, StopStatement, fatal
+from gateway.session.effects import (
+    CatalogTouched,
+    ChangeOwnPassword,
+    ClientQuit,
+    End,
+    JudgeElsewhere,
+    NameAgain,
+    StopStatement,
+    fatal,
+)
+from gateway.session.end_notices import EndNotices, end_by_idleness, end_notice
 from gateway.session.upstream_side import UpstreamSide
 from gateway.session.welcome import build_welcome
 from gateway.statements.verdict import Verdict
 from gateway.wire import sqlstate
-from gateway.wire.backend import ErrorFields, build_error
+from gateway.wire.backend import ErrorFields, build_error, build_notice
 from gateway.wire.frontend import TERMINATE
 
 _LONG_KEYS_MINOR: Final = 2  # protocol 3.2 has cancel keys of up to 256 bytes
@@ -74,6 +87,9 @@ class LiveSession(asyncio.Protocol):
         self._answered: asyncio.Event | None = None  # while a statement is being stopped
         self._quitting = False
         self._account = Account(who, shared)
+        self._attendance = Attendance(shared, time.monotonic())
+        self._notices = EndNotices()
+        self._unsaid: list[bytes] = []  # while upstream is in the middle of a message
         if (steady := steady_of(self, shared, self._account, worker, client, self._upstream)) is not None:
             self.data_received = steady.client_data  # type: ignore[method-assign]
             self.upstream_data = steady.upstream_data  # type: ignore[method-assign]
@@ -306,6 +322,56 @@ class LiveSession(asyncio.Protocol):
             text = "the database closed the connection"
             self.end("upstream lost", fatal(sqlstate.CONNECTION_FAILURE, text, "Connect again."))
 
+    @property
+    def is_due(self) -> bool:
+        return self._standing.is_due
+
+    def attend(self) -> None:
+        """What takes the clock: limits that are over, notices of an end that is near."""
+        if self._ended:
+            return
+        lease, account, now = self.lease, self._account, time.monotonic()
+        if lease.limits != NO_LIMITS:
+            waits = self._client_side.on_hold or self._releases > 0
+            overdue = self._attendance.look(lease.limits, account.bytes_in + account.bytes_out, now, waits=waits)
+            if overdue is Overdue.STATEMENT:
+                self._cancel_overdue()
+            elif overdue is not None:
+                self.end(*end_by_idleness(lease, overdue, now - self._attendance.idle_since))
+                return
+        if lease.valid_until is not None:
+            self._announce_end()
+
+    def _cancel_overdue(self) -> None:
+        self._shared.event("cancel", {"outcome": "sent", "reason": "statement-timeout"})
+        self._record()
+        self._cancel.request()
+
+    def _announce_end(self) -> None:
+        before = self._worker.settings.limits.end_notices_seconds
+        ends_at = self._standing.ends_at(self._worker.directory.snapshot, max(before, default=0.0))
+        now = rights_clock.now()
+        if ends_at is None or not self._notices.is_due(ends_at, now, before):
+            return
+        self._shared.event("end_announced", {"ends_at": ends_at.isoformat(timespec="seconds")})
+        self._record()
+        self._say(build_notice(end_notice(self.lease, ends_at, now)))
+
+    def _say(self, words: bytes) -> None:
+        """To the client, between two whole messages."""
+        if self._ended:
+            return
+        if not (left := self._upstream_side.body_left):
+            self._client.write(words)
+            return
+        self._unsaid.append(words)
+        if len(self._unsaid) == 1:
+            Interposed(self._upstream, left, self._say_unsaid)
+
+    def _say_unsaid(self) -> None:
+        words, self._unsaid = b"".join(self._unsaid), []
+        self._say(words)
+
     def probe(self) -> None:
         """Nothing tells of a client that goes away while nobody reads from it."""
         unread = self._client_gate.closed or self._client_side.on_hold
@@ -317,10 +383,15 @@ class LiveSession(asyncio.Protocol):
 
     def reconcile(self) -> None:
         worker = self._worker
+        before = self.lease
         denial = self._standing.renew(worker.directory.snapshot)
         if denial is not None:
             self.terminate(denial)
             return
+        if self.lease.grant_id != before.grant_id:
+            self._opened.seat.move(self.lease)
+            self._shared.event("grant_changed", carried(self.lease))
+            self._record()
         self._adopt_policy()
 
     def _adopt_policy(self) -> None:
@@ -369,8 +440,12 @@ class LiveSession(asyncio.Protocol):
         self._shared.event("session_end", self._account.totals(reason))
         self._record()
         self._leave_upstream(running=running, partly_sent=partly_sent)
-        words = build_error(farewell) if farewell is not None and not self._upstream_side.mid_message else b""
-        leave_client(self._client, words, gone=self._client_gone)
+        words = build_error(farewell) if farewell is not None else b""
+        left = self._upstream_side.body_left
+        if left and words and self._upstream_gone is not None and left <= LONGEST_REST and not self._client_gone:
+            LastWords(self._upstream, left, self._client, words)
+        else:
+            leave_client(self._client, b"" if left else words, gone=self._client_gone)
 
     def _cut_upstream(self) -> None:
         if self._shared.busy:

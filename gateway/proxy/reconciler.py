@@ -17,6 +17,7 @@ from gateway.settings import CurrentSettings
 
 _TICK_SECONDS: Final = 0.2
 _PROBE_TICKS: Final = 3
+_ATTEND_TICKS: Final = 5
 _SESSIONS_PER_TURN: Final = 100  # then others may use the event loop
 
 _STALE: Final = Denial(
@@ -79,12 +80,22 @@ class Reconciler:
             for number, session in enumerate(list(self._registry.sessions.values()), 1):
                 if stale:
                     session.terminate(_STALE)
-                elif session.lease.valid_until is not None:
+                elif session.is_due:
                     _ask_again(session)
+                if ticks % _ATTEND_TICKS == 0:
+                    _attend(session)
                 if ticks % _PROBE_TICKS == 0:
                     session.probe()
                 if number % _SESSIONS_PER_TURN == 0:
                     await asyncio.sleep(0)
+
+
+def _attend(session: Session) -> None:
+    try:
+        session.attend()
+    except Exception:
+        _log.exception("a session's limits could not be looked after", session=session.session_id)
+        session.terminate(_UNDECIDED)
 
 
 def _ask_again(session: Session) -> None:

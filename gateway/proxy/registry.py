@@ -25,6 +25,15 @@ class Session(Protocol):
 
     def describe(self) -> Payload: ...
 
+    @property
+    def is_due(self) -> bool:
+        """By the clock alone it may have lost its right, or have another one."""
+        ...
+
+    def attend(self) -> None:
+        """Once a second: end it if it was idle for too long, tell it that its end is near."""
+        ...
+
     def probe(self) -> None:
         """Notice a client that went away while nobody reads from it."""
         ...

@@ -85,6 +85,11 @@ class Seat:
         if self._held is not None:
             self._seats.opened(self._held, _Upstream(place, process_id, key))
 
+    def move(self, lease: Lease) -> None:
+        """The session stands on another grant now, or has none of its limits any more."""
+        if self._held is not None:
+            self._seats.moved(self._held, lease)
+
     def leave(self) -> None:
         """May be said twice."""
         held, self._held = self._held, None
@@ -127,7 +132,7 @@ class Seats:
         if answer.get("full") is None:
             return Seat(self, wanted)
         del self._held[session_id]
-        return _full(Limited(str(answer["full"])), answer.get("ceiling"), lease)
+        return _full(Limited(str(answer["full"])), answer.get("ceiling"), answer.get("open"), lease)
 
     async def _reserve(self, wanted: _Held, ceiling: int | None) -> Payload:
         wanted.granted_at = _now()  # or a moment later
@@ -150,6 +155,10 @@ class Seats:
         held.upstream = upstream
         self._untold[held.name] = held
         self._tell_soon()
+
+    def moved(self, held: _Held, lease: Lease) -> None:
+        held.whose = (lease.user.id, lease.target.id, _shares_of(lease))
+        self._bus.send(HUB, "move", {"session": held.name, "shares": dict(held.whose[2])})
 
     def left(self, held: _Held) -> None:
         held.upstream = None
@@ -210,13 +219,14 @@ def _now() -> float:
 
 def _shares_of(lease: Lease) -> _Shares:
     """What has a limit of its own besides the gateway, the person and the target."""
-    shares: list[tuple[str, int]] = []
+    # Counted without a limit too: one may be set while its sessions are there.
+    shares = [(f"{Limited.GRANT.value}:{lease.grant_id}:{lease.user.id}", lease.limits.max_sessions or 0)]
     if isinstance(lease.proof, Credential):
         shares.append((f"{Limited.CREDENTIAL.value}:{lease.proof.id}", lease.proof.max_sessions))
     return tuple(shares)
 
 
-def _full(limited: Limited, ceiling: JsonValue, lease: Lease) -> ErrorFields:
+def _full(limited: Limited, ceiling: JsonValue, there: JsonValue, lease: Lease) -> ErrorFields:
     """Which limit it is, and who can raise it."""
     match limited:
         case Limited.GATEWAY:
@@ -231,4 +241,7 @@ def _full(limited: Limited, ceiling: JsonValue, lease: Lease) -> ErrorFields:
         case Limited.CREDENTIAL:
             text = f"too many sessions with this short-lived credential: {ceiling} at a time are admitted"
             hint = "Close one of them, or issue another credential: pgbastion credentials issue TARGET"
+        case Limited.GRANT:
+            text = f'too many sessions on your grant for "{lease.target.name}": it admits {ceiling} at a time, {there} are open'
+            hint = f"Close one of them; an administrator can raise the limit of grant {lease.grant_id}."
     return fatal(sqlstate.TOO_MANY_CONNECTIONS, text, hint, f"pgbastion rule: too-many-sessions-{limited.value}")

@@ -1,16 +1,20 @@
 """Who a live session is, and by what right it stays."""
 
 import time
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from gateway.access.authorize import renew
-from gateway.access.model import Denial, Lease, Snapshot
+from gateway.access.model import Denial, Lease, Reading, Snapshot
 from gateway.access.proof import ClientCertificate, Credential, Proof
+from gateway.access.relations import write_name, write_table
 from gateway.audit.events import FieldValue
 from gateway.proxy import rights_clock
+
+_LONGEST_CHAIN: Final = 50  # of grants, each of which carries on where the one before it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,9 @@ class Introduction:
     address: IPv4Address | IPv6Address
     application: str
     tls: bool
+
+
+_MOST_NAMES: Final = 100  # of a grant's lists that the audit tells
 
 
 class _Own(Enum):
@@ -64,6 +71,29 @@ class Standing:
         self.lease = renewed
         return None
 
+    @property
+    def is_due(self) -> bool:
+        """By the clock alone the answer may be another one now."""
+        changes = self.lease.changes_at
+        if changes is None:
+            return False
+        return (self._deadline is not None and time.monotonic() >= self._deadline) or rights_clock.now() >= changes
+
+    def ends_at(self, snapshot: Snapshot, within_seconds: float) -> datetime | None:
+        """When the session will end because no other grant carries it on, if that is within so many seconds."""
+        horizon = self._now() + timedelta(seconds=within_seconds)
+        lease = self.lease
+        for _ in range(_LONGEST_CHAIN):
+            until = lease.valid_until
+            if until is None or until > horizon:
+                return None
+            who = self._who
+            carries_on = renew(snapshot, lease, address=who.address, now=until, session_id=who.session_id)
+            if isinstance(carries_on, Denial):
+                return until
+            lease = carries_on
+        return None
+
     def changing_password(self) -> None:
         """This session has its person's password changed: that is no reason for itself to end."""
         self._own_password = _Own.CHANGING
@@ -87,13 +117,27 @@ def _next_password(lease: Lease) -> Lease:
 
 
 def carried(lease: Lease) -> dict[str, FieldValue]:
-    """For the audit: what the grant adds to the access mode or takes from it; nothing, no fields."""
-    fields: dict[str, FieldValue] = {}
+    """For the audit: the grant, and what it adds to the access mode or takes from it."""
+    fields: dict[str, FieldValue] = {"grant": lease.grant_id}
     if lease.options:
         fields["options"] = sorted(lease.options)
     if lease.max_changed_rows is not None:
         fields["max_changed_rows"] = lease.max_changed_rows
-    return fields | proved_by(lease.proof)
+    fields |= {name: limit for name, limit in asdict(lease.limits).items() if limit is not None}
+    return fields | _opened(lease.reading) | proved_by(lease.proof)
+
+
+def _opened(reading: Reading) -> dict[str, FieldValue]:
+    fields: dict[str, FieldValue] = {
+        name: limit
+        for name in ("max_rows", "max_bytes", "max_bytes_per_day")
+        if isinstance(limit := getattr(reading, name), int)
+    }
+    if reading.schemas:
+        fields["schemas"] = sorted(map(write_name, reading.schemas))[:_MOST_NAMES]
+    if reading.tables:
+        fields["tables"] = sorted(map(write_table, reading.tables))[:_MOST_NAMES]
+    return fields
 
 
 def proved_by(proof: Proof | None) -> dict[str, FieldValue]:

@@ -135,7 +135,8 @@ cdef class Steady:
             return
         queue, seconds = self.shared.ledger.queue, self.began / 1e6
         if self.owed == OF_QUERY:
-            queue.append(Entry(QUERY, self.number, seconds))
+            statements = 1 if self.known is None else self.known.statements
+            queue.append(Entry(QUERY, self.number, seconds, None, UNNAMED, None, statements))
             self.shared.prepared.will_drop(UNNAMED)
         else:
             if self.owed == OF_PARSED:
@@ -215,7 +216,7 @@ cdef class Steady:
         at += put(out + at, fragment)
         at += put(out + at, b"}\n")
         self.journal.took(at)
-        self.began = now
+        self.known, self.began = judged, now
         self.owed = OF_QUERY
         self.drain_later()
         return True

@@ -54,9 +54,10 @@ class Policies:
     def policy_of(self, lease: Lease, server_major: int, catalog: Catalog | None = None) -> Policy:
         """`catalog`: of the session's database; None only where no statement is judged, or in modes that need none."""
         target, settings = lease.target, self._current.now
+        statement_ms = lease.limits.statement_timeout_ms
         reading = lease.reading
         key = (
-            *(target.id, lease.mode, server_major, lease.options, lease.max_changed_rows, catalog is None),
+            *(target.id, lease.mode, server_major, lease.options, lease.max_changed_rows, statement_ms, catalog is None),
             *(reading.is_metered, reading.schemas, reading.tables),
         )
         made = self._made.get(key)
@@ -119,11 +120,13 @@ class Policies:
 
 def _granted(policy: Policy, lease: Lease) -> Policy:
     """What the grant adds to the policy of its target and mode, or takes from it."""
+    caps = replace(policy.caps, statement_milliseconds=lease.limits.statement_timeout_ms)
     reading = lease.reading
     return replace(
         policy,
         options=lease.options,
         max_changed_rows=lease.max_changed_rows,
+        caps=caps,
         metered=reading.is_metered,
         granted=GrantedRelations(reading.schemas, reading.tables) if reading.is_narrow else None,
     )
@@ -168,13 +171,11 @@ class Worker:
     draining: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     last_logins: LastLogins = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.last_logins = LastLogins(self.peers)
     day_counts: DayCounts = field(init=False)
 
     def __post_init__(self) -> None:
         self.day_counts = DayCounts(self.peers, rights_clock.now)
+        self.last_logins = LastLogins(self.peers)
 
     @property
     def settings(self) -> Settings:

@@ -132,7 +132,8 @@ class Messages:
             refusal = self._careful.of_query(judged)
         if refusal is not None:
             return self._replace_query(refusal)
-        entry = Entry(QUERY, shared.started(judged.fragment, "query", 0), now, judged=judged)
+        number = shared.started(judged.fragment, "query", 0)
+        entry = Entry(QUERY, number, now, judged=judged, parameters=judged.statements)
         if shared.ledger.skipping:
             shared.ended(entry, now, "skipped")
             return None

@@ -39,7 +39,8 @@ class Entry:
 
     Of a Bind, `name` is the portal's, `judged` the statement's and `parameters` how many values were bound. Of what we INSERTED,
     `name` has the types of the replies that are due, and `parameters` tells how many have come. Of a NAMING, `parameters` is the
-    number of the attempt. Of a Query that was answered by the gateway, `name` is the command's tag: upstream got an empty text.
+    number of the attempt; of a Query, how many statements it has. Of a Query that was answered by the
+    gateway, `name` is the command's tag: upstream got an empty text.
     """
 
     __slots__ = ("judged", "kind", "name", "parameters", "refusal", "rows", "sqlstate", "started", "statement_id")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.access_mode import AccessMode
+from gateway.statements import settings as settings_rules
 from gateway.statements.policy import Policy, judge_setting, parse_options
+from gateway.statements.settings import Lower
 from gateway.statements.verdict import Verdict
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
@@ -36,6 +38,7 @@ class Wishes:
 def read_wishes(startup: StartupMessage, policy: Policy) -> Wishes | ErrorFields:
     """Judge every parameter and everything inside `options` by the settings rules of the policy."""
     settings: list[tuple[str, str]] = []
+    rules, most = policy.setting_rules, policy.caps.statement_milliseconds
     application_name = notice = ""
     given: list[tuple[str, str]] = []
     for name, value in startup.parameters:
@@ -57,11 +60,18 @@ def read_wishes(startup: StartupMessage, policy: Policy) -> Wishes | ErrorFields
                 refusal, notice = _encoding(value)
                 if refusal is not None:
                     return refusal
+            case "statement_timeout" as plain if most is not None and isinstance(
+                found := settings_rules.check(plain, value, rules), Lower
+            ):
+                settings.append((plain, found.text))
+                notice = f"statement_timeout is {found.text} ms: what your grant allows"
             case plain:
                 verdict = judge_setting(plain, value, policy)
                 if verdict is not None:
                     return _fatal(verdict)
                 settings.append((plain, value))
+    if most is not None and all(name != "statement_timeout" for name, _ in settings):
+        settings.append(("statement_timeout", str(most)))  # what RESET goes back to
     return Wishes(tuple(settings), application_name, notice)
 
 

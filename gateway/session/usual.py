@@ -57,12 +57,13 @@ class UsualRequest:
             like = in_force.by_shape(sql)
             if like is None:
                 return False
-            fragment = like[1]
+            fragment, statements = like[1], 1
         elif judged.passes:
-            fragment = judged.fragment
+            fragment, statements = judged.fragment, judged.statements
         else:
             return False
-        shared.ledger.queue.append(Entry(QUERY, shared.started(fragment, "query", 0), now))
+        number = shared.started(fragment, "query", 0)
+        shared.ledger.queue.append(Entry(QUERY, number, now, None, b"", None, statements))
         shared.prepared.will_drop(b"")
         return True
 

@@ -12,6 +12,8 @@ from gateway.statements.verdict import Verdict
 #: Kinds whose text hides what it runs: that was judged before, perhaps by another policy.
 _NAME_USERS: Final = frozenset({"execute", "fetch", "move", "..."})
 
+_MANY: Final = 100
+
 #: How the kinds of statements begin that may change functions, types, views ... What a function does in a SELECT is not seen.
 _CATALOG_CHANGERS: Final = (
     "create",
@@ -41,6 +43,7 @@ class Judged:
         "passes",
         "policy",
         "sql",
+        "statements",
         "types",
         "verdict",
     )
@@ -54,6 +57,8 @@ class Judged:
         self.fragment = fragment
         self.policy = policy
         kinds = verdict.facts.kind.split("; ")
+        #: How many there are in the text, or rather more.
+        self.statements = len(kinds) if "..." not in kinds else _MANY
         self.types = types
         self.executes_names = not _NAME_USERS.isdisjoint(kinds)
         #: Prepared statements that it runs, but for those that it prepares itself.
@@ -85,7 +90,7 @@ class Judged:
         other.sql, other.fragment, other.verdict, other.policy = sql, fragment, self.verdict, self.policy
         other.passes, other.executes_names = self.passes, self.executes_names
         other.types, other.executes, other.changes_catalog = self.types, self.executes, self.changes_catalog
-        other.ceiling = self.ceiling
+        other.ceiling, other.statements = self.ceiling, self.statements
         return other
 
     def with_types(self, types: tuple[int, ...]) -> "Judged":

@@ -129,7 +129,10 @@ class Credentials(_Section):
 
 
 class Limits(_Section):
-    """Counts hold for the whole gateway, however many workers it has. What the limits of a statement come from: see `Bounds`."""
+    """Counts hold for the whole gateway, however many workers it has. What the limits of a statement come from: see `Bounds`.
+
+    `end_notices_seconds`: so long before its right ends a session is told.
+    """
 
     pre_auth_timeout_seconds: Seconds = 10.0
     max_pending: int = Field(1000, ge=1)
@@ -144,6 +147,7 @@ class Limits(_Section):
     max_prepared_statements: int = Field(10_000, ge=1)
     upstream_connect_timeout_seconds: Seconds = 10.0
     open_ahead_seconds: Seconds = 60.0
+    end_notices_seconds: list[Seconds] = [600.0, 60.0]
     scram_iterations_max: int = Field(100_000, ge=4096)
 
     @property

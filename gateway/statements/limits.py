@@ -15,12 +15,16 @@ _NUMBER: Final = re.compile(r"\s*\+?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How far a read-only session may raise its own limits. The timeout (of each kind) is in milliseconds, memory in kB."""
+    """How far a read-only session may raise its own limits. The timeout (of each kind) is in milliseconds, memory in kB.
+
+    `statement_milliseconds`: the grant's limit for a statement, in either access mode; None: it has none.
+    """
 
     timeout_milliseconds: int = 24 * 3600 * 1000
     work_mem_kilobytes: int = 1024 * 1024
     hash_mem_multiplier: float = 8.0
     parallel_workers: int = 8
+    statement_milliseconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

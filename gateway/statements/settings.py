@@ -32,6 +32,7 @@ _BY_VALUE: Final = {
     "default_tablespace": frozenset({"", "pg_default"}),
     "password_encryption": frozenset({"scram-sha-256"}),
 }
+_STATEMENT_TIMEOUT: Final = "statement_timeout"
 _IDENTITY: Final = frozenset({"role", "session_authorization"})
 # These change how the server reads text; the parser here reads it one way only. Pinned in every access mode.
 _PINNED_ON: Final = "standard_conforming_strings"
@@ -81,6 +82,8 @@ def check(
         if rules.mode is AccessMode.READ_WRITE and (whole is None or whole.lower() == "safe_encoding"):
             return None
         return refusal.setting_never(name, offset)
+    if name == _STATEMENT_TIMEOUT and rules.caps.statement_milliseconds is not None and whole is not None:
+        return _timeout(name, whole, rules.caps.statement_milliseconds, offset)
     if rules.mode is AccessMode.READ_WRITE:
         return None
     return _read_only(name, value, whole, rules, offset)
@@ -103,7 +106,7 @@ def _read_only(
     if name in FREE_SETTINGS or ("." in name and name in rules.custom):
         return None
     if name in TIMEOUTS:
-        return _timeout(name, whole, rules.caps, offset)
+        return _timeout(name, whole, rules.caps.timeout_milliseconds, offset)
     if (values := _BY_VALUE.get(name)) is not None:
         wanted = " or ".join(f"'{each}'" for each in sorted(values))
         return None if whole in values else refusal.setting_value(name, wanted, offset)
@@ -142,14 +145,14 @@ def is_utf8(value: str) -> bool:
     return value.isascii() and re.sub(r"[^0-9a-z]", "", value.lower()) in ("utf8", "unicode")
 
 
-def _timeout(name: str, value: str, caps: Caps, offset: int | None) -> Refusal | Lower | None:
+def _timeout(name: str, value: str, most: int, offset: int | None) -> Refusal | Lower | None:
     number = amount(value, MILLISECONDS)
     if number is None:
         return refusal.setting_value(name, "a time such as '30s'", offset)
     # Anything that rounds to 0 is "no limit" for the server.
-    if 1 <= number <= caps.timeout_milliseconds:
+    if 1 <= number <= most:
         return None
-    return Lower(str(caps.timeout_milliseconds))
+    return Lower(str(most))
 
 
 def _capped(name: str, value: str, units: dict[str, float], cap: float, wanted: str, offset: int | None) -> Refusal | None:

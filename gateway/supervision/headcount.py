@@ -7,7 +7,7 @@ asked asks once more after a moment (see `proxy/seats.py`), when that session is
 from collections.abc import Callable, Mapping
 
 from gateway.bus.lines import Handler, Message, Payload
-from gateway.bus.reservations import Ceilings, Limited, Reservation, Reservations
+from gateway.bus.reservations import Ceilings, Limited, Reservation, Reservations, read_shares
 from gateway.settings import CurrentSettings
 
 
@@ -30,6 +30,7 @@ class Headcount:
         return {
             "reserve": self._reserve,
             "opened": self._opened,
+            "move": self._move,
             "give-back": self._give_back,
             "declare": self._declare,
             "declare-waiting": self._declare_waiting,
@@ -64,7 +65,12 @@ class Headcount:
             return {"full": None}
         if full in (Limited.GATEWAY, Limited.TARGET) and not wanted.waiting:
             self._make_way(wanted.target if full is Limited.TARGET else None)
-        return {"full": full.value, "ceiling": _ceiling_of(full, ceilings, wanted)}
+        return {"full": full.value, "ceiling": _ceiling_of(full, ceilings, wanted), "open": self._open(full, wanted)}
+
+    def _open(self, full: Limited, wanted: Reservation) -> int | None:
+        """Of a share: how many there are, which may be more than may be."""
+        share = next((name for name, _ in wanted.shares if name.startswith(f"{full.value}:")), None)
+        return None if share is None else self._reservations.taken_of(share)
 
     def _make_way(self, target: str | None) -> None:
         if (found := self._reservations.make_way(target)) is not None:
@@ -75,6 +81,9 @@ class Headcount:
         upstream = message.payload.get("upstream")
         if isinstance(upstream, dict):
             self._reservations.opened(message.sender, str(message.payload.get("session")), upstream)
+
+    def _move(self, message: Message) -> None:
+        self._reservations.move(message.sender, str(message.payload.get("session")), read_shares(message.payload.get("shares")))
 
     def _give_back(self, message: Message) -> None:
         self._reservations.give_back(message.sender, str(message.payload.get("session")))
@@ -102,5 +111,5 @@ def _ceiling_of(full: Limited, ceilings: Ceilings, wanted: Reservation) -> int |
             return ceilings.user
         case Limited.TARGET:
             return ceilings.target
-        case Limited.CREDENTIAL:
+        case Limited.CREDENTIAL | Limited.GRANT:
             return next((most for share, most in wanted.shares if share.startswith(f"{full.value}:")), None)
