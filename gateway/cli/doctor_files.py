@@ -32,6 +32,11 @@ def look_at_files(settings: "Settings", now: datetime) -> Iterator[Finding]:
         yield warning("certificate", "TLS is switched off: passwords and data are in clear text", 'Set tls.mode = "require".')
     else:
         yield _certificate("certificate", *_server_files(settings), settings.tls.names, now)
+        if settings.tls.client_ca_file is not None:
+            yield _client_authorities(settings.tls.client_ca_file, now)
+        if settings.tls.cert_file is not None and settings.public.ca_file is None:
+            text = "nobody can be issued a short-lived credential: how clients verify the certificate is not set"
+            yield warning("public address", text, 'Set public.ca_file to its CA\'s file, or to "system".')
     if settings.admin_api.enabled and settings.admin_api.cert_file is not None:
         key_file = settings.admin_api.key_file or settings.admin_api.cert_file
         yield _certificate("api certificate", settings.admin_api.cert_file, key_file, (), now)
@@ -129,6 +134,21 @@ def _certificate(check: str, cert_file: Path, key_file: Path, names: Sequence[st
         )
     if ends - now < _SOON:
         return warning(check, text, "Renew it soon; a changed file is taken up by itself.")
+    return ok(check, text)
+
+
+def _client_authorities(file: Path, now: datetime) -> Finding:
+    from cryptography import x509
+
+    check = "client certificates"
+    try:
+        found = x509.load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError) as error:
+        return problem(check, f"{file}: {error}", "Name a file with the CAs (PEM) that sign clients' certificates.")
+    ends = min(each.not_valid_after_utc for each in found)
+    text = f"{file}, {len(found)} CA{'s' if len(found) > 1 else ''}, until {ends:%Y-%m-%d}"
+    if ends <= now + _SOON:
+        return warning(check, text, "Machines with certificates of a CA that has ended cannot log in with them.")
     return ok(check, text)
 
 
