@@ -1,6 +1,6 @@
 """An OpenID Connect provider for tests: Authlib's server side over the standard library's HTTP server, as a process of its own.
 
-    python -m tests.support.oidc_provider ISSUER_PORT    (0: any that is free; it says which on its first line)
+    python tests/support/oidc_provider.py PORT    (0: any that is free; its first line is its issuer)
 
 Code flow with PKCE (S256, a must), a login page, rotating refresh tokens (the old one is good no more), user info, sign-out and
 revocation. People are put, changed and disabled over `PUT /people/<sub>`, which no real provider has; `PUT /faults` makes it err.
@@ -58,7 +58,7 @@ class Served:
 @contextmanager
 def provider() -> Iterator[Served]:
     environment = {**os.environ, "AUTHLIB_INSECURE_TRANSPORT": "1"}
-    command = [sys.executable, "-m", "tests.support.oidc_provider", "0"]
+    command = [sys.executable, __file__, "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
@@ -259,7 +259,7 @@ def _main(port: int) -> None:
 
         def get_compatible_claims(self, request):
             now = int(time.time())
-            return {"iss": server.issuer, "aud": [faults.get("audience", CLIENT_ID)], "iat": now, "exp": now + 300}
+            return {"iss": server.issuer, "aud": [faults.get("audience", CLIENT_ID)], "iat": now, "exp": now + 7 * 86_400}
 
         def resolve_client_private_key(self, client):
             return key
