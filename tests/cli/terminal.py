@@ -57,6 +57,11 @@ class Terminal:
             assert time.monotonic() < deadline, self._seen
             assert self._read(0.2) or self._process.poll() is None, self._seen
 
+    @property
+    def seen(self) -> str:
+        """What was shown so far, as it came."""
+        return self._seen.decode("utf-8", "replace")
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
