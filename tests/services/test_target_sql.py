@@ -9,8 +9,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from gateway.access.model import Grant, Reading
+from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
-from gateway.services.target_sql import Hardening, init_sql
+from gateway.services.target_sql import Hardening, init_sql, sql_of_grant
 from tests.support.truth import upstream_checksum
 from tests.support.upstream import Database, Upstream
 
@@ -91,6 +93,44 @@ def test_what_the_roles_may_do_and_nothing_more(database: Database) -> None:
             for refused in ("TRUNCATE later", "DROP TABLE later", "CREATE SCHEMA mine"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     writing.execute(refused)
+
+
+@pytest.mark.parametrize("mode", list(AccessMode))
+def test_the_role_of_a_grant_has_what_it_lists_and_nothing_else(database: Database, mode: AccessMode) -> None:
+    reading = Reading(schemas=frozenset({"open it"}), tables=frozenset({("public", "Listed"), ("shut", "listed")}))
+    grant = Grant(f"{secrets.token_hex(6)}-0000", "u", "t", mode, None, reading=reading)
+    script, role = sql_of_grant(database.name, grant), f"grant_{grant.id[:12]}"
+    with database.superuser() as admin:
+        admin.execute(
+            'CREATE SCHEMA "open it"; CREATE SCHEMA shut; CREATE TABLE "open it".a (id serial, word text);'
+            'CREATE TABLE "Listed" (id serial, word text); CREATE TABLE closed (id int);'
+            "CREATE TABLE shut.listed (id int); CREATE TABLE shut.closed (id int)"
+        )
+        try:
+            admin.execute(script)
+            admin.execute(script)
+            admin.execute('CREATE TABLE "open it".later (id int); CREATE TABLE later_closed (id int)')
+            with as_role(database, role) as session:
+                for table in ('"open it".a', '"open it".later', '"Listed"', "shut.listed"):
+                    session.execute(f"SELECT count(*) FROM {table}")
+                for table in ("closed", "shut.closed", "later_closed"):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        session.execute(f"SELECT count(*) FROM {table}")
+                session.execute("SET default_transaction_read_only = off")
+                for table in ('"open it".a', '"Listed"'):
+                    if mode is AccessMode.READ_WRITE:
+                        session.execute(f"INSERT INTO {table} (word) VALUES ('x')")
+                    else:
+                        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                            session.execute(f"INSERT INTO {table} (word) VALUES ('x')")
+        finally:
+            admin.execute(f'DROP OWNED BY {role}; DROP ROLE {role}; DROP SCHEMA "open it", shut CASCADE')
+            admin.execute('DROP TABLE "Listed", closed, later_closed')
+
+
+def test_a_grant_without_a_list_has_no_role_of_its_own() -> None:
+    with pytest.raises(ServiceError, match="no list"):
+        sql_of_grant("shop", Grant("g", "u", "t", AccessMode.READ_ONLY, None))
 
 
 def test_tables_that_somebody_else_creates_later_are_readable(database: Database) -> None:

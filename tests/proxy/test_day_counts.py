@@ -1,0 +1,147 @@
+"""Bytes of a day: workers tell the clerk, and learn what all were sent; a restart forgets nothing, a new day everything."""
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+
+from gateway.bus.lines import BusUnavailable, Message, Payload
+from gateway.proxy.day_counts import DayCounts
+from gateway.store.errors import StoreUnavailableError
+from gateway.supervision.day_ledger import DayLedger
+
+
+class Kept:
+    """Implements SentStore."""
+
+    def __init__(self) -> None:
+        self.days: dict[date, dict[tuple[str, str], int]] = {}
+        self.broken = False
+
+    async def record_sent(self, day: date, sums: dict[tuple[str, str], int]) -> None:
+        if self.broken:
+            raise StoreUnavailableError("gone")
+        self.days.setdefault(day, {}).update(sums)
+
+    async def sent_on(self, day: date) -> dict[tuple[str, str], int]:
+        if self.broken:
+            raise StoreUnavailableError("gone")
+        return dict(self.days.get(day, {}))
+
+
+class Bus:
+    """To a clerk, if there is one."""
+
+    def __init__(self, clerk: DayLedger | None) -> None:
+        self.clerk = clerk
+
+    async def ask(self, to: str, kind: str, payload: Payload, timeout_seconds: float) -> Payload:
+        assert (to, kind) == ("clerk", "sent")
+        if self.clerk is None:
+            raise BusUnavailable("nobody")
+        return await self.clerk.sent(Message("worker:0", kind, payload))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def until(happened) -> None:
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.01)
+
+
+async def test_workers_learn_of_each_other() -> None:
+    bus = Bus(DayLedger(Kept()))
+    one, two = DayCounts(bus, Clock()), DayCounts(bus, Clock())
+    first = one.of("u", "g")
+    assert one.of("u", "g") is first
+    first.add(100)
+    one.hurry()
+    await until(lambda: first.unreported == 0)
+    second = two.of("u", "g")
+    await until(lambda: second.sent == 100)
+    assert two.of("u", "other").sent == 0
+    second.add(11)
+    two.hurry()
+    await until(lambda: second.unreported == 0)
+    first.touched = True
+    one.hurry()
+    await until(lambda: first.sent == 111)
+    await one.close()
+    await two.close()
+
+
+async def test_while_the_clerk_is_away_each_counts_on() -> None:
+    store = Kept()
+    bus = Bus(None)
+    counts = DayCounts(bus, Clock())
+    count = counts.of("u", "g")
+    count.add(7)
+    counts.hurry()
+    await asyncio.sleep(0.05)
+    assert (count.sent, count.unreported) == (7, 7)
+    bus.clerk = ledger = DayLedger(store)
+    store.broken = True  # it does not know what there was before, and says nothing
+    counts.hurry()
+    await asyncio.sleep(0.05)
+    assert count.unreported == 7
+    store.broken = False
+    counts.hurry()
+    await until(lambda: count.unreported == 0)
+    store.broken = True
+    await ledger.write()
+    assert not store.days
+    store.broken = False
+    await ledger.write()
+    assert list(store.days.values()) == [{("u", "g"): 7}]
+    await counts.close()
+
+
+async def test_a_restart_of_the_clerk_forgets_nothing() -> None:
+    store = Kept()
+    bus = Bus(DayLedger(store))
+    counts = DayCounts(bus, Clock())
+    count = counts.of("u", "g")
+    count.add(50)
+    await counts.close()  # tells what is left
+    assert bus.clerk is not None
+    await bus.clerk.write()
+    bus.clerk = DayLedger(store)
+    again = DayCounts(bus, Clock())
+    found = again.of("u", "g")
+    await until(lambda: found.sent == 50)
+    await again.close()
+
+
+async def test_a_new_day_begins_anew() -> None:
+    store, clock = Kept(), Clock()
+    clock.now = datetime.now(UTC) - timedelta(days=1)
+    counts = DayCounts(Bus(DayLedger(store)), clock)
+    count = counts.of("u", "g")
+    assert count.resets == f"{clock.now + timedelta(days=1):%Y-%m-%d} 00:00 UTC"
+    count.add(50)
+    counts.hurry()
+    await until(lambda: count.unreported == 0)
+    clock.now += timedelta(days=1)
+    count.touched = True
+    counts.hurry()
+    await until(lambda: count.sent == 0)
+    assert count.resets == f"{clock.now + timedelta(days=1):%Y-%m-%d} 00:00 UTC"
+    await counts.close()
+
+
+async def test_the_clerk_believes_workers_alone_and_only_what_is_well_formed() -> None:
+    ledger, today = DayLedger(Kept()), datetime.now(UTC).date().isoformat()
+    entry = ["u", "g", 5]
+    assert await ledger.sent(Message("anonymous:1", "sent", {"day": today, "sent": [entry]})) == {}
+    assert await ledger.sent(Message("worker:1", "sent", {"day": 5})) == {}
+    later = (datetime.now(UTC) + timedelta(days=3)).date().isoformat()
+    assert await ledger.sent(Message("worker:1", "sent", {"day": later, "sent": [entry]})) == {}
+    found = await ledger.sent(Message("worker:1", "sent", {"day": today, "sent": [entry, ["u"], entry]}))
+    assert found == {"totals": [5, None, 10]}
+    before = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    assert await ledger.sent(Message("worker:1", "sent", {"day": before, "sent": [entry]})) == {"totals": [0]}
