@@ -210,7 +210,7 @@ class SessionFacts:
     """A live session, as listings show it. `state`: "idle", "active", "idle in transaction"; instants in ISO 8601.
 
     `options` and `max_changed_rows` (None: any number): what the grant carries that it stands on now, as far as it means something
-    in this mode.
+    in this mode. `grant`: its id; `valid_until`: when that right ends, another may carry the session on then.
     """
 
     session: str
@@ -225,6 +225,8 @@ class SessionFacts:
     statements: int
     options: tuple[str, ...] = ()
     max_changed_rows: int | None = None
+    grant: str = ""
+    valid_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

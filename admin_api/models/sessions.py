@@ -21,6 +21,8 @@ class SessionRecord(Record):
     started_at: str
     worker: int
     statements: int
+    grant: str = Field(description="The id of the grant that it stands on.")
+    valid_until: str | None = Field(description="When that right ends; another may carry the session on then.")
 
 
 class SessionPage(Page):

@@ -149,6 +149,8 @@ def _facts(answer: Payload) -> SessionFacts:
         statements=_number(answer.get("statements")),
         options=tuple(map(str, _list(answer, "options"))),
         max_changed_rows=_number(answer["max_changed_rows"]) if answer.get("max_changed_rows") is not None else None,
+        grant=_text(answer, "grant"),
+        valid_until=_text(answer, "valid_until") if answer.get("valid_until") else None,
     )
 
 

@@ -35,6 +35,7 @@ class Account:
             "mode": lease.mode.value,
             "options": [option.value for option in sorted(lease.options)],
             "max_changed_rows": lease.max_changed_rows,
+            "grant": lease.grant_id,
             "address": str(self._who.address),
             "application": self._who.application,
             "tls": self._who.tls,
