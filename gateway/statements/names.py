@@ -123,7 +123,7 @@ def _closed_function(
                 "function", shown_name if schema is not None else name, shown_name, offset, each.extension
             )
     if arguments == 1:
-        cast = openings.closed_cast_targets.get(name)
+        cast = openings.casts.targets.get(name)
         if cast is not None and schema in (None, "pg_catalog"):
             return refusal.closed_cast(cast.source_name, cast.target_name, cast.runs.name, offset)
     if name in openings.catalog.types:
@@ -207,7 +207,7 @@ def _type(parts: tuple[str, ...], listed: Listed, offset: int | None) -> Refusal
     if closed is not None:
         return refusal.unknown_name("type", f"{closed.schema}.{name}", f"{closed.schema}.{name}", offset, closed.extension)
     if schema is None or schema in SYSTEM_SCHEMAS:
-        cast = openings.closed_cast_targets.get(name)
+        cast = openings.casts.targets.get(name)
         if cast is not None:
             return refusal.closed_cast(cast.source_name, cast.target_name, cast.runs.name, offset)
         if schema is not None or name in BUILT_IN_TYPES or name.startswith(("pg_", "_")):

@@ -4,30 +4,23 @@ The rule is the same everywhere: what runs code of users is open when an admin l
 it is made of nothing but open things. Function bodies stay opaque; views, policies and conditions are judged like a statement.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
-from gateway.statements import refusal
+from gateway.statements.cast_openings import CastOpenings
 from gateway.statements.catalog import Catalog
 from gateway.statements.catalog_objects import (
     FIRST_USER_OID,
-    Cast,
     Function,
     FunctionUse,
     Operator,
-    Relation,
     Type,
     use_of,
 )
-from gateway.statements.catalogue import ACTIVITY_FUNCTIONS, BUILT_IN_TYPES, OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
+from gateway.statements.catalogue import ACTIVITY_FUNCTIONS, OPERATORS, REFUSED_FUNCTIONS, SAFE_FUNCTIONS
 from gateway.statements.curated import is_curated
 from gateway.statements.operator_choice import OperatorChoice
-from gateway.statements.refusal import Refusal
-
-Definition = Callable[[str, "Openings"], Refusal | None]
-"""Judges a statement that the database keeps, with every name qualified; None: it may run."""
+from gateway.statements.relation_openings import Definition, RelationOpenings
 
 _WORDS: Final = {
     "BETWEEN": (">=", "<="),
@@ -60,10 +53,8 @@ class Openings:
         self.stale = catalog.stale
         self.hides_activity = hides_activity
         self._whole = whole
-        self._constants = constants
         self._types: dict[int, bool] = {}
-        self._relations: dict[tuple[str, str], Refusal | None] = {}
-        self._columns: dict[tuple[str, str], frozenset[str]] = {}
+        self.relations = RelationOpenings(self, whole, constants)
         self.closed_functions: dict[str, tuple[Function, ...]] = {}
         self.open_functions: set[tuple[str, str]] = set()
         for name, found in catalog.functions.items():
@@ -196,35 +187,10 @@ class Openings:
     # Casts and types
 
     @cached_property
-    def _closed_casts(self) -> tuple[Cast, ...]:
-        return tuple(each for each in self.catalog.casts if not self.runs_open(each.runs))
+    def casts(self) -> CastOpenings:
+        return CastOpenings(self)
 
-    @cached_property
-    def closed_cast_targets(self) -> dict[str, Cast]:
-        """Built-in types (and arrays of them) to which a cast from another built-in type runs something closed, by name."""
-        built_in = [each for each in self._closed_casts if each.source < FIRST_USER_OID and each.target < FIRST_USER_OID]
-        return {prefix + each.target_name: each for each in built_in for prefix in ("", "_")}
-
-    @cached_property
-    def everywhere(self) -> Refusal | None:
-        """What may run in any statement, with nothing to see of it."""
-        for cast in self._closed_casts:
-            if cast.context == "i" and cast.source < FIRST_USER_OID and cast.target < FIRST_USER_OID:
-                return refusal.closed_cast(cast.source_name, cast.target_name, self._shown(cast.runs), None)
-        for name, use in self.catalog.built_in_comparisons:
-            if not self.runs_open(use, inside=True):
-                return refusal.closed_comparison(name, self._shown(use), None)
-        return None
-
-    @cached_property
-    def assigning(self) -> Refusal | None:
-        """What may run wherever a value is put into a column of a built-in type. (Of other types, the type is closed then.)"""
-        for cast in self._closed_casts:
-            if cast.context == "a" and cast.source < FIRST_USER_OID and cast.target < FIRST_USER_OID:
-                return refusal.closed_cast(cast.source_name, cast.target_name, self._shown(cast.runs), None)
-        return None
-
-    def _shown(self, use: FunctionUse) -> str:
+    def shown(self, use: FunctionUse) -> str:
         function = self.catalog.functions_by_oid.get(use.oid)
         return f"{function.schema}.{function.name}" if function else use.name
 
@@ -238,7 +204,7 @@ class Openings:
             if each.name in OPERATORS and not self._operator_is_open(each)
             for oid in each.operands
         }
-        found = {oid for cast in self._closed_casts for oid in (cast.source, cast.target)}
+        found = {oid for cast in self.casts.closed for oid in (cast.source, cast.target)}
         return frozenset(oid for oid in found | self._choice.turning_to(operands) if oid >= FIRST_USER_OID)
 
     def type_is_open(self, oid: int) -> bool:
@@ -287,7 +253,7 @@ class Openings:
     @cached_property
     def attribute_names(self) -> dict[str, str]:
         """Names that `(x).name` runs something closed by, with how an admin would list it: functions, and casts to a type."""
-        found = {name: f"{cast.source_name} AS {name}" for name, cast in self.closed_cast_targets.items()}
+        found = {name: f"{cast.source_name} AS {name}" for name, cast in self.casts.targets.items()}
         for name in self.catalog.types:
             kind = self.closed_type(None, name, self.schemas)
             if kind is not None and kind.kind != "c":
@@ -307,58 +273,3 @@ class Openings:
             return oid in _ROWS or oid >= _FIRST_UNPINNED_OID
         kind = self.catalog.types_by_oid.get(oid)
         return kind is None or kind.kind in "cd"
-
-    # Relations
-
-    def reading(self, relation: Relation) -> Refusal | None:
-        """Why the relation may not be read; None: it may."""
-        key = (relation.schema, relation.name)
-        if key not in self._relations:
-            self._relations[key] = None  # while its parts are looked at; views do not nest in circles
-            self._relations[key] = self._judge_relation(relation)
-        return self._relations[key]
-
-    def _judge_relation(self, relation: Relation) -> Refusal | None:
-        name = f"{relation.schema}.{relation.name}"
-        if name in self.entries:
-            return None
-        if relation.foreign:
-            return refusal.foreign_table(name, relation.foreign, relation.wrapper)
-        if relation.definition and (found := self._whole(relation.definition, self)) is not None:
-            if found.rule == "activity-hidden":
-                return replace(found, message=f"view {name}: {found.message}")
-            return refusal.closed_view(name, found.message)
-        for policy in relation.policies:
-            if (found := self._whole(f"SELECT {policy.text}" if policy.text else ";", self)) is not None:
-                return refusal.closed_row_policy(name, policy.whose, found.message)
-        for planned in relation.planned:
-            if (found := self._constants(f"SELECT {planned.text}" if planned.text else ";", self)) is not None:
-                return refusal.closed_planned(name, planned.whose, found.message)
-        for whose, use in relation.supports:
-            if not self.runs_open(use, inside=True):
-                shown = self._shown(use)
-                return refusal.closed_planned(name, whose, f"function {shown} is not listed for this target")
-        return None
-
-    @cached_property
-    def _closed_fields(self) -> frozenset[str]:
-        """Names of columns, and of fields of composite types, whose own type is not open."""
-        return frozenset(row[3] or "" for row in self.catalog.rows.columns if not self.type_is_open(int(row[4] or 0)))
-
-    def is_open_field(self, name: str) -> bool:
-        """Whether (x).name, of whatever x, can only take a field: no function and no cast goes by this name. Its type is open."""
-        return (
-            name not in SAFE_FUNCTIONS
-            and name not in REFUSED_FUNCTIONS
-            and name not in BUILT_IN_TYPES
-            and name not in self.catalog.functions
-            and name not in self.catalog.types
-            and name not in self._closed_fields
-        )
-
-    def closed_columns(self, relation: Relation) -> frozenset[str]:
-        """The columns whose type is not open: they may be shown, and nothing else."""
-        key = (relation.schema, relation.name)
-        if key not in self._columns:
-            self._columns[key] = frozenset(name for name, kind in relation.columns if not self.type_is_open(kind))
-        return self._columns[key]

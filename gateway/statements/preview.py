@@ -59,7 +59,7 @@ def opened_by(catalog: Catalog, entry: str, entries: frozenset[str], schemas: fr
                     each
                     for found in catalog.relations.values()
                     for each in found
-                    if after.reading(each) is None and before.reading(each) is not None
+                    if after.relations.reading(each) is None and before.relations.reading(each) is not None
                 ),
                 key=lambda each: (each.schema, each.name),
             )

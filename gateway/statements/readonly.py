@@ -104,7 +104,7 @@ def _second_looks(statement: Statement) -> Refusal | None:
     if walk.dotted:
         found = attribute_use(root, walk.dotted, walk.listed, openings, walk.relied)
     if found is None and walk.closed:
-        found = closed_use(root, walk.closed, openings.is_open_field, shows=not walk.keeps)
+        found = closed_use(root, walk.closed, openings.relations.is_open_field, shows=not walk.keeps)
     if found is None and openings.stale:
         found = _stale_use(statement)
     return replace(found, node="ColumnRef") if found is not None and not found.node else found
@@ -177,7 +177,7 @@ def _query(statement: Statement, query: Json, inner: frozenset[str], exceptions:
 
 def _select(statement: Statement) -> Refusal | None:
     openings = statement.walk.listed.openings
-    found = openings.everywhere if openings is not None else None
+    found = openings.casts.everywhere if openings is not None else None
     if found is None:
         found = statement.walk.run(statement.raw.node)
     if found is not None and found.offset is None:

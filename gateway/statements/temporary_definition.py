@@ -126,7 +126,7 @@ def _constraint(node: Fields, walk: Walk) -> Refusal | None:
     if names - (_SEQUENCE if kind == "CONSTR_IDENTITY" else frozenset()):
         return form("this option of a constraint", offset)
     openings = walk.listed.openings
-    assigned = openings.assigning if openings is not None and "raw_expr" in node else None
+    assigned = openings.casts.assigning if openings is not None and "raw_expr" in node else None
     return assigned or walk.run(node.get("raw_expr"))
 
 

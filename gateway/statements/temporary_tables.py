@@ -83,7 +83,7 @@ def _carry(statement: Statement, root: Json) -> Refusal | None:
     walk = statement.walk
     walk.keeps = True
     openings = walk.listed.openings
-    found = (openings.everywhere or openings.assigning) if openings is not None else None
+    found = (openings.casts.everywhere or openings.casts.assigning) if openings is not None else None
     # Changes stand where the mode is not lifted only: there the server has its own no.
     rules = None if statement.temporary is None or statement.temporary.lifts else RULES
     found = found or walk.run(root, rules)
@@ -171,7 +171,7 @@ def _copy(statement: Statement) -> Refusal | None:
     if not node.get("is_from") or node.get("filename") is not None or node.get("is_program"):
         return statement.plain()
     openings = statement.walk.listed.openings
-    found = (openings.everywhere or openings.assigning) if openings is not None else None
+    found = (openings.casts.everywhere or openings.casts.assigning) if openings is not None else None
     return found or target(statement.walk, node.get("relation")) or statement.walk.run(node.get("whereClause"))
 
 

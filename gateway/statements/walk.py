@@ -117,10 +117,10 @@ class Walk:
         for each in known:
             if each.schema != schema and (schema is not None or each.schema not in self.listed.schemas):
                 continue
-            found = openings.reading(each)
+            found = openings.relations.reading(each)
             if found is not None:
                 return replace(found, offset=location(value))
-            columns = openings.closed_columns(each)
+            columns = openings.relations.closed_columns(each)
             if columns:
                 self.closed[each.name] = self.closed.get(each.name, frozenset()) | columns
         return None

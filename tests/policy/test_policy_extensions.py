@@ -60,7 +60,7 @@ def test_only_what_is_left_out_on_purpose_is_closed(openings: Openings) -> None:
 
 def test_types_and_operators_of_curated_extensions_are_open(catalog: Catalog, openings: Openings) -> None:
     assert openings.closed_operators == {}
-    assert openings.everywhere is None
+    assert openings.casts.everywhere is None
     assert {kind.name for kind in catalog.types_by_oid.values() if not openings.type_is_open(kind.oid)} == set()
 
 
