@@ -82,8 +82,10 @@ def check(
         if rules.mode is AccessMode.READ_WRITE and (whole is None or whole.lower() == "safe_encoding"):
             return None
         return refusal.setting_never(name, offset)
-    if name == _STATEMENT_TIMEOUT and rules.caps.statement_milliseconds is not None and whole is not None:
-        return _timeout(name, whole, rules.caps.statement_milliseconds, offset)
+    granted = rules.caps.statement_milliseconds
+    if name == _STATEMENT_TIMEOUT and granted is not None and whole is not None:
+        any_reader = rules.caps.timeout_milliseconds if rules.mode is AccessMode.READ_ONLY else granted
+        return _timeout(name, whole, min(granted, any_reader), offset)
     if rules.mode is AccessMode.READ_WRITE:
         return None
     return _read_only(name, value, whole, rules, offset)
