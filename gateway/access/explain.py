@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from gateway.access.authorize import held_grants, living_user, open_role
+from gateway.access.authorize import living_user, open_role
+from gateway.access.holding import held_grants
 from gateway.access.model import Denial, Grant, Snapshot, Target, User
 from gateway.access.selection import Weighed, decides, includes, weigh, widest
 from gateway.access.validity import When

@@ -78,6 +78,17 @@ def split_login(name: str) -> tuple[str, str | None]:
     return (user_name, handle) if mark else (name, None)
 
 
+def in_words(proof: Proof | None) -> str:
+    """For listings of sessions: what somebody came with."""
+    match proof:
+        case None:
+            return "password"
+        case Credential():
+            return f"credential {proof.id}"
+        case ClientCertificate():
+            return f"certificate {proof.serial}"
+
+
 def bears_one_of(certificate: ClientCertificate, names: Set[str]) -> bool:
     """Whether the certificate was issued for one of these names, letter by letter."""
     return not certificate.names.isdisjoint(names)

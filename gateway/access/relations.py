@@ -14,7 +14,7 @@ _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _PART: Final = re.compile(r'([^\W\d][\w$]*)|"((?:[^"\0]|"")+)"')
 
 
-class RelationNameError(Exception):
+class RelationNameError(ValueError):
     """The message says what is wrong with the name."""
 
 

@@ -42,7 +42,7 @@ STREAM: Final = (
 LIVE_STATES: Final = ("idle", "active", "in transaction", "copy")
 STATES: Final = (*LIVE_STATES, "pending")
 PATIENCE_SECONDS: Final = 10.0
-EXPIRY_SECONDS: Final = 0.4
+EXPIRY_SECONDS: Final = 1.5  # a change waits for its turn on a busy machine
 
 
 @dataclass(frozen=True)
