@@ -211,6 +211,7 @@ class SessionFacts:
 
     `options` and `max_changed_rows` (None: any number): what the grant carries that it stands on now, as far as it means something
     in this mode. `grant`: its id; `valid_until`: when that right ends, another may carry the session on then.
+    `proof`: "password", "credential <id>" or "certificate <serial>": what its person came with.
     """
 
     session: str
@@ -227,6 +228,7 @@ class SessionFacts:
     max_changed_rows: int | None = None
     grant: str = ""
     valid_until: str | None = None
+    proof: str = "password"
 
 
 @dataclass(frozen=True, slots=True)

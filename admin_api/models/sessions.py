@@ -23,6 +23,7 @@ class SessionRecord(Record):
     statements: int
     grant: str = Field(description="The id of the grant that it stands on.")
     valid_until: str | None = Field(description="When that right ends; another may carry the session on then.")
+    proof: str = Field(description="What its person came with.", examples=["password", "credential 1f3c9a2e-..."])
 
 
 class SessionPage(Page):

@@ -151,6 +151,7 @@ def _facts(answer: Payload) -> SessionFacts:
         max_changed_rows=_number(answer["max_changed_rows"]) if answer.get("max_changed_rows") is not None else None,
         grant=_text(answer, "grant"),
         valid_until=_text(answer, "valid_until") if answer.get("valid_until") else None,
+        proof=_text(answer, "proof") if answer.get("proof") else "password",
     )
 
 

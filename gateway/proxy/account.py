@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from gateway.access.model import Lease
+from gateway.access.proof import in_words
 from gateway.bus.lines import Payload
 from gateway.proxy.standing import Introduction
 from gateway.session.conversation import Conversation
@@ -36,6 +37,7 @@ class Account:
             "options": [option.value for option in sorted(lease.options)],
             "max_changed_rows": lease.max_changed_rows,
             "grant": lease.grant_id,
+            "proof": in_words(lease.proof),
             "address": str(self._who.address),
             "application": self._who.application,
             "tls": self._who.tls,

@@ -69,6 +69,8 @@ def test_a_session_by_credential_is_its_persons(gateway: RunningGateway, analyst
     with client(gateway, issued, target) as session:
         assert session.info.parameter_status("session_authorization") == person.name
         gateway.wait_for_event(event="session_start", user=person.name, target=target, credential=issued.credential.id)
+        live = asyncio.run(BusGateway(gateway.admin.settings.bus_socket).sessions())
+        assert [each.proof for each in live if each.user == person.name] == [f"credential {issued.credential.id}"]
     with client(gateway, issued, issued.login) as session:  # what libpq names when no database is
         assert session.execute("SELECT 1").fetchone() == (1,)
     with gateway.client(person, target) as session:  # their own password goes on as it was
