@@ -14,6 +14,7 @@ from gateway.cli.client import Api, path, records
 from gateway.cli.options import AsJson
 from gateway.cli.output import JsonValue, Record, print_json, say, show
 from gateway.cli.reach import admin
+from gateway.services.permissions_page import as_markdown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Who may do what as an admin, and why.")
 
@@ -98,8 +99,15 @@ def why(
 
 
 @admin(app, examples=["pgbastion permissions verbs"])
-def verbs(api: Api, as_json: AsJson = False) -> None:
+def verbs(
+    api: Api,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As tables for a document.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List every verb with the permissions that allow it."""
+    if markdown:
+        sys.stdout.write(as_markdown())
+        return
     found = records(api.get(path("permissions", "verbs")).record.get("items"))
     show(found, as_json=as_json, columns=_VERBS, empty="")
 

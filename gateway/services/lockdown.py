@@ -8,6 +8,7 @@ from gateway.services.errors import ServiceError
 async def lock_down(store: Store, *, actor: str, reason: str) -> Lockdown:
     """Clients read the reason."""
     async with begin(store, actor, reason) as change:
+        change.require("lockdown.change")
         if (before := change.snapshot.lockdown) is not None:
             raise ServiceError("lockdown-already", f"the gateway is closed already{_why(before)}", "Lift it to open again.")
         change.also_put(Lockdown(reason))
@@ -19,6 +20,7 @@ async def lock_down(store: Store, *, actor: str, reason: str) -> Lockdown:
 async def lift_lockdown(store: Store, *, actor: str, reason: str) -> Lockdown:
     """Open again. Whoever was ended has to connect again."""
     async with begin(store, actor, reason) as change:
+        change.require("lockdown.change")
         if (before := change.snapshot.lockdown) is None:
             raise ServiceError("lockdown-unknown", "the gateway is not closed: there is no lockdown to lift")
         change.also_put(Lockdown(None))

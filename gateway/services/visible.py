@@ -34,12 +34,15 @@ def within_reach(snapshot: Snapshot, actor: Actor) -> Snapshot:
 
 
 def visible(snapshot: Snapshot, actor: Actor) -> Snapshot:
-    """For looking: what `within_reach` leaves, and of that what the actor's permissions show."""
+    """For looking: what `within_reach` leaves, and of that what the actor's permissions show; and what they hold themselves."""
     if actor.owner:
         return snapshot
     reach = within_reach(snapshot, actor)
+    granted = {grant.target_id for held in snapshot.grants.values() for grant in held if actor.is_own(grant.holder_id)}
+    mine = granted | _ids(reach)
+    open_to_them = {name: each for name, each in snapshot.targets.items() if each.id in mine}
     shown = {each.id for each in reach.targets.values() if actor.may("targets.show", environment_id=each.environment_id)}
-    grants = _kept(reach.grants, lambda grant: grant.target_id in shown or actor.is_own(grant.holder_id))
+    grants = _kept(snapshot.grants, lambda grant: grant.target_id in shown or actor.is_own(grant.holder_id))
     holders = {grant.holder_id for held in grants.values() for grant in held}
     groups = {name: each for name, each in snapshot.groups.items() if each.id in holders or each.id in actor.own_groups}
     people = holders | {member for group in groups.values() for member in group.members if group.id in holders}
@@ -48,7 +51,7 @@ def visible(snapshot: Snapshot, actor: Actor) -> Snapshot:
     return replace(
         reach,
         users=users,
-        targets={name: target if target.id in shown else _basic(target) for name, target in reach.targets.items()},
+        targets={name: target if target.id in shown else _basic(target) for name, target in open_to_them.items()},
         grants=grants,
         global_entries=(),
         target_entries=_of(reach.target_entries, shown),
@@ -98,6 +101,10 @@ def _kept(grants: Mapping[str, tuple[Grant, ...]], wanted: Callable[[Grant], boo
 
 def _of(by_owner: Mapping[str, T], owners: Set[str]) -> dict[str, T]:
     return {owner: each for owner, each in by_owner.items() if owner in owners}
+
+
+def _ids(snapshot: Snapshot) -> set[str]:
+    return {target.id for target in snapshot.targets.values()}
 
 
 def _mine(actor: Actor) -> set[str]:
