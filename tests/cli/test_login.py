@@ -123,7 +123,7 @@ def test_through_the_provider_with_a_browser(local: World, home: Path, idp: Serv
     local.run("oidc", "mappings", "create", "data", "--group", "analysts")
     secret = local.folder / "client-secret"
     secret.write_text(CLIENT_SECRET)
-    settings = f'\n[oidc]\nissuer = "{idp.issuer}"\nclient_id = "{CLIENT_ID}"\nclient_secret_file = "{secret}"\nrecheck_minutes = 0.01\n'
+    settings = provider_settings(idp, secret) + "recheck_minutes = 0.01\n"
     with opened(local, home, settings) as computer:
         local.run("accounts", "link", "ana", "--subject", "s-1", "--managed")
         page, said = by_browser(computer, idp, "s-1")
@@ -148,7 +148,7 @@ def test_nobody_else_answers_for_the_browser(local: World, home: Path, idp: Serv
     idp.put("s-1", preferred_username="ana")
     secret = local.folder / "client-secret"
     secret.write_text(CLIENT_SECRET)
-    settings = f'\n[oidc]\nissuer = "{idp.issuer}"\nclient_id = "{CLIENT_ID}"\nclient_secret_file = "{secret}"\n'
+    settings = provider_settings(idp, secret)
     with opened(local, home, settings) as computer, started(computer) as (process, lines):
         url = httpx.URL(next_url(lines))
         back = url.params["redirect_uri"]
@@ -169,6 +169,10 @@ def test_nobody_else_answers_for_the_browser(local: World, home: Path, idp: Serv
         assert process.stderr is not None
         assert "access_denied" in process.stderr.read()
     assert not computer.tokens.exists()
+
+
+def provider_settings(idp: Served, secret: Path) -> str:
+    return f'\n[oidc]\nissuer = "{idp.issuer}"\nclient_id = "{CLIENT_ID}"\nclient_secret_file = "{secret}"\n'
 
 
 @contextlib.contextmanager
