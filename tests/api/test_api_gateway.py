@@ -10,13 +10,14 @@ import psycopg
 import pytest
 
 from tests.support.gateway import RunningGateway, running_gateway
+from tests.support.short_names import SHORT_NAMES
 from tests.support.upstream import Database
 
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[RunningGateway]:
     listen = {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0, "workers": 2}
-    with running_gateway(listen=listen, admin_api={"port": 0}) as running:
+    with running_gateway(listen=listen, admin_api={"port": 0}, users=SHORT_NAMES) as running:
         yield running
 
 

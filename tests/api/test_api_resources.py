@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.bus.lines import Payload
+from gateway.settings.model import Users
 from tests.api.conftest import Api, Worker
 
 SOON = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
@@ -42,6 +43,49 @@ async def test_a_users_life(api: Api) -> None:
     assert told[0] == ("user.created", "token:boss", "new")
     assert {("user.expiry_changed", "token:boss", "left"), ("user.disabled", "token:boss", "left")} <= set(told)
     assert told[-1][0] == "user.deleted"
+
+
+async def test_a_user_is_shown_with_what_it_is_and_whether_it_is_here(api: Api, worker: Worker) -> None:
+    made = await api.user(read_only=True, kind="machine", email="ana@example.com")
+    assert (made["sessions"], made["last_login_at"]) == (0, None)
+    worker.session("s-1")
+    worker.session("s-2")
+    await api.store.record_logins({made["id"]: datetime(2030, 1, 31, 18, tzinfo=UTC)})
+    (listed,) = (await api.admin.get("/v1/users")).json()["items"]
+    facts = ("read_only", "kind", "email", "protected", "password_encryption", "sessions", "last_login_at")
+    assert {each: listed[each] for each in facts} == {
+        "read_only": True,
+        "kind": "machine",
+        "email": "ana@example.com",
+        "protected": False,
+        "password_encryption": "SCRAM-SHA-256",
+        "sessions": 2,
+        "last_login_at": "2030-01-31T18:00:00Z",
+    }
+    changed = await api.admin.patch("/v1/users/ana", json={"protected": True, "email": None, "read_only": None})
+    assert {each: changed.json()[each] for each in ("protected", "email", "read_only")} == {
+        "protected": True,
+        "email": None,
+        "read_only": True,
+    }
+    for answer in (await api.admin.delete("/v1/users/ana"), await api.admin.post("/v1/users/ana/password", json={})):
+        assert (answer.status_code, answer.json()["rule"]) == (422, "user-protected")
+        assert answer.json()["detail"] == 'User "ana" is protected'
+
+
+async def test_the_rules_of_the_settings_hold(api: Api) -> None:
+    api.settings.replace(api.settings.now.model_copy(update={"users": Users()}))
+    for body, detail in (
+        ({"name": "ana"}, "Name must contain between 6 and 32 characters"),
+        ({"name": "my_user", "password": "short"}, "Password must contain between 24 and 64 characters"),
+    ):
+        answer = await api.admin.post("/v1/users", json=body)
+        assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+    manifest = {"version": 1, "users": [{"name": "ana", "password": "x" * 30}]}
+    for query in ("", "?dry_run=true"):
+        answer = await api.admin.post(f"/v1/manifest{query}", json=manifest)
+        assert answer.status_code == 422
+        assert "Name must contain between 6 and 32 characters" in answer.json()["detail"]
 
 
 async def test_several_changes_of_one_request_are_one_revision_or_none(api: Api) -> None:

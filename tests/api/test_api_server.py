@@ -26,6 +26,7 @@ from gateway.services.tokens import create_token, revoke_token
 from gateway.store.sql_store import SqlStore
 from tests.api.conftest import WHY, make_settings, make_store
 from tests.support.gateway import write_config
+from tests.support.short_names import SHORT_NAMES
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -101,7 +102,7 @@ async def prepared(folder: Path, **sections: Any) -> tuple[Path, SqlStore, str]:
     store, _ = await make_store(make_settings(folder, **sections))
     soon = datetime.now(UTC) + timedelta(hours=1)
     token = await create_token(store, name="boss", scope=TokenScope.ADMIN, valid_until=soon, **WHY)
-    return write_config(folder, **sections), store, token.secret.reveal()
+    return write_config(folder, users=SHORT_NAMES, **sections), store, token.secret.reveal()
 
 
 @contextlib.asynccontextmanager
