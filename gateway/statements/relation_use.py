@@ -20,7 +20,9 @@ from gateway.statements.write_modes import TEMPORARY_SCHEMA, is_beyond_rows
 
 _SYSTEM_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
 #: They show values of tables, whichever the login may read.
-_VALUES: Final = frozenset({"pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_statistic", "pg_statistic_ext_data"})
+_VALUES: Final = frozenset(
+    ("pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_statistic", "pg_statistic_ext_data", "pg_largeobject")
+)
 _LARGE_OBJECTS: Final = frozenset({"lo_get", "lo_open", "loread"})
 #: Why a function is refused in read-only sessions, as far as it reads tables that the statement does not name.
 _BESIDE: Final = frozenset({"file", "large-object", "page", "remote", "replication", "text"})

@@ -18,6 +18,7 @@ from gateway.statements.catalogue import (
     REFUSED_FUNCTIONS,
     SAFE_FUNCTIONS,
     SECRET_COLUMNS,
+    SYSTEM_RELATIONS,
     WHY,
 )
 from gateway.statements.policy import Policy, judge, judge_setting, parse_options
@@ -49,6 +50,14 @@ def test_every_built_in_function_is_classified(connection: "psycopg.Connection[A
     assert live - SAFE_FUNCTIONS - REFUSED_FUNCTIONS.keys() == set()
     assert not SAFE_FUNCTIONS & REFUSED_FUNCTIONS.keys()
     assert set(REFUSED_FUNCTIONS.values()) <= WHY.keys()
+
+
+def test_every_system_relation_is_known(connection: "psycopg.Connection[Any]") -> None:
+    """Under a grant with a list of tables these names are PostgreSQL's own, and no others."""
+    live = names(
+        connection, "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v')"
+    )
+    assert live - SYSTEM_RELATIONS == set()
 
 
 def test_no_safe_function_is_known_to_act(connection: "psycopg.Connection[Any]") -> None:
