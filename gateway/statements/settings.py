@@ -30,6 +30,7 @@ _BY_VALUE: Final = {
     # A new temporary table would get its storage from it: only PostgreSQL's own, not a handler of users.
     "default_table_access_method": frozenset({"heap"}),
     "default_tablespace": frozenset({"", "pg_default"}),
+    "default_with_oids": frozenset({"f", "false", "off"}),
     "password_encryption": frozenset({"scram-sha-256"}),
 }
 _STATEMENT_TIMEOUT: Final = "statement_timeout"
