@@ -102,14 +102,15 @@ def place_or_here(url: str | None) -> Place:
 
 
 def _signed_in() -> str | None:
-    if os.environ.get(_CONFIG_VARIABLE) or (kept := token_store.current()) is None:
-        return None
     from gateway.settings import find_config
 
+    if os.environ.get(_CONFIG_VARIABLE):
+        return None
     try:
         find_config(None)
     except FileNotFoundError:
-        return kept.url
+        kept = token_store.current()
+        return None if kept is None else kept.url
     return None
 
 

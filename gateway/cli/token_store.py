@@ -61,10 +61,10 @@ def keep(url: str, token: Secret, ca_file: Path | None = None) -> Kept:
 def find_token(url: str) -> Secret | None:
     """The token that is kept for this API."""
     url = _normal(url)
+    if url not in _places():  # nor is a keyring asked, which may ask its owner, for what was never put there
+        return None
     if (text := _read(_file(_TOKENS)).get(url)) is not None:
         return Secret(text)
-    if url not in _read(_file(_PLACES)):  # do not ask a keyring, which may ask its owner, for what was never put there
-        return None
     keyring = _keyring()
     if keyring is None:
         return None
@@ -75,8 +75,8 @@ def find_token(url: str) -> Secret | None:
 
 
 def current() -> Kept | None:
-    """The API that was signed in to last, and not signed out of."""
-    places = _read(_file(_PLACES))
+    """The API that was signed in to last, and not signed out of. Who has no home that they can read is signed in nowhere."""
+    places = _places()
     if not places:
         return None
     url, ca_file = list(places.items())[-1]
@@ -85,7 +85,7 @@ def current() -> Kept | None:
 
 def ca_file_of(url: str) -> Path | None:
     """With which CA this API was signed in to; None: the system's, or it was not signed in to."""
-    text = _read(_file(_PLACES)).get(_normal(url))
+    text = _places().get(_normal(url))
     return Path(text) if text else None
 
 
@@ -102,6 +102,14 @@ def forget(url: str) -> bool:
         with suppress(Exception):  # there may be nothing to delete, which is an error of each backend's own
             keyring.delete_password(_SERVICE, url)
     return had
+
+
+def _places() -> Mapping[str, str]:
+    """No secrets: commands that need none of it must not fail for it."""
+    try:
+        return _read(_file(_PLACES))
+    except (CommandError, RuntimeError):  # RuntimeError: no home at all
+        return {}
 
 
 def _normal(url: str) -> str:

@@ -132,3 +132,14 @@ def test_what_moved_into_the_keyring_is_in_no_file(ring: Ring, folder: Path) -> 
     token_store.keep(HERE, Secret("pgb_two"))
     assert not (folder / "tokens.json").exists()
     assert revealed(HERE) == "pgb_two"
+
+
+def test_who_has_no_home_is_signed_in_nowhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that need no sign-in go on without one."""
+    token_store.keep(HERE, Secret("pgb_one"))
+    (folder / "logins.json").write_text("broken")
+    assert (token_store.current(), token_store.ca_file_of(HERE), token_store.find_token(HERE)) == (None, None, None)
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert (token_store.current(), token_store.find_token(HERE)) == (None, None)
