@@ -40,6 +40,7 @@ def test_the_example_fits_the_schema() -> None:
     for target in example["targets"]:
         target |= {"port": 5432, "allow_md5": False, "enabled": True, "max_sessions": 20, "open_ahead": 2}
     example["users"][1] |= {"enabled": True, "read_only": True, "protected": False}
+    example["grants"][0] |= {name: int(value) for name, value in example["grants"][0].items() if str(value).isdigit()}
     example["grants"][1]["max_changed_rows"] = 1000
     jsonschema_rs.validate(manifest_schema(), {**example, "version": 1})
 
