@@ -66,6 +66,11 @@ def test_wrong_usage_is_status_2(world: World) -> None:
         ["grants", "create", "--user", "a", "--target", "b", "--mode", "rw", "--max-changed-rows", "0"],
         ["grants", "update", "x"],
         ["grants", "update", "x", "--max-changed-rows", "many"],
+        ["grants", "update", "x", "--max-rows", "0"],
+        ["grants", "update", "x", "--max-bytes", "10 parsecs"],
+        ["grants", "update", "x", "--table", "orders"],
+        ["grants", "update", "x", "--schema", "a.b"],
+        ["grants", "update", "x", "--table", "a.b", "--all-tables"],
         ["grants", "update", "x", "--option", "no-ddl", "--no-options"],
         ["grants", "revoke"],
         ["allowlist", "create", "10.0.0.0/8", "--user", "a", "--target", "b"],
@@ -250,3 +255,21 @@ def test_long_listings_come_in_pages(world: World) -> None:
     (world.folder / "many.yaml").write_text(f"version: 1\nallowlist:\n{entries}")
     world.run("apply", str(world.folder / "many.yaml"), "--yes")
     assert len({each["id"] for each in world.json("allowlist", "list")}) == 1203
+
+
+def test_how_much_may_be_read(world: World) -> None:
+    world.run("users", "create", "ana")
+    world.run("targets", "create", "shop", "--host", "h", "--dbname", "d")
+    asked = ["grants", "create", "--user", "ana", "--target", "shop", "--mode", "ro"]
+    limits = ["--max-rows", "1000", "--max-bytes", "10MB", "--max-bytes-per-day", "1GB"]
+    made = world.json(*asked, *limits, "--table", "Public.Orders", "--table", '"Sales"."x"', "--schema", "app")
+    assert (made["max_rows"], made["max_bytes"], made["max_bytes_per_day"]) == (1000, 10 * 2**20, 2**30)
+    assert (made["schemas"], made["tables"]) == (["app"], ['"Sales".x', "public.orders"])
+    listed = world.run("grants", "list").stdout
+    assert "shows at most 1000 rows" in listed
+    sql = world.run("targets", "init-sql", "shop", "--grant", made["id"]).stdout
+    assert 'GRANT SELECT ON TABLE "Sales"."x" TO "grant_' in sql
+    assert 'GRANT SELECT ON ALL TABLES IN SCHEMA "app" TO "grant_' in sql
+    changed = world.run("grants", "update", made["id"], "--max-rows", "none", "--all-tables").stdout
+    assert "at most 10MB a statement, at most 1GB a day;" in changed
+    assert "no list" in world.error("targets", "init-sql", "shop", "--grant", made["id"])
