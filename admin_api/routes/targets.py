@@ -99,8 +99,8 @@ async def create_target(call: Making, body: NewTarget) -> Response:
 
 @router.get("/{name}", response_model=TargetRecord)
 async def show_target(call: Looking, name: str) -> Response:
-    """Show one target."""
-    target = call.find_target("targets.show", name)
+    """Show one target; of one that you may see only the basic facts of, without hosts, logins and lists."""
+    target = find_target(call.snapshot, name)
     return call.show(target_record(call.snapshot, target), target.version, whole=False)
 
 

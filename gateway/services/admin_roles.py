@@ -15,6 +15,7 @@ async def create_admin_role(store: Store, *, name: str, members: Sequence[str] =
     """A new one, without any permission yet."""
     check_admin_role_name(name)
     async with begin(store, actor, reason) as change:
+        change.require("roles.change")
         check_name_is_free("admin-role", name, change.whole.admin_roles)
         ids = frozenset(find_user(change.snapshot, each).id for each in members)
         role = AdminRole(new_id(), name, {}, ids)
@@ -33,6 +34,7 @@ async def grant_permissions(
 ) -> AdminRole:
     """Add permissions in one environment. Tunnel and Environment Admin let members read from its targets at once."""
     async with begin(store, actor, reason) as change:
+        change.require("roles.change")
         role, place, held = _held(change, name, environment, expected_version)
         if permissions <= held:
             raise ServiceError("nothing-to-change", f'admin role "{name}" holds that already in "{environment}"')
@@ -52,6 +54,7 @@ async def revoke_permissions(
 ) -> AdminRole:
     """Take permissions in one environment away. Sessions that stood on them end."""
     async with begin(store, actor, reason) as change:
+        change.require("roles.change")
         role, place, held = _held(change, name, environment, expected_version)
         if not permissions & held:
             raise ServiceError("nothing-to-change", f'admin role "{name}" holds none of that in "{environment}"')
@@ -72,6 +75,7 @@ async def change_members(
 ) -> AdminRole:
     """Give an admin role to users, take it from others. The last owner stays."""
     async with begin(store, actor, reason) as change:
+        change.require("roles.change")
         role = find_admin_role(change.snapshot, name, expected_version)
         added = {user.id: user.name for user in (find_user(change.snapshot, each) for each in add)}
         removed = {user.id: user.name for user in (find_user(change.snapshot, each) for each in remove)}
@@ -87,6 +91,7 @@ async def delete_admin_role(
 ) -> AdminRole:
     """Gone, and what it allowed; the one of the owners stays."""
     async with begin(store, actor, reason) as change:
+        change.require("roles.change")
         role = find_admin_role(change.snapshot, name, expected_version)
         if role.owners:
             raise ServiceError("last-owner", f'admin role "{name}" cannot be deleted', "Change its members instead.")

@@ -29,6 +29,7 @@ async def set_certificate_names(
     names = frozenset(certificate_names)
     check_certificate_names(names)
     async with begin(store, actor, reason) as change:
+        change.require("users.change")
         old = find_user(change.snapshot, name, expected_version)
         check_may_have(change.whole, old, names)
         if names == old.certificate_names:

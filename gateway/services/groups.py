@@ -16,6 +16,7 @@ async def create_group(store: Store, *, name: str, members: Sequence[str] = (), 
     """A new group without grants. `members`: names of users."""
     check_group_name(name)
     async with begin(store, actor, reason) as change:
+        change.require("groups.change")
         check_name_is_free("group", name, change.snapshot.groups)
         users = [find_user(change.snapshot, member) for member in sorted(set(members))]
         group = Group(new_id(), name, frozenset(user.id for user in users))
@@ -25,6 +26,7 @@ async def create_group(store: Store, *, name: str, members: Sequence[str] = (), 
 async def delete_group(store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None) -> Group:
     """Gone with its grants and memberships; the users stay."""
     async with begin(store, actor, reason) as change:
+        change.require("groups.change")
         group = find_group(change.snapshot, name, expected_version)
         grants = len(change.snapshot.grants.get(group.id, ()))
         detail: dict[str, DetailValue] = {"grants": grants, "members": tuple(member_names(change.snapshot, group))}
@@ -36,6 +38,7 @@ async def add_member(
 ) -> Group:
     """The user may use all that the group holds. `expected_version`: the group's."""
     async with begin(store, actor, reason) as change:
+        change.require("groups.change")
         group = find_group(change.snapshot, group_name, expected_version)
         user = find_user(change.snapshot, user_name)
         if user.id in group.members:
@@ -49,6 +52,7 @@ async def remove_member(
 ) -> Group:
     """The user loses what only the group gave them. `expected_version`: the group's."""
     async with begin(store, actor, reason) as change:
+        change.require("groups.change")
         group = find_group(change.snapshot, group_name, expected_version)
         user = find_user(change.snapshot, user_name)
         if user.id not in group.members:

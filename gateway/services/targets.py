@@ -173,6 +173,7 @@ async def set_max_sessions(
     check_max_sessions(max_sessions)
     async with begin(store, actor, reason) as change:
         old = find_target(change.snapshot, name, expected_version)
+        change.require("targets.update", target=old)
         if old.max_sessions == max_sessions:
             raise ServiceError("nothing-to-change", f'target "{name}" is like that already')
         detail = {"max_sessions": max_sessions, "before": old.max_sessions}
@@ -186,6 +187,7 @@ async def set_open_ahead(
     check_open_ahead(open_ahead)
     async with begin(store, actor, reason) as change:
         old = find_target(change.snapshot, name, expected_version)
+        change.require("targets.update", target=old)
         if old.open_ahead == open_ahead:
             raise ServiceError("nothing-to-change", f'target "{name}" is like that already')
         detail = {"open_ahead": open_ahead, "before": old.open_ahead}
@@ -196,6 +198,7 @@ async def disable_target(store: Store, *, name: str, actor: str, reason: str, ex
     """Closed for everybody until enabled again; live sessions end."""
     async with begin(store, actor, reason) as change:
         old = find_target(change.snapshot, name, expected_version)
+        change.require("targets.update", target=old)
         if not old.enabled:
             raise ServiceError("target-disabled-already", f'target "{name}" is disabled already')
         return await change.save(replace(old, enabled=False, revision=old.revision + 1), "target.disabled", name)
@@ -204,6 +207,7 @@ async def disable_target(store: Store, *, name: str, actor: str, reason: str, ex
 async def enable_target(store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None) -> Target:
     async with begin(store, actor, reason) as change:
         old = find_target(change.snapshot, name, expected_version)
+        change.require("targets.update", target=old)
         if old.enabled:
             raise ServiceError("target-enabled-already", f'target "{name}" is enabled already')
         return await change.save(replace(old, enabled=True, revision=old.revision + 1), "target.enabled", name)
@@ -223,6 +227,7 @@ async def permit(
     check_permitted(kind, item)
     async with begin(store, actor, reason) as change:
         old = find_target(change.snapshot, name, expected_version)
+        change.require("targets.permit", target=old)
         if item in permitted(old, kind):
             raise ServiceError(f"{kind}-allowed-already", f'target "{name}" allows {kind} {item} already')
         target = with_permitted(old, kind, permitted(old, kind) | {item})
@@ -242,6 +247,7 @@ async def forbid(
     """Take it off the list again. A function is refused at its next use; for a schema or a setting, live sessions end."""
     async with begin(store, actor, reason) as change:
         old = find_target(change.snapshot, name, expected_version)
+        change.require("targets.permit", target=old)
         if item not in permitted(old, kind):
             listed = ", ".join(sorted(permitted(old, kind))) or "none"
             raise ServiceError(f"{kind}-not-allowed", f'target "{name}" does not list {kind} {item}', f"Listed: {listed}.")

@@ -49,6 +49,7 @@ async def create_user(
     check_email(email)
     verifier, generated = _verifier_for(password, rules)
     async with begin(store, actor, reason) as change:
+        change.require("users.change")
         check_expiry(valid_until, change.now)
         check_name_is_free("user", name, change.snapshot.users)
         joined = [find_group(change.snapshot, group_name) for group_name in sorted(set(groups))]
@@ -152,6 +153,7 @@ async def update_user(
     """What is None stays as it is; an empty `email` takes it off. Who may only read from now on stops writing at once."""
     check_email(email or None)
     async with begin(store, actor, reason) as change:
+        change.require("users.change")
         old = find_user(change.snapshot, name, expected_version)
         user = replace(
             old,
@@ -182,6 +184,7 @@ def check_unprotected(user: User) -> None:
 async def disable_user(store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None) -> User:
     """No login any more until enabled again; live sessions end."""
     async with begin(store, actor, reason) as change:
+        change.require("users.change")
         old = find_user(change.snapshot, name, expected_version)
         if not old.enabled:
             raise ServiceError("user-disabled-already", f'user "{name}" is disabled already')
@@ -190,6 +193,7 @@ async def disable_user(store: Store, *, name: str, actor: str, reason: str, expe
 
 async def enable_user(store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None) -> User:
     async with begin(store, actor, reason) as change:
+        change.require("users.change")
         old = find_user(change.snapshot, name, expected_version)
         if old.enabled:
             raise ServiceError("user-enabled-already", f'user "{name}" is enabled already')
@@ -207,6 +211,7 @@ async def set_user_expiry(
 ) -> User:
     """None: the account does not expire."""
     async with begin(store, actor, reason) as change:
+        change.require("users.change")
         check_expiry(valid_until, change.now)
         old = find_user(change.snapshot, name, expected_version)
         detail = {"valid_until": shown(valid_until), "before": shown(old.valid_until)}
@@ -216,6 +221,7 @@ async def set_user_expiry(
 async def delete_user(store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None) -> User:
     """Gone with grants, memberships and allowlist. Whoever gets the name later is another account."""
     async with begin(store, actor, reason) as change:
+        change.require("users.change")
         user = find_user(change.snapshot, name, expected_version)
         check_unprotected(user)
         groups = groups_of(change.snapshot, user)

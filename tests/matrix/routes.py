@@ -70,7 +70,7 @@ ROUTES: Final = [
     _route("PUT", "/v1/groups/{name}/members/{user}", OWNER, name="staff", user="{me}"),
     _route("DELETE", "/v1/groups/{name}/members/{user}", OWNER, name="staff", user="carl_c"),
     _route("POST", "/v1/targets", ("database", "create"), {"name": "new", "host": "h", "dbname": "d", "environment": "here"}),
-    _target("GET", "", READ),
+    _target("GET", "", "any"),
     _target("PATCH", "", MODIFY, _PATCH),
     _target("PATCH", "", ("database", "create_endpoints"), {"allowlist": "restrict"}),
     _target("DELETE", "", ("database", "deprovision")),
