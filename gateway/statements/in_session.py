@@ -63,7 +63,7 @@ def cut(verdict: Verdict, rule: str, grant: str, limit: int, resets: str) -> Ver
             words = f"the statement has more than the {limit} rows that grant {grant} lets it show: the result was cut here"
             return _refused(verdict, Refusal("max-rows", "54000", words, hint))
         case "max-bytes":
-            words = f"the rows of the statement have more than the {limit} bytes that grant {grant} allows: the result was cut here"
+            words = f"the statement's rows have more than the {limit} bytes that grant {grant} allows: the result was cut here"
             return _refused(verdict, Refusal("max-bytes", "54000", words, hint))
         case _:
             words = f"{_day(grant, limit)}: the result was cut here"
