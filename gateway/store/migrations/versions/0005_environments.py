@@ -38,13 +38,33 @@ def upgrade() -> None:
         sa.Column("permission", sa.Text, primary_key=True),
     )
     op.add_column("targets", sa.Column("environment_id", sa.Text, nullable=False, server_default="default"))
-    # Alembic would add the constraint by a statement that SQLite does not have.
-    op.execute("ALTER TABLE api_tokens ADD COLUMN user_id TEXT REFERENCES users (id) ON DELETE CASCADE")
-    op.add_column("api_tokens", sa.Column("environments", sa.Text))
-    op.add_column("api_tokens", sa.Column("permissions", sa.Text))
-    op.add_column("api_tokens", sa.Column("networks", sa.Text, nullable=False, server_default="[]"))
+    _recreate_tokens()
     op.create_table(
         "token_activity",
         sa.Column("token_id", sa.Text, sa.ForeignKey("api_tokens.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("last_used_at", sa.Text, nullable=False),
     )
+
+
+def _recreate_tokens() -> None:
+    # SQLite cannot add constraints in place; nothing refers to tokens yet, so making the table anew is safe.
+    op.execute("CREATE TABLE api_tokens_before AS SELECT * FROM api_tokens")
+    op.drop_table("api_tokens")
+    op.create_table(
+        "api_tokens",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("scope", sa.Text, nullable=False),
+        sa.Column("created_at", sa.Text, nullable=False),
+        sa.Column("valid_until", sa.Text, nullable=False),
+        sa.Column("created_by", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("user_id", sa.Text, sa.ForeignKey("users.id", ondelete="CASCADE")),
+        sa.Column("environments", sa.Text),
+        sa.Column("permissions", sa.Text),
+        sa.Column("networks", sa.Text, nullable=False, server_default="[]"),
+    )
+    columns = "id, name, token_hash, scope, created_at, valid_until, created_by, version"
+    op.execute(f"INSERT INTO api_tokens ({columns}) SELECT {columns} FROM api_tokens_before")  # noqa: S608 - constants
+    op.drop_table("api_tokens_before")
