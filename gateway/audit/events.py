@@ -10,11 +10,13 @@ Events and what they hold besides the session's own fields:
     cut              statement, rule (max-rows, max-bytes, max-bytes-per-day), rows that were sent of it, limit
     row_ceiling_reported  what a report-only grant let change more rows than its ceiling
     statement_end    statement, outcome, duration_us, rows (absent: none counted), sqlstate (absent: no error)
-    session_start (options and max_changed_rows of the grant that it stands on, if that carries any; opened_ahead if its upstream
-    session was there before its client)
+    session_start (grant: the id of that which it stands on; its options and limits, if it carries any; opened_ahead if its
+    upstream session was there before its client), grant_changed (the same of the grant that carries the session on)
+    end_announced (ends_at: what the client was told of its right's end)
     session_end (reason; its totals, unless the reason is "crash": then what its statements came to is unknown)
     login_failed (reason: for investigators, the client reads another one), session_refused (rule)
-    cancel (outcome), upstream_security (what is weaker than the default), gateway_start, gateway_stop
+    cancel (outcome; reason "statement-timeout" when the gateway itself did it), upstream_security (what is weaker than the
+    default), gateway_start, gateway_stop
     trail_repaired, trail_recovered, trail_dropped (the sink's own)
     admin (what an operator changed; in a trail of its own, see `admin_line`)
 """

@@ -186,8 +186,9 @@ async def test_what_a_grant_carries(api: Api) -> None:
         before = await api.admin.get(path)
         moved = await api.admin.patch(path, json=change, headers={"If-Match": before.headers["etag"]})
         assert moved.status_code == 200, moved.text
-        same = {name: value for name, value in before.json().items() if name not in {*change, "version"}}
-        assert same.items() <= moved.json().items()
+        other = {*change, "version", "changes_at"}
+        same = {name: value for name, value in before.json().items() if name not in other}
+        assert same == {name: value for name, value in moved.json().items() if name not in other}
         assert [moved.json()[name] for name in change if name != "valid_until"] == [
             value for name, value in change.items() if name != "valid_until"
         ]
@@ -197,7 +198,37 @@ async def test_what_a_grant_carries(api: Api) -> None:
     assert [(each["options"], each["max_changed_rows"]) for each in listed] == [([], None)]
 
 
+async def test_when_a_grant_may_be_used_and_why_it_counts_or_not(api: Api) -> None:
+    await api.user()
+    await api.target()
+    body = {"user": "ana", "target": "shop", "mode": "read_only"}
+    window = "Mon-Fri 08:00-18:00 Europe/Zurich"
+    limits = {"max_sessions": 5, "statement_timeout_ms": 30_000, "idle_in_transaction_timeout_seconds": 60}
+    grant = (await api.admin.post("/v1/grants", json={**body, "valid_from": SOON, "windows": [window], **limits})).json()
+    assert {name: grant[name] for name in limits} == limits
+    begins = SOON.replace("+00:00", "Z")
+    assert (grant["valid_from"], grant["windows"], grant["state"], grant["live"]) == (begins, [window], "not-yet", True)
+    assert grant["changes_at"] >= begins
+    for both in ({}, {"replace": True, "beside": True}):
+        assert (await api.admin.post("/v1/grants", json={**body, **both})).status_code in (409, 422)
+    wide = (await api.admin.post("/v1/grants", json={**body, "beside": True})).json()
+    why = (await api.reader.get("/v1/grants/why", params={"user": "ana", "target": "shop"})).json()
+    assert (why["mode"], why["admitted"]) == ("read_only", False)
+    assert [each["rule"] for each in why["obstacles"]] == ["target-without-login"]
+    assert [(each["grant"]["id"], each["part"]) for each in why["grants"]] == [(wide["id"], "counts"), (grant["id"], "not-yet")]
+    path = f"/v1/grants/{grant['id']}"
+    moved = (await api.admin.patch(path, json={"valid_from": None, "windows": [], "max_sessions": None})).json()
+    assert (moved["valid_from"], moved["windows"], moved["max_sessions"], moved["state"]) == (None, [], None, "live")
+    assert (moved["statement_timeout_ms"], moved["changes_at"]) == (30_000, None)
+    wrong = await api.admin.patch(path, json={"windows": ["always"]})
+    assert (wrong.status_code, wrong.json()["rule"]) == (422, "window-invalid")
+    assert (await api.reader.get("/v1/grants/why", params={"user": "nobody", "target": "shop"})).status_code == 404
+
+
 WRONG_TERMS = [
+    ({"max_sessions": 0}, "request-invalid"),
+    ({"windows": "Mon 08:00-18:00"}, "request-invalid"),
+    ({"windows": ["Mon 08:00-18:00 Mars/Olympus"]}, "window-invalid"),
     ({"options": ["no-ddl"]}, "option-not-for-mode"),
     ({"options": ["temporary-tables", "report-only"]}, "option-not-for-mode"),
     ({"max_changed_rows": 1000}, "option-not-for-mode"),
