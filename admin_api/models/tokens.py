@@ -7,7 +7,7 @@ from pydantic import Field
 
 from admin_api.models.environments import Permissions
 from admin_api.models.fields import Instant, Page, Record, Request, Scope, Shown, Version
-from gateway.access.model import ApiToken, Permission, Snapshot, TokenScope
+from gateway.access.model import ApiToken, Permission, Snapshot, TokenKind, TokenScope
 from gateway.services.environments import environment_name
 from gateway.services.lookup import is_live
 
@@ -34,6 +34,7 @@ class TokenRecord(Record):
     created_by: str = Field(examples=["os:root"])
     valid_until: Shown
     live: bool = Field(description="It has not ended yet.")
+    kind: TokenKind = Field(description="api: made to be kept; session: somebody signed in.")
     user: str | None = Field(description="Whose rights it has; null: an owner's.")
     environments: list[str] | None = Field(description="Only in these; null: everywhere.")
     permissions: list[Permission] | None = Field(description="Only these; null: all of its user's.")
@@ -77,6 +78,7 @@ def token_record(snapshot: Snapshot, token: ApiToken, uses: Mapping[str, datetim
         last_used_at=uses.get(token.id),
         id=token.id,
         name=token.name,
+        kind=token.kind,
         scope=token.scope,
         created_at=token.created_at,
         created_by=token.created_by,

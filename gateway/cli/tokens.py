@@ -20,6 +20,7 @@ Name = Annotated[str, typer.Argument(help="The token's name.", show_default=Fals
 
 _COLUMNS = {
     "name": "name",
+    "kind": "kind",
     "scope": "scope",
     "valid_until": "expires",
     "live": "live",
