@@ -27,6 +27,9 @@ SESSION = {
     "started_at": "2026-01-01T00:00:00+00:00",
     "worker": 0,
     "statements": 4,
+    "grant": "g-1",
+    "valid_until": "2030-01-31T18:00:00+00:00",
+    "proof": "password",
 }
 
 

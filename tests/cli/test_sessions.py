@@ -29,6 +29,9 @@ def session(name: str, user: str, target: str) -> Payload:
         "started_at": "2026-01-01T00:00:00+00:00",
         "worker": 0,
         "statements": 4,
+        "grant": "g-1",
+        "valid_until": None,
+        "proof": "password",
     }
 
 
