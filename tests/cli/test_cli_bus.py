@@ -78,7 +78,7 @@ async def test_sessions_are_listed_and_cannot_write_to_the_terminal(gateway):
 
 async def test_a_change_wakes_the_gateway(gateway):
     folder, heard = gateway
-    await run(folder, "users", "create", "alice")
+    await run(folder, "users", "create", "alice_p")
     async with asyncio.timeout(2):
         while not heard:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

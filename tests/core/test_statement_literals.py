@@ -36,7 +36,9 @@ def test_the_text_itself_is_read_by_its_judges_only() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.arg) and node.arg == "sql"
     }
-    assert holders == {"policy.py", "whole_text.py", "hygiene.py", "shape.py", "edits.py", "literals.py", "definitions.py"}
+    judges = {"policy.py", "whole_text.py", "hygiene.py", "shape.py", "edits.py", "literals.py", "definitions.py"}
+    # Whose password a refused text is about is no part of any verdict.
+    assert holders == judges | {"password_change.py"}
 
 
 @pytest.mark.parametrize(
