@@ -8,10 +8,15 @@ from gateway.cli import names
 from gateway.cli.client import Api, path
 from gateway.cli.options import AsJson, IfVersion, Reason
 from gateway.cli.output import print_json, say, show
-from gateway.cli.reach import admin
+from gateway.cli.reach import admin, example_text
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The identity provider.")
-mappings = typer.Typer(no_args_is_help=True, add_completion=False, help="What groups at the identity provider mean here.")
+mappings = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="What groups at the identity provider mean here.",
+    epilog=example_text(["pgbastion oidc mappings create data-analysts --group analysts", "pgbastion oidc mappings list"]),
+)
 app.add_typer(mappings, name="mappings")
 
 _COLUMNS = {"value": "group there", "group": "group here", "role": "admin role", "id": "id"}

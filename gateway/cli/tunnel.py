@@ -39,6 +39,7 @@ def tunnel(
     The login that it prints was made for this tunnel: it ends with it.
     """
     issued = issue(api, Wish(target, mode, lifetime, address, user), reason=reason)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs come with it ignored
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         api.wait(_run(issued, port))

@@ -77,17 +77,3 @@ def test_completing(door: Door, inputrc: Path) -> None:
     # Which of the answers still show depends on when psql draws its line anew.
     everything = "".join(shown)
     assert sum(wanted in everything for wanted in ("app.customers", "far_server", "hstore", "app.stage", "some_tables")) > 2
-
-
-def test_changing_one_s_password_is_refused(door: Door, inputrc: Path) -> None:
-    """\\password would change the role that the gateway logs in with. The refusal names its rule, and the session goes on."""
-    environment = door.environment(TERM="dumb", INPUTRC=str(inputrc), PGAPPNAME="password", PSQL_HISTORY=os.devnull)
-    with typing(environment) as fd:
-        read_until(fd, "=> ")
-        os.write(fd, b"\\password\n")
-        for wanted in ("new password", "again"):
-            read_until(fd, wanted)
-            os.write(fd, b"something else\n")
-        read_until(fd, "is not allowed in a read-only session (rule write-statement)")
-        os.write(fd, b"SELECT 'still ' || 'here';\n")
-        read_until(fd, "still here")

@@ -203,8 +203,8 @@ def test_tables_are_plain_when_piped(cli):
 def test_config_may_stand_before_or_after_the_command(cli, tmp_path):
     elsewhere = tmp_path / "else.toml"
     elsewhere.write_text('state_dir = "elsewhere"\n')
-    cli.run("--config", str(elsewhere), "users", "create", "alice")
-    assert [user["name"] for user in cli.json("users", "list", "--config", str(elsewhere))] == ["alice"]
+    cli.run("--config", str(elsewhere), "users", "create", "alice_p")
+    assert [user["name"] for user in cli.json("users", "list", "--config", str(elsewhere))] == ["alice_p"]
     assert cli.json("users", "list") == []
 
 

@@ -54,7 +54,9 @@ def test_a_login_for_each_keeps_the_texts_apart(gateway: RunningGateway, databas
     gateway.client(ann, target).execute(cast(LiteralString, f"SELECT 'canary_{word}'"))
     bobs = gateway.client(bob, own)
     assert rows(bobs, SEEN.format(word)) == []
-    assert rows(bobs, f"SELECT client_addr FROM pg_stat_activity WHERE usename = '{database.app_ro.name}'") == [(None,)]
+    assert rows(bobs, f"SELECT DISTINCT client_addr FROM pg_stat_activity WHERE usename = '{database.app_ro.name}'") == [
+        (None,)
+    ]
 
 
 def test_hidden_means_that_nothing_shows_it(hiding: RunningGateway, database: Database) -> None:
