@@ -2,7 +2,7 @@
 
 While anybody reads, what is new is told each second, and at once when it is more than a megabyte; the answer is the sum over all
 workers. So a limit may be passed by what the workers send within a second, and a megabyte each. While the clerk does not answer,
-each worker counts on by itself.
+no statement that shows rows begins (`DayCount.known`); one that runs is counted on.
 """
 
 import asyncio
@@ -82,11 +82,13 @@ class DayCounts:
         if not isinstance(totals, list) or len(totals) != len(asked) or day != self._day:
             for count in asked.values():
                 count.touched = True
+                count.known = False
             return
         for (key, count), total in zip(asked.items(), totals, strict=True):
             if isinstance(total, int):
                 count.unreported -= told[key]
                 count.sent = total + count.unreported
+                count.known = True
 
     def _turn_day(self) -> None:
         today = self._now().date()

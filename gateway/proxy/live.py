@@ -277,7 +277,15 @@ class LiveSession(asyncio.Protocol):
             self._resume(self._client_side.judged(effect, verdict, time.monotonic()))
 
     async def _change_password(self, effect: ChangeOwnPassword) -> None:
-        verdict = await change_own_password(self._worker, self.session_id, self.lease, effect)
+        try:
+            verdict = await change_own_password(self._worker, self.session_id, self.lease, effect)
+        except Exception:  # else the client would wait for good, and its old password stand
+            _log.exception("a person's own password could not be changed", session=self.session_id)
+            self._standing.password_changed(done=False)
+            self.end(
+                "undecided", fatal(sqlstate.ADMIN_SHUTDOWN, "the gateway could not change your password", "Connect again.")
+            )
+            return
         self._standing.password_changed(done=verdict.allowed)
         if not self._ended:
             self.reconcile()

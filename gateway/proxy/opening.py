@@ -93,6 +93,7 @@ async def open_session(worker: Worker, session_id: str, startup: StartupMessage,
     wishes = read_wishes(startup, worker.policies.policy_of(lease, _LATEST_MAJOR))
     if isinstance(wishes, ErrorFields):
         return wishes
+    worker.volume_of(lease)  # what was sent today is asked for while upstream is logged in to
     waiting = worker.ahead.take(lease, wishes)
     try:
         plan = None if waiting is None else _begin_take_over(worker, lease, wishes, waiting)

@@ -193,6 +193,15 @@ def _grants() -> tuple[Rule, ...]:
             Ask.REMARK,
         ),
         Rule(
+            "bytes-of-day-unknown",
+            kind,
+            "55000",
+            "what shows rows, while it cannot be asked how many of the day's bytes are used up",
+            "a limit that cannot be asked must not be a limit that is gone",
+            "SELECT 1, when the supervisor does not answer",
+            Ask.REMARK,
+        ),
+        Rule(
             "rows-uncounted",
             kind,
             "54000",

@@ -9,7 +9,8 @@ from gateway.session.denial import RESERVED_NAME, Refusal
 from gateway.session.holding import HoldStream
 from gateway.session.ledger import EXECUTE, QUERY
 from gateway.session.verdicts import Judged
-from gateway.statements.in_session import day_is_over, hides, not_made_here, temporary_in_transaction
+from gateway.session.volume import DAY_UNKNOWN
+from gateway.statements.in_session import day_is_over, day_is_unknown, hides, not_made_here, temporary_in_transaction
 from gateway.statements.policy import judge_parameter_types
 from gateway.statements.verdict import Facts, Verdict
 from gateway.wire import sqlstate
@@ -64,6 +65,8 @@ class Refusals:
         passed = volume.used_up if volume is not None else None
         if passed is None:
             return None
+        if passed.rule == DAY_UNKNOWN:
+            return self._refuse_allowed(judged, day_is_unknown(judged.verdict, passed.grant), phase)
         return self._refuse_allowed(judged, day_is_over(judged.verdict, passed.grant, passed.limit, passed.resets), phase)
 
     def of_lifting(self, judged: Judged, phase: str) -> Refusal:

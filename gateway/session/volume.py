@@ -12,6 +12,7 @@ from typing import Final
 from gateway.session.ledger import Entry
 from gateway.session.names import UNSETTLED, Names
 
+DAY_UNKNOWN: Final = "bytes-of-day-unknown"
 _PORTALS_KEPT: Final = 100  # before those that are closed are looked for
 
 
@@ -29,13 +30,15 @@ class DayCount:
     """Bytes that one user was sent under one grant since the day began, as far as this process knows. Shared by its sessions.
 
     `sent` holds what `unreported` does. `resets` is when the next day begins, for people. `touched`: somebody asked for it.
+    `known`: what all processes sent was told to this one; else no statement that shows rows may begin.
     """
 
-    __slots__ = ("resets", "sent", "touched", "unreported")
+    __slots__ = ("known", "resets", "sent", "touched", "unreported")
 
-    def __init__(self, resets: str, sent: int = 0) -> None:
+    def __init__(self, resets: str, sent: int = 0, *, known: bool = False) -> None:
         self.resets = resets
         self.sent = sent
+        self.known = known
         self.unreported = 0
         self.touched = True
 
@@ -101,7 +104,11 @@ class Volume:
         limits, day = self.limits, self.day
         if day is not None:
             day.touched = True
-        if day is None or limits.max_bytes_per_day is None or day.sent < limits.max_bytes_per_day:
+        if day is None or limits.max_bytes_per_day is None:
+            return None
+        if not day.known:
+            return Passed(DAY_UNKNOWN, limits.max_bytes_per_day, limits.grant)
+        if day.sent < limits.max_bytes_per_day:
             return None
         return Passed("max-bytes-per-day", limits.max_bytes_per_day, limits.grant, day.resets)
 

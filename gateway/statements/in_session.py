@@ -76,6 +76,12 @@ def day_is_over(verdict: Verdict, grant: str, limit: int, resets: str) -> Verdic
     return _refused(verdict, Refusal("max-bytes-per-day", "54000", _day(grant, limit), hint))
 
 
+def day_is_unknown(verdict: Verdict, grant: str) -> Verdict:
+    """Who sums up the bytes of the day does not answer: then it is as if they were used up."""
+    words = f"it is not known at the moment how much grant {grant} has let you read today"
+    return _refused(verdict, Refusal("bytes-of-day-unknown", "55000", words, "Try again in a moment."))
+
+
 def _day(grant: str, limit: int) -> str:
     return f"grant {grant} lets you read {limit} bytes a day, which are used up"
 

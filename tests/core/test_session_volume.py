@@ -432,7 +432,7 @@ def test_rows_of_returning_count_and_the_change_is_rolled_back() -> None:
 
 
 def test_the_bytes_of_a_day() -> None:
-    day = DayCount("2026-01-02 00:00 UTC", sent=100)
+    day = DayCount("2026-01-02 00:00 UTC", sent=100, known=True)
     book = book_under(Limits("g-1", max_bytes_per_day=100 + 2 * len(ROW)), day=day)
     book.client(query(READ))
     error = messages(book.upstream(RAN, ROW * 3))[-1]
@@ -454,6 +454,18 @@ def test_the_bytes_of_a_day() -> None:
     book.upstream(done("COMMIT"), ready())
     assert [event["rule"] for event in told(book, "cut")] == ["max-bytes-per-day"]
     rests(book)
+
+
+def test_what_shows_rows_waits_until_the_bytes_of_the_day_are_known() -> None:
+    day = DayCount("2026-01-02 00:00 UTC")
+    book = book_under(Limits("g-1", max_bytes_per_day=1_000_000), day=day)
+    sent = book.client(query(READ))
+    (error, *_) = [each for each in messages(book.upstream(poisoned(sent), ready())) if each.kind == "E"]
+    assert error.sqlstate == "55000"
+    assert "bytes-of-day-unknown" in error.fields["M"]
+    day.known = True
+    book.client(query(READ))
+    assert shape(messages(book.upstream(RAN, ROW))) == "TD"
 
 
 def _up_to_poison(message: bytes) -> tuple[bytes, ...]:

@@ -75,7 +75,7 @@ async def test_workers_learn_of_each_other() -> None:
     await two.close()
 
 
-async def test_while_the_clerk_is_away_each_counts_on() -> None:
+async def test_while_the_clerk_is_away_each_counts_on_and_nothing_begins() -> None:
     store = Kept()
     bus = Bus(None)
     counts = DayCounts(bus, Clock())
@@ -83,15 +83,22 @@ async def test_while_the_clerk_is_away_each_counts_on() -> None:
     count.add(7)
     counts.hurry()
     await asyncio.sleep(0.05)
-    assert (count.sent, count.unreported) == (7, 7)
+    assert (count.sent, count.unreported, count.known) == (7, 7, False)
     bus.clerk = ledger = DayLedger(store)
     store.broken = True  # it does not know what there was before, and says nothing
     counts.hurry()
     await asyncio.sleep(0.05)
-    assert count.unreported == 7
+    assert (count.unreported, count.known) == (7, False)
     store.broken = False
     counts.hurry()
     await until(lambda: count.unreported == 0)
+    assert count.known
+    bus.clerk, count.touched = None, True
+    counts.hurry()
+    await until(lambda: not count.known)
+    bus.clerk = ledger
+    counts.hurry()
+    await until(lambda: count.known)
     store.broken = True
     await ledger.write()
     assert not store.days
