@@ -1,66 +1,63 @@
-"""When each user logged in last, and what was sent on a day under grants that limit it: kept beside the rows of rights, without a
-revision, so that nobody has to load anything anew.
+"""When each user logged in last, and each API token was used last: kept beside the rows of rights, without a revision, so that
+nobody has to load anything anew.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, delete, select, text
+from sqlalchemy import Column, TextClause, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.store import tables, values
 from gateway.store.engine import connected, store_errors
 from gateway.store.places import Place
 
-#: Whoever was deleted meanwhile is passed over, and an instant never moves back. (Both databases spell it alike.)
-_RECORD = text(
-    "INSERT INTO user_activity (user_id, last_login_at) SELECT id, :at FROM users WHERE id = :user_id "
-    "ON CONFLICT (user_id) DO UPDATE SET last_login_at = excluded.last_login_at "
-    "WHERE user_activity.last_login_at < excluded.last_login_at"
-).bindparams(bindparam("at"), bindparam("user_id"))
+
+def _recording(table: str, key: str, column: str, rows: str) -> TextClause:
+    """Whoever was deleted meanwhile is passed over, and an instant never moves back. (Both databases spell it alike.)"""
+    return text(
+        f"INSERT INTO {table} ({key}, {column}) SELECT id, :at FROM {rows} WHERE id = :id "  # noqa: S608 (names of ours)
+        f"ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column} WHERE {table}.{column} < excluded.{column}"
+    ).bindparams(bindparam("at"), bindparam("id"))
 
 
-_SENT: Final = text(
-    "INSERT INTO bytes_sent (day, user_id, grant_id, bytes) VALUES (:day, :user_id, :grant_id, :bytes) "
-    "ON CONFLICT (day, user_id, grant_id) DO UPDATE SET bytes = excluded.bytes WHERE bytes_sent.bytes < excluded.bytes"
-).bindparams(bindparam("day"), bindparam("user_id"), bindparam("grant_id"), bindparam("bytes"))
-
-
-async def record_sent(engine: AsyncEngine, place: Place, day: date, sums: Mapping[tuple[str, str], int]) -> None:
-    """What was sent on this day, by user and grant id. A sum never shrinks. Other days are forgotten. Raises StoreError."""
-    rows = [
-        {"day": day.isoformat(), "user_id": user_id, "grant_id": grant_id, "bytes": size}
-        for (user_id, grant_id), size in sorted(sums.items())
-    ]
-    async with connected(engine, place) as connection:
-        with store_errors(place):
-            await connection.execute(delete(tables.bytes_sent).where(tables.bytes_sent.c.day < day.isoformat()))
-            if rows:
-                await connection.execute(_SENT, rows)
-            await connection.commit()
-
-
-async def read_sent(connection: AsyncConnection, day: date) -> dict[tuple[str, str], int]:
-    """By user and grant id."""
-    table = tables.bytes_sent
-    query = select(table.c.user_id, table.c.grant_id, table.c.bytes).where(table.c.day == day.isoformat())
-    return {(user_id, grant_id): size for user_id, grant_id, size in (await connection.execute(query)).all()}
+_LOGINS: Final = _recording("user_activity", "user_id", "last_login_at", "users")
+_TOKEN_USES: Final = _recording("token_activity", "token_id", "last_used_at", "api_tokens")
 
 
 async def record_logins(engine: AsyncEngine, place: Place, logins: Mapping[str, datetime]) -> None:
     """By user id. Raises StoreError."""
-    if not logins:
-        return
-    rows = [{"user_id": user_id, "at": values.to_text(at)} for user_id, at in sorted(logins.items())]
-    async with connected(engine, place) as connection:
-        with store_errors(place):
-            await connection.execute(_RECORD, rows)
-            await connection.commit()
+    await _record(engine, place, _LOGINS, logins)
+
+
+async def record_token_uses(engine: AsyncEngine, place: Place, uses: Mapping[str, datetime]) -> None:
+    """By token id. Raises StoreError."""
+    await _record(engine, place, _TOKEN_USES, uses)
 
 
 async def read_logins(connection: AsyncConnection) -> dict[str, datetime]:
     """By user id; who never logged in is not there."""
     table = tables.user_activity
-    found = (await connection.execute(select(table.c.user_id, table.c.last_login_at))).all()
-    return {user_id: datetime.fromisoformat(at) for user_id, at in found}
+    return await _read(connection, table.c.user_id, table.c.last_login_at)
+
+
+async def read_token_uses(connection: AsyncConnection) -> dict[str, datetime]:
+    """By token id; one that was never used is not there."""
+    table = tables.token_activity
+    return await _read(connection, table.c.token_id, table.c.last_used_at)
+
+
+async def _record(engine: AsyncEngine, place: Place, statement: TextClause, instants: Mapping[str, datetime]) -> None:
+    if not instants:
+        return
+    rows = [{"id": key, "at": values.to_text(at)} for key, at in sorted(instants.items())]
+    async with connected(engine, place) as connection:
+        with store_errors(place):
+            await connection.execute(statement, rows)
+            await connection.commit()
+
+
+async def _read(connection: AsyncConnection, key: Column[str], column: Column[str]) -> dict[str, datetime]:
+    found = (await connection.execute(select(key, column))).all()
+    return {each: datetime.fromisoformat(at) for each, at in found}

@@ -12,14 +12,14 @@ from gateway.access.model import Snapshot
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.store import events
 from gateway.store.access import Access
-from gateway.store.activity import read_logins, read_sent, record_logins, record_sent
+from gateway.store.activity import read_logins, read_token_uses, record_logins, record_token_uses
+from gateway.store.bytes_sent import read_sent, record_sent
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.places import Place, locate
 from gateway.store.provider_checks import ProviderCheck, drop_check, put_check, take_due
 from gateway.store.queries import read_all, read_rows
 from gateway.store.rows import to_event
-from gateway.store.token_uses import read_token_uses, record_token_uses
 from gateway.store.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
