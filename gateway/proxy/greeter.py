@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from gateway.proxy.client_hello import HelloWatch
 from gateway.proxy.pending import Arrival, PendingSession
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
@@ -47,6 +48,7 @@ class Greeter:
         self._identity = worker.tls.identity if worker.tls is not None else None
         self._greeting = Greeting(tls_offered=self._identity is not None, encrypted=False)
         self._first = True
+        self._hello: HelloWatch | None = None
         self._connecting: asyncio.Task[None] | None = None  # from when the socket is no longer ours
         self._gone = False
         self._pending: PendingSession | None = None
@@ -81,7 +83,11 @@ class Greeter:
             match step:
                 case StartTls(injected):
                     self._say(Answer.YES.value)
-                    self._hand_over(self._identity, injected=injected)
+                    if injected:  # which it is told inside TLS
+                        self._hand_over(self._identity, injected=True)
+                    else:
+                        self._loop.remove_reader(self._sock.fileno())
+                        self._hello = HelloWatch(self._loop, self._sock, self._shake_hands, self._close)
                     return
                 case Refuse():
                     self._say(Answer.NO.value)
@@ -93,6 +99,10 @@ class Greeter:
                     self._close()
                     return
             step = self._greeting.feed(b"")
+
+    def _shake_hands(self) -> None:
+        self._hello = None
+        self._hand_over(self._identity)
 
     def _say(self, data: bytes) -> None:
         """A few bytes into an empty socket buffer: they go at once or the peer is not worth waiting for."""
@@ -140,6 +150,9 @@ class Greeter:
             self._close()
 
     def _close(self) -> None:
+        if self._hello is not None:
+            self._hello.stop()
+            self._hello = None  # it knows us, too
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
         self.left()

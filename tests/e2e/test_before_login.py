@@ -62,6 +62,13 @@ def still_serves(twins: Twins) -> None:
 # -- TLS ---------------------------------------------------------------------------------------------------------------
 
 
+def first_record(context: ssl.SSLContext) -> bytes:
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(coming, going, server_hostname="127.0.0.1").do_handshake()
+    return going.read()
+
+
 def _injected(place: Place, more: bytes) -> list[tuple[str, str]]:
     client = place.tcp()
     client.send(SSL_REQUEST, more)
@@ -115,6 +122,41 @@ def test_t07_alpn(reader: Twins) -> None:
         with contextlib.suppress(OSError):
             client = reader.place.direct_tls(alpn)
             assert fate(client, startup(reader.person.name, reader.target)) == SILENT
+
+
+def test_t08_another_protocol_behind_the_tls_request(reader: Twins) -> None:
+    """A browser that was led here must not be understood: offering only other protocols ends in an alert, in whatever pieces."""
+    for pieces in (1, 2, 40):
+        client = reader.place.tcp()
+        client.send(SSL_REQUEST)
+        assert client.read_raw(1) == b"S"
+        hello = first_record(reader.place.context(("http/1.1",)))
+        step = len(hello) // pieces + 1
+        for start in range(0, len(hello), step):
+            client.send(hello[start : start + step])
+            time.sleep(0.001)
+        answer = client.sock.recv(100)
+        assert (answer[0], answer[-1]) == (0x15, 120)  # alert, no_application_protocol
+        assert client.sock.recv(100) == b""
+    for suits in (("http/1.1", "postgresql"), ()):
+        client = reader.place.tcp()
+        client.send(SSL_REQUEST)
+        assert client.read_raw(1) == b"S"
+        with reader.place.wrap(client, suits) as client:
+            client.send(startup(reader.person.name, reader.target))
+            wire.answer_scram(client, reader.person.password)
+            assert wire.welcome(client)[-1].kind == "Z"
+
+
+def test_t08_a_first_record_that_never_comes_whole(reader: Twins) -> None:
+    """Its beginning and then the end of the stream: closed by the deadline of the login, and nobody else is held up."""
+    client = reader.place.tcp()
+    client.send(SSL_REQUEST)
+    assert client.read_raw(1) == b"S"
+    client.send(first_record(reader.place.context())[:50])
+    client.sock.shutdown(socket.SHUT_WR)
+    still_serves(reader)
+    client.sock.close()
 
 
 def test_old_tls_is_refused(reader: Twins) -> None:
