@@ -26,6 +26,7 @@ from gateway.affinity import pin, unpin
 from gateway.audit import events
 from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
+from gateway.custody.sources import KeptSecrets
 from gateway.ending import CLOSE_SECONDS, end_within, leave
 from gateway.judging.judge import Judge
 from gateway.log_setup import set_up_logging
@@ -74,13 +75,12 @@ class Gateway:
         errands = Errands()
         self._bus = BusPeer(settings.bus_socket, f"worker:{duty.number}", errands.handlers)
         throttle = settings.throttle
-        dialer, policies = UpstreamDialer(), Policies(current)
+        dialer, policies = UpstreamDialer(KeptSecrets(vault)), Policies(current)
         health = TargetHealth(lambda: datetime.now(UTC))
         self._worker = Worker(
             number=duty.number,
             current=current,
             directory=self._directory,
-            vault=vault,
             trail=self._trail,
             judge=Judge(settings.limits.max_statement_bytes, settings.policy.judge_timeout_seconds),
             registry=Registry(duty.number),
@@ -91,8 +91,8 @@ class Gateway:
             tls=_server_tls(settings),
             dialer=dialer,
             policies=policies,
-            catalogs=Catalogs(current, self._directory, vault, dialer, policies.prepare, policies.superseded),
-            ahead=Ahead(current, self._directory, vault, dialer, self._bus, health),
+            catalogs=Catalogs(current, self._directory, dialer, policies.prepare, policies.superseded),
+            ahead=Ahead(current, self._directory, dialer, self._bus, health),
             peers=self._bus,
             mock_secret=vault.derive("mock-scram"),
             health=health,

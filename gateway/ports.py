@@ -102,6 +102,27 @@ class Vault(Protocol):
         ...
 
 
+class SecretUnavailable(Exception):
+    """A secret cannot be had now. The text is for operators, and holds no secret."""
+
+
+class SecretSource(Protocol):
+    """The upstream secrets of database roles, wherever they are kept. Everything that logs in upstream asks this.
+
+    What raises, raises SecretUnavailable, within a bounded time. Used from one event loop, which nothing here blocks.
+    """
+
+    def at_hand(self, target: Target, role: DatabaseRole) -> Secret | None:
+        """What is known without waiting: a stored secret, or one that was fetched a moment ago. None: await `secret_of`."""
+        ...
+
+    async def secret_of(self, target: Target, role: DatabaseRole) -> Secret: ...
+
+    async def after_refusal(self, target: Target, role: DatabaseRole, refused: Secret) -> Secret | None:
+        """The server did not take this one. Another to try once, when it was changed where it is kept; None: there is none."""
+        ...
+
+
 class Sealer(Protocol):
     """Seals upstream secrets for their row; what `Vault` opens."""
 

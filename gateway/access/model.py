@@ -14,6 +14,7 @@ from typing import Final
 from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.networks import AddressList
 from gateway.access.proof import Credential, Proof
+from gateway.access.secret_reference import SecretReference
 from gateway.access.windows import Window
 from gateway.access_mode import AccessMode, GrantOption
 
@@ -127,11 +128,17 @@ class AdminRole:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseRole:
-    """The upstream login of one access mode. `sealed_secret` is ciphertext bound to this row (see store/vault.py)."""
+    """The upstream login of one access mode. `sealed_secret` is ciphertext bound to this row (see store/vault.py).
+
+    `pending_secret`: likewise, the one that is about to take its place, while it is being rotated. `reference`: where the secret
+    is kept instead; then `sealed_secret` is empty.
+    """
 
     id: str
     login: str
     sealed_secret: bytes = field(repr=False)
+    pending_secret: bytes | None = field(default=None, repr=False)
+    reference: SecretReference | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gateway.access.model import Snapshot
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway
+from gateway.custody.sources import KeptSecrets
 from gateway.ports import CheckStep, EntryPreview, GatewayUnavailable, RoleAudit, UnitOfWork
 from gateway.services.lookup import find_target
 from gateway.settings import Settings
@@ -107,10 +108,9 @@ class LocalGateway(BusGateway):
         if role is None:
             return None
         return await preview_entry(
-            UpstreamDialer(),
+            UpstreamDialer(KeptSecrets(self._vault)),
             target,
             role,
-            self._vault.open(role),
             entry=entry,
             timeout_seconds=self._settings.policy.catalog_timeout_seconds,
             iterations_max=self._settings.limits.scram_iterations_max,
@@ -126,10 +126,9 @@ class LocalGateway(BusGateway):
             return None
         limits = self._settings.limits
         return await audit_target(
-            UpstreamDialer(),
+            UpstreamDialer(KeptSecrets(self._vault)),
             target,
             role,
-            self._vault.open(role),
             mode=mode,
             timeout_seconds=limits.upstream_connect_timeout_seconds,
             iterations_max=limits.scram_iterations_max,
@@ -146,10 +145,9 @@ class LocalGateway(BusGateway):
             return [CheckStep("login", ok=False, detail=f"the target has no login for {mode}", remedy=remedy)]
         limits = self._settings.limits
         return await check_target(
-            UpstreamDialer(),
+            UpstreamDialer(KeptSecrets(self._vault)),
             target,
             role,
-            self._vault.open(role),
             mode=mode,
             timeout_seconds=limits.upstream_connect_timeout_seconds,
             iterations_max=limits.scram_iterations_max,

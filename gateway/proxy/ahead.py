@@ -17,7 +17,7 @@ from gateway.access.model import Lease, Snapshot, Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import HUB, BusUnavailable, JsonValue, Payload
 from gateway.bus.reservations import Reservation
-from gateway.ports import Directory, Vault
+from gateway.ports import Directory
 from gateway.proxy.ahead_stock import Order, Stock
 from gateway.proxy.ahead_tally import AheadTally, Discarded
 from gateway.proxy.target_health import TargetHealth
@@ -49,14 +49,12 @@ class Ahead:
         self,
         current: CurrentSettings,
         directory: Directory,
-        vault: Vault,
         dialer: UpstreamDialer,
         bus: Asked,
         health: TargetHealth,
     ) -> None:
         self._current = current
         self._directory = directory
-        self._vault = vault
         self._dialer = dialer
         self._bus = bus
         self._health = health
@@ -184,7 +182,7 @@ class Ahead:
         plan = plan_of(target, role, mode, label, _NO_WISHES, settings.limits.scram_iterations_max)
         try:
             async with asyncio.timeout(settings.limits.upstream_connect_timeout_seconds):
-                connection, welcome, place = await self._dialer.open(target, role, self._vault.open(role), plan)
+                connection, welcome, place = await self._dialer.open(target, role, plan)
         except TimeoutError:
             raise UpstreamRefused("unreachable", "no answer in time") from None
         if welcome.rest:

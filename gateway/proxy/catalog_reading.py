@@ -14,7 +14,6 @@ from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
 from gateway.proxy.upstream import UpstreamConnection, UpstreamDialer
 from gateway.proxy.upstream_plan import major_of, plan_of
-from gateway.secret import Secret
 from gateway.session.startup_settings import Wishes, label_of
 from gateway.session.upstream_login import UpstreamRefused
 from gateway.statements.catalog import Catalog, build_catalog
@@ -59,7 +58,6 @@ async def read_answers(
     dialer: UpstreamDialer,
     target: Target,
     role: DatabaseRole,
-    secret: Secret,
     *,
     mode: AccessMode,
     timeout_seconds: float,
@@ -71,7 +69,7 @@ async def read_answers(
     plan = plan_of(target, role, mode, label_of("pgbastion", "catalog"), wishes, iterations_max)
     try:
         async with asyncio.timeout(timeout_seconds):
-            connection, welcome, _ = await dialer.open(target, role, secret, plan)
+            connection, welcome, _ = await dialer.open(target, role, plan)
             reading = _Reading(connection, major_of(welcome))
             try:
                 return await reading.answers

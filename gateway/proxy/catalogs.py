@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
-from gateway.ports import Directory, Vault
+from gateway.ports import Directory
 from gateway.proxy.catalog_entry import CatalogUnavailable, Entry, Hold, Key
 from gateway.proxy.catalog_reading import Answers, read_answers
 from gateway.proxy.catalog_tally import CatalogTally
@@ -40,14 +40,12 @@ class Catalogs:
         self,
         current: CurrentSettings,
         directory: Directory,
-        vault: Vault,
         dialer: UpstreamDialer,
         prepare: Callable[[Target, AccessMode, Catalog], None],
         superseded: Callable[[Catalog], None],
     ) -> None:
         self._current = current
         self._directory = directory
-        self._vault = vault
         self._dialer = dialer
         self._prepare = prepare
         self._superseded = superseded
@@ -122,7 +120,6 @@ class Catalogs:
             self._dialer,
             target,
             role,
-            self._vault.open(role),
             mode=key.mode,
             timeout_seconds=settings.policy.catalog_timeout_seconds,
             iterations_max=settings.limits.scram_iterations_max,

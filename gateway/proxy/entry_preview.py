@@ -16,7 +16,6 @@ from gateway.proxy.catalog_reading import read_answers
 from gateway.proxy.target_questions import Interview, Row
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.proxy.upstream_plan import plan_of
-from gateway.secret import Secret
 from gateway.session.startup_settings import Wishes, label_of
 from gateway.session.upstream_login import UpstreamRefused
 from gateway.statements.catalog import CatalogError
@@ -69,7 +68,6 @@ async def preview_entry(
     dialer: UpstreamDialer,
     target: Target,
     role: DatabaseRole,
-    secret: Secret,
     *,
     entry: str,
     timeout_seconds: float,
@@ -78,7 +76,7 @@ async def preview_entry(
     """`entry` is one that `check_function` lets through. `timeout_seconds` bounds the reading, and what is asked afterwards."""
     try:
         answers = await read_answers(
-            dialer, target, role, secret, mode=_MODE, timeout_seconds=timeout_seconds, iterations_max=iterations_max
+            dialer, target, role, mode=_MODE, timeout_seconds=timeout_seconds, iterations_max=iterations_max
         )
         opened = await asyncio.to_thread(
             lambda: opened_by(answers.as_catalog(), entry, target.allowed_functions, target.allowed_schemas)
@@ -90,7 +88,7 @@ async def preview_entry(
         return EntryPreview(entry, obstacle=causes.no_answer("catalog"))
     try:
         async with asyncio.timeout(timeout_seconds):
-            seen = await _look(dialer, target, role, secret, opened, entry, iterations_max)
+            seen = await _look(dialer, target, role, opened, entry, iterations_max)
     except (UpstreamRefused, TimeoutError, ValueError):
         return EntryPreview(entry, obstacle=causes.no_answer("functions"))
     found = sorted(_objects(opened, seen), key=lambda each: not each.warnings)
@@ -102,13 +100,12 @@ async def _look(
     dialer: UpstreamDialer,
     target: Target,
     role: DatabaseRole,
-    secret: Secret,
     opened: Opened,
     entry: str,
     iterations_max: int,
 ) -> _Seen:
     plan = plan_of(target, role, _MODE, label_of("pgbastion", "preview"), _WISHES, iterations_max)
-    connection, _, _ = await dialer.open(target, role, secret, plan)
+    connection, _, _ = await dialer.open(target, role, plan)
     interview = Interview(connection)
     try:
         functions = await _rows(interview, _FUNCTIONS, [each.oid for each in opened.functions], 11)

@@ -22,7 +22,6 @@ from gateway.proxy.throttle import ThrottleState
 from gateway.proxy.tls import upstream_context
 from gateway.proxy.upstream import Place, UpstreamDialer
 from gateway.proxy.worker import Worker
-from gateway.secret import Secret
 
 _ORPHAN_PAUSES_SECONDS: Final = (0.3, 1.0)
 _log: Final = structlog.stdlib.get_logger("gateway.worker")
@@ -39,7 +38,6 @@ class _Look(Protocol[T_co]):
         dialer: UpstreamDialer,
         target: Target,
         role: DatabaseRole,
-        secret: Secret,
         *,
         mode: AccessMode,
         timeout_seconds: float,
@@ -152,7 +150,6 @@ async def _preview_entry(worker: Worker, message: Message) -> list[Payload]:
         worker.dialer,
         target,
         role,
-        worker.vault.open(role),
         entry=str(message.payload.get("entry")),
         timeout_seconds=worker.settings.policy.catalog_timeout_seconds,
         iterations_max=worker.settings.limits.scram_iterations_max,
@@ -171,7 +168,6 @@ async def _look_at_target(worker: Worker, message: Message, look: _Look[T]) -> T
         worker.dialer,
         target,
         role,
-        worker.vault.open(role),
         mode=mode,
         timeout_seconds=limits.upstream_connect_timeout_seconds,
         iterations_max=limits.scram_iterations_max,

@@ -1,4 +1,4 @@
-"""From a lease to an open upstream session: the client's wishes judged, the secret opened, PostgreSQL logged in to and checked."""
+"""From a lease to an open upstream session: the client's wishes judged, PostgreSQL logged in to and checked."""
 
 import asyncio
 import secrets
@@ -16,7 +16,6 @@ from gateway.proxy.upstream import Place, UpstreamConnection
 from gateway.proxy.upstream_plan import major_of, plan_of
 from gateway.proxy.waiting import WaitingSession
 from gateway.proxy.worker import Worker
-from gateway.secret import Secret
 from gateway.session.conversation import Conversation, Facts
 from gateway.session.hand_over import named_ahead
 from gateway.session.startup_settings import Wishes, label_of, read_wishes
@@ -141,10 +140,9 @@ async def _take_over(worker: Worker, lease: Lease, waiting: WaitingSession, plan
 
 
 async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes) -> _Connected | ErrorFields:
-    secret = worker.vault.open(lease.role)
     plan = _plan(worker, session_id, lease, wishes)
     try:
-        connection, welcome, place = await _dial(worker, lease, secret, plan)
+        connection, welcome, place = await _dial(worker, lease, plan)
     except UpstreamRefused as refused:
         facts: dict[str, events.FieldValue] = {
             "session": session_id,
@@ -197,10 +195,10 @@ async def _hold_catalog(worker: Worker, lease: Lease) -> Hold | None:
     return await worker.catalogs.hold(lease.target, lease.mode, lease.role)
 
 
-async def _dial(worker: Worker, lease: Lease, secret: Secret, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:
+async def _dial(worker: Worker, lease: Lease, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:
     try:
         async with asyncio.timeout(worker.settings.limits.upstream_connect_timeout_seconds):
-            return await worker.dialer.open(lease.target, lease.role, secret, plan)
+            return await worker.dialer.open(lease.target, lease.role, plan)
     except TimeoutError:
         raise UpstreamRefused("unreachable", "no answer in time") from None
 

@@ -13,7 +13,6 @@ from gateway.proxy.role_findings import Given
 from gateway.proxy.target_questions import Interview, Row
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.proxy.upstream_plan import major_of, plan_of
-from gateway.secret import Secret
 from gateway.session.startup_settings import Wishes, label_of
 from gateway.session.upstream_login import UpstreamRefused
 
@@ -34,7 +33,6 @@ async def audit_target(
     dialer: UpstreamDialer,
     target: Target,
     role: DatabaseRole,
-    secret: Secret,
     *,
     mode: AccessMode,
     timeout_seconds: float,
@@ -44,7 +42,7 @@ async def audit_target(
     plan = plan_of(target, role, mode, label_of("pgbastion", "targets-audit"), _WISHES, iterations_max)
     try:
         async with asyncio.timeout(timeout_seconds):
-            connection, welcome, _ = await dialer.open(target, role, secret, plan)
+            connection, welcome, _ = await dialer.open(target, role, plan)
     except (UpstreamRefused, TimeoutError) as error:
         refused = UpstreamRefused("unreachable", "no answer in time") if isinstance(error, TimeoutError) else error
         if refused.kind == "superuser":

@@ -203,6 +203,11 @@ def _other_kind(error: UpstreamRefused, target: Target) -> tuple[str, str]:
                 "the server asks for another proof than a SCRAM password",
                 "Write scram-sha-256 into its line of pg_hba.conf.",
             )
+        case "secret":
+            return (
+                f"there is no password to log in with: {error.detail}",
+                f"Give it anew, or put it right where it is kept; then again: pgbastion targets test {target.name}",
+            )
         case "unreachable" if error.detail == "no answer in time":
             return (
                 "the server takes connections, but does not answer in time",

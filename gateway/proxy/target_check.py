@@ -19,7 +19,6 @@ from gateway.proxy.target_questions import ATTRIBUTES, DATABASE, WRITABLE, Inter
 from gateway.proxy.tls import TlsError, upstream_context
 from gateway.proxy.upstream import Place, UpstreamConnection, UpstreamDialer, connect
 from gateway.proxy.upstream_plan import plan_of
-from gateway.secret import Secret
 from gateway.session.startup_settings import Wishes, label_of
 from gateway.session.upstream_login import UpstreamRefused, Welcome
 
@@ -39,7 +38,6 @@ async def check_target(
     dialer: UpstreamDialer,
     target: Target,
     role: DatabaseRole,
-    secret: Secret,
     *,
     mode: AccessMode,
     timeout_seconds: float,
@@ -56,7 +54,7 @@ async def check_target(
     plan = plan_of(target, role, mode, label_of("pgbastion", "targets-test"), _NO_WISHES, iterations_max)
     try:
         async with asyncio.timeout(timeout_seconds):
-            connection, welcome, _ = await dialer.open(target, role, secret, plan)
+            connection, welcome, _ = await dialer.open(target, role, plan)
     except (UpstreamRefused, TimeoutError) as error:
         refused = UpstreamRefused("unreachable", "no answer in time") if isinstance(error, TimeoutError) else error
         return steps + _refusal(refused, target, role, mode)

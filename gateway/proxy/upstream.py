@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, cast
 
 from gateway.access.model import DatabaseRole, Target
+from gateway.ports import SecretSource, SecretUnavailable
 from gateway.proxy.client_keys import ClientKeyMemory
 from gateway.proxy.sockets import keep_alive
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
@@ -26,6 +27,7 @@ from gateway.wire.startup import SSL_REQUEST
 
 #: Above this much that upstream has not taken yet, the client is not read.
 HIGH_WATER: Final = 256 * 1024
+_NOT_THE_PASSWORD: Final = frozenset({"28P01", "28000"})
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
@@ -110,15 +112,38 @@ class _Attached(asyncio.Protocol):
 
 
 class UpstreamDialer:
-    """Opens upstream sessions."""
+    """Opens upstream sessions, with the secrets that it asks for itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: SecretSource) -> None:
         self.keys: Final = ClientKeyMemory()
+        self._secrets = secrets
 
-    async def open(
+    async def open(self, target: Target, role: DatabaseRole, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:
+        """Raises UpstreamRefused. The caller bounds the time; a cancelled attempt leaves no socket."""
+        try:
+            secret = self._secrets.at_hand(target, role) or await self._secrets.secret_of(target, role)
+        except SecretUnavailable as error:
+            raise UpstreamRefused("secret", str(error)) from None
+        try:
+            return await self._open(target, role, secret, plan)
+        except UpstreamRefused as refused:
+            other = await self._another(target, role, secret, refused)
+            if other is None:
+                raise
+        return await self._open(target, role, other, plan)
+
+    async def _another(self, target: Target, role: DatabaseRole, secret: Secret, refused: UpstreamRefused) -> Secret | None:
+        """What may have taken the place of a secret that the server refused."""
+        if refused.sqlstate not in _NOT_THE_PASSWORD:
+            return None
+        try:
+            return await self._secrets.after_refusal(target, role, secret)
+        except SecretUnavailable:
+            return None  # that it was refused is what there is to say
+
+    async def _open(
         self, target: Target, role: DatabaseRole, secret: Secret, plan: UpstreamPlan
     ) -> tuple[UpstreamConnection, Welcome, Place]:
-        """Raises UpstreamRefused. The caller bounds the time; a cancelled attempt leaves no socket."""
         connection: UpstreamConnection | None = None
         try:
             connection, place = await self._connect(target)
@@ -128,7 +153,7 @@ class UpstreamDialer:
             upstream = connection
 
             def challenged(challenge: Challenge) -> None:
-                if (keys := self.keys.find(role, challenge)) is not None:
+                if (keys := self.keys.find(role, secret, challenge)) is not None:
                     upstream.transport.write(login.derived(keys))
                 else:
                     running.append(asyncio.create_task(self._derive(upstream, login, role, secret, challenge)))
@@ -158,7 +183,7 @@ class UpstreamDialer:
         self, connection: UpstreamConnection, login: UpstreamLogin, role: DatabaseRole, secret: Secret, challenge: Challenge
     ) -> None:
         keys = await asyncio.to_thread(derive_client_keys, secret.reveal(), challenge.salt, challenge.iterations)
-        self.keys.keep(role, challenge, keys)
+        self.keys.keep(role, secret, challenge, keys)
         if not connection.ready.done():
             connection.transport.write(login.derived(keys))
 

@@ -9,7 +9,7 @@ from gateway.access.model import Lease, Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.judging.judge import Judge
-from gateway.ports import AuditSink, Directory, Vault
+from gateway.ports import AuditSink, Directory
 from gateway.proxy import rights_clock
 from gateway.proxy.ahead import Ahead
 from gateway.proxy.catalogs import Catalogs
@@ -151,7 +151,6 @@ class Worker:
     number: int
     current: CurrentSettings
     directory: Directory
-    vault: Vault
     trail: AuditSink
     judge: Judge
     registry: Registry

@@ -27,6 +27,8 @@ def explain(refused: UpstreamRefused, target: str, reference: str) -> ErrorField
             return fatal(sqlstate.TOO_MANY_CONNECTIONS, f'target "{target}" has no connection left', "Try again later.")
         case _, "57P03":
             return fatal(sqlstate.CANNOT_CONNECT_NOW, f'target "{target}" is starting up or shutting down', "Try again later.")
+        case "secret", _:
+            return fatal(sqlstate.CANNOT_CONNECT, f'target "{target}" cannot be used now: its credential cannot be had', ask)
         case "unreachable", _:
             return fatal(sqlstate.CANNOT_CONNECT, f'target "{target}" cannot be reached', ask)
         case _:

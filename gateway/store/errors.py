@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from gateway.ports import SecretUnavailable
+
 CONFLICT: Final = "somebody else made a change that does not go with this one; try again"
 
 
@@ -17,5 +19,5 @@ class StoreConflictError(StoreError):
     """Somebody else changed the same rows in between: read again, decide again."""
 
 
-class VaultError(StoreError):
+class VaultError(StoreError, SecretUnavailable):
     """The key file does not fit, or a sealed secret was altered."""

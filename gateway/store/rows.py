@@ -36,6 +36,7 @@ from gateway.access.model import (
 )
 from gateway.access.networks import parse_network
 from gateway.access.proof import Credential
+from gateway.access.secret_reference import SecretReference
 from gateway.access.windows import parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
@@ -69,12 +70,23 @@ class RawStore:
     session_terminations: Rows
 
 
+def _role(row: RowMapping) -> DatabaseRole:
+    reference = row["reference"]
+    return DatabaseRole(
+        row["id"],
+        row["login"],
+        row["sealed_secret"],
+        row["pending_secret"],
+        None if reference is None else SecretReference.parse(reference),
+    )
+
+
 def to_snapshot(raw: RawStore) -> Snapshot:
     """Raises ValueError, LookupError or TypeError for rows that no version of this program wrote."""
     roles: dict[str, dict[AccessMode, DatabaseRole]] = {}
     for row in raw.target_roles:
         mode = AccessMode(row["mode"])
-        roles.setdefault(row["target_id"], {})[mode] = DatabaseRole(row["id"], row["login"], row["sealed_secret"])
+        roles.setdefault(row["target_id"], {})[mode] = _role(row)
     members: dict[str, set[str]] = {}
     for row in raw.group_members:
         members.setdefault(row["group_id"], set()).add(row["user_id"])

@@ -146,6 +146,8 @@ target_roles = Table(
     Column("mode", Text, nullable=False),
     Column("login", Text, nullable=False),
     Column("sealed_secret", LargeBinary, nullable=False),
+    Column("pending_secret", LargeBinary),
+    Column("reference", Text),
     UniqueConstraint("target_id", "mode", name="target_roles_one_per_mode"),
 )
 

@@ -85,6 +85,8 @@ def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> Values:
         "mode": mode.value,
         "login": role.login,
         "sealed_secret": role.sealed_secret,
+        "pending_secret": role.pending_secret,
+        "reference": None if role.reference is None else str(role.reference),
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.access.model import DatabaseRole, ListMode, Target, TlsMode
 from gateway.access_mode import AccessMode
+from gateway.custody.sources import KeptSecrets
 from gateway.proxy.catalog_reading import Answers, read_answers
 from gateway.proxy.catalogs import Catalogs, CatalogUnavailable, Hold
 from gateway.proxy.upstream import UpstreamDialer
@@ -21,6 +22,7 @@ from gateway.settings import CurrentSettings, Settings
 from gateway.settings.model import Policy as PolicySettings
 from gateway.statements.catalog import Catalog
 from tests.policy.catalogs import load_catalog
+from tests.support.one_secret import dialer_with
 from tests.support.snapshots import world
 from tests.support.upstream import Database
 
@@ -57,8 +59,7 @@ class Place:
         self.catalogs = Catalogs(
             CurrentSettings(settings),
             self,  # type: ignore[arg-type]
-            self,
-            UpstreamDialer(),
+            UpstreamDialer(KeptSecrets(self)),
             lambda _target, _mode, catalog: self.prepared.append(catalog),
             self.superseded.append,
         )
@@ -103,7 +104,7 @@ async def until(done: Callable[[], bool], seconds: float = 5.0) -> None:
 async def read(database: Database, target: Target, seconds: float = 15.0) -> Answers:
     role = target.roles[READ]
     return await read_answers(
-        UpstreamDialer(), target, role, database.app_ro.password, mode=READ, timeout_seconds=seconds, iterations_max=100_000
+        dialer_with(database.app_ro.password), target, role, mode=READ, timeout_seconds=seconds, iterations_max=100_000
     )
 
 

@@ -12,11 +12,11 @@ from gateway.access.model import DatabaseRole
 from gateway.access_mode import AccessMode
 from gateway.ports import RoleAudit, RoleFinding, Severity
 from gateway.proxy.role_audit import audit_target
-from gateway.proxy.upstream import UpstreamDialer
 from gateway.secret import Secret
 from gateway.services.target_sql import Hardening, init_sql
 from tests.proxy.test_target_check import elsewhere, role_with, target_of
 from tests.support.hostile import LOGIN, PASSWORD, Guest, error, hostile, ready, row
+from tests.support.one_secret import dialer_with
 from tests.support.upstream import Database, Login
 
 _CANARY = "canary-91ac"
@@ -28,7 +28,7 @@ def audit(
     target = elsewhere(port) if port else target_of(database)
     role = DatabaseRole("r", login.name, b"sealed")
     found = asyncio.run(
-        audit_target(UpstreamDialer(), target, role, login.password, mode=mode, timeout_seconds=seconds, iterations_max=100_000)
+        audit_target(dialer_with(login.password), target, role, mode=mode, timeout_seconds=seconds, iterations_max=100_000)
     )
     said = repr(found)
     assert login.password.reveal() not in said

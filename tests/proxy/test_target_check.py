@@ -21,10 +21,10 @@ from gateway.access_mode import AccessMode
 from gateway.demo.postgres import TlsFiles, start_postgres
 from gateway.ports import CheckStep
 from gateway.proxy.target_check import check_target
-from gateway.proxy.upstream import UpstreamDialer
 from gateway.secret import Secret
 from gateway.services.target_sql import init_sql
 from tests.support.hostile import LOGIN, PASSWORD, Guest, error, hostile, ready, row
+from tests.support.one_secret import dialer_with
 from tests.support.upstream import Database, Login
 from tests.support.wire import packet, text
 
@@ -67,7 +67,7 @@ def check(
     """Every result is looked through for secrets, and for the rules that each has to keep."""
     role = DatabaseRole("r", login.name, b"sealed")
     steps: list[CheckStep] = run(
-        check_target(UpstreamDialer(), target, role, login.password, mode=mode, timeout_seconds=seconds, iterations_max=100_000)
+        check_target(dialer_with(login.password), target, role, mode=mode, timeout_seconds=seconds, iterations_max=100_000)
     )
     said = repr(steps)
     assert login.password.reveal() not in said

@@ -1,0 +1,40 @@
+"""Every column that holds something sealed with the master key. Whoever adds one names it here: keys are rotated by this list."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Column, Table
+
+from gateway.ports import SealedUse
+from gateway.store import tables
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """`bound_to`: the column of the same row whose text each value is sealed for. `use`: None for secrets of database roles.
+
+    `kind` is what people call it.
+    """
+
+    kind: str
+    column: Column[bytes]
+    bound_to: Column[str]
+    use: SealedUse | None
+
+    @property
+    def table(self) -> Table:
+        return self.column.table  # type: ignore[return-value]
+
+
+_ROLES: Final = tables.target_roles
+SEALED_COLUMNS: Final = (
+    SealedColumn("upstream password", _ROLES.c.sealed_secret, _ROLES.c.id, None),
+    SealedColumn("upstream password (being rotated)", _ROLES.c.pending_secret, _ROLES.c.id, None),
+    SealedColumn("authenticator", tables.accounts.c.sealed_secret, tables.accounts.c.id, SealedUse.AUTHENTICATOR),
+    SealedColumn(
+        "sign-in at the provider",
+        tables.provider_checks.c.sealed_refresh,
+        tables.provider_checks.c.account_id,
+        SealedUse.REFRESH_TOKEN,
+    ),
+)
