@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.model import Snapshot
 from gateway.audit.admin_event import RecordedAdminEvent
-from gateway.ports import LiveGateway, Sealer, SecretBox, Store, Vault
+from gateway.ports import FormerLogin, LiveGateway, Sealer, SecretBox, Store, TargetAdmin, Vault
 from gateway.settings import CurrentSettings
 from gateway.store.events import FoundClaim
 from gateway.store.provider_checks import ProviderCheck
@@ -25,6 +25,14 @@ class ClaimStore(Store, Protocol):
     """A store that can say whether a request took effect already."""
 
     async def find_claim(self, key_hash: str) -> FoundClaim | None: ...
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None:
+        """By which login this target is administered, as far as anybody said."""
+        ...
+
+    async def former_logins(self, target_id: str) -> list[FormerLogin]:
+        """What its logins were before it was adopted, by access mode."""
+        ...
 
     async def put_provider_check(self, check: ProviderCheck, due_at: datetime) -> None:
         """Ask the identity provider with this from then on."""

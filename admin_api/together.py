@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from gateway.access.model import Snapshot, Target, User
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import ChangeableRow, IdempotencyClaim, Store, UnitOfWork
+from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, Store, TargetAdmin, UnitOfWork
 
 Row = TypeVar("Row", User, Target)
 
@@ -83,6 +83,12 @@ class _Part:
 
     def claim(self, claim: IdempotencyClaim) -> None:
         self._work.claim(claim)
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None:
+        return await self._work.target_admin(target_id)
+
+    async def former_logins(self, target_id: str) -> list[FormerLogin]:
+        return await self._work.former_logins(target_id)
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
         return self._whole.noted((event, *more))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -136,6 +136,7 @@ class SealedUse(StrEnum):
     ENROLMENT = "enrolment"
     PROVIDER_FLOW = "provider flow"
     REFRESH_TOKEN = "provider_checks.sealed_refresh"  # noqa: S105
+    TARGET_ADMIN = "target_admins.sealed_secret"
 
 
 class SecretBox(Protocol):
@@ -166,6 +167,32 @@ class Lockdown:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetAdmin:
+    """The login by which a target's database is administered: it makes roles there, and no session ever uses it.
+
+    No part of a snapshot: no worker has it. `sealed_secret`: for SealedUse.TARGET_ADMIN, bound to the target's id.
+    `pending_secret`: likewise, the one that is about to take its place, while it is being rotated.
+    """
+
+    target_id: str
+    login: str
+    sealed_secret: bytes = field(repr=False)
+    adopted_at: datetime
+    pending_secret: bytes | None = field(default=None, repr=False)
+    rotated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FormerLogin:
+    """The login of one access mode that a target had before it was adopted, to be had back. `role` is sealed as it was."""
+
+    target_id: str
+    mode: AccessMode
+    role: DatabaseRole
+    replaced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class IdempotencyClaim:
     """One request of the API that must take effect once: its key (with its actor) and its content, both hashed, as hex."""
 
@@ -187,6 +214,8 @@ ChangeableRow = (
     | Account
     | ClaimMapping
     | Credential
+    | TargetAdmin
+    | FormerLogin
 )
 
 
@@ -211,6 +240,14 @@ class UnitOfWork(Protocol):
 
     def claim(self, claim: IdempotencyClaim) -> None:
         """Commit this with the change; a claim whose key exists makes the commit a StoreConflictError."""
+        ...
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None:
+        """As it is now; nobody else can change it before this unit of work ends."""
+        ...
+
+    async def former_logins(self, target_id: str) -> list[FormerLogin]:
+        """Likewise, by access mode."""
         ...
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:

@@ -12,7 +12,7 @@ from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway
 from gateway.custody.sources import KeptSecrets
-from gateway.ports import CheckStep, EntryPreview, GatewayUnavailable, RoleAudit, UnitOfWork
+from gateway.ports import CheckStep, EntryPreview, FormerLogin, GatewayUnavailable, RoleAudit, TargetAdmin, UnitOfWork
 from gateway.services.lookup import find_target
 from gateway.settings import Settings
 from gateway.store.errors import StoreError
@@ -58,6 +58,12 @@ class TellingStore:
 
     async def find_claim(self, key_hash: str) -> "FoundClaim | None":
         return await self._store.find_claim(key_hash)
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None:
+        return await self._store.target_admin(target_id)
+
+    async def former_logins(self, target_id: str) -> list[FormerLogin]:
+        return await self._store.former_logins(target_id)
 
     async def put_provider_check(self, check: "ProviderCheck", due_at: datetime) -> None:
         await self._store.put_provider_check(check, due_at)

@@ -18,14 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.upstream_tls import TlsError
+
 _CA_LIFE: Final = timedelta(days=3652)
 _SERVER_LIFE: Final = timedelta(days=397)
 _RENEW_BEFORE_END: Final = timedelta(days=30)
 _CLOCK_SKEW: Final = timedelta(hours=1)
-
-
-class TlsError(Exception):
-    """Root of this package's TLS errors; the text is for people."""
 
 
 @dataclass(frozen=True, slots=True)

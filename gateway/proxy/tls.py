@@ -2,17 +2,15 @@
 
 import ssl
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
-from gateway.access.model import TlsMode
 from gateway.proxy.certificates import CertificateFiles, TlsError, ensure_certificate
 from gateway.settings import Settings
+from gateway.upstream_tls import binding_of, peer_binding, upstream_context
 
 __all__ = [
     "ALPN",
@@ -111,7 +109,7 @@ class ServerTls:
         try:
             # An encrypted key must fail here, not ask for its password on a terminal.
             context.load_cert_chain(self._cert_file, self._key_file, password=lambda: "")
-            binding = _binding(x509.load_pem_x509_certificates(self._cert_file.read_bytes())[0])
+            binding = binding_of(x509.load_pem_x509_certificates(self._cert_file.read_bytes())[0])
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise TlsError(f"cannot use {self._cert_file} with {self._key_file}: {_reason(error)}") from error
         self._trust_clients(context)
@@ -137,59 +135,6 @@ def server_files(settings: Settings) -> tuple[Path, Path, Path | None]:
     if settings.tls.cert_file is not None and settings.tls.key_file is not None:
         return settings.tls.cert_file, settings.tls.key_file, clients
     return settings.tls_dir / "server.pem", settings.tls_dir / "server.key", clients
-
-
-@lru_cache(maxsize=256)
-def upstream_context(mode: TlsMode, ca_pem: str | None) -> ssl.SSLContext | None:
-    """How a target is trusted; None: no TLS. Without `ca_pem` the system's CAs count. Raises TlsError for a broken CA.
-
-    Remembered: loading the system's CAs takes milliseconds. Pass the target's host as `server_hostname`.
-    """
-    if mode is TlsMode.DISABLE:
-        return None
-    # Bundles carry comments in any language; an empty one must not mean "whom the system trusts".
-    authorities = None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode() or "none"
-    try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=authorities)
-    except (ssl.SSLError, ValueError) as error:
-        raise TlsError("the target's CA is not a PEM certificate") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    # From Python 3.13 on the default; it refuses CAs of the kind that the PostgreSQL manual shows how to make.
-    context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
-    match mode:
-        case TlsMode.VERIFY_FULL:
-            pass
-        case TlsMode.VERIFY_CA:
-            context.check_hostname = False
-        case TlsMode.REQUIRE:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        case _:
-            assert_never(mode)
-    return context
-
-
-@lru_cache(maxsize=256)
-def peer_binding(der: bytes) -> bytes | None:
-    """tls-server-end-point of the certificate that upstream showed; None: it has none."""
-    try:
-        return _binding(x509.load_der_x509_certificate(der))
-    except ValueError:
-        return None
-
-
-def _binding(certificate: x509.Certificate) -> bytes | None:
-    """RFC 5929, 4.1: the hash of the certificate's own signature, but SHA-256 where that is MD5 or SHA-1."""
-    try:
-        algorithm = certificate.signature_hash_algorithm
-    except Exception:  # a signature that cryptography does not know
-        return None
-    if algorithm is None:  # Ed25519 and the like: undefined
-        return None
-    if isinstance(algorithm, hashes.MD5 | hashes.SHA1):
-        algorithm = hashes.SHA256()
-    return certificate.fingerprint(algorithm)
 
 
 def _reason(error: Exception) -> str:

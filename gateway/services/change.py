@@ -17,7 +17,7 @@ from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
 from gateway.audit.admin_event import AdminEvent, DetailValue
-from gateway.ports import ChangeableRow, Store, UnitOfWork
+from gateway.ports import ChangeableRow, FormerLogin, Store, TargetAdmin, UnitOfWork
 from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.naming import check_actor, check_remark
 from gateway.services.owners import check_owners_stay
@@ -79,6 +79,14 @@ class Change:
     @property
     def who(self) -> Actor:
         return self._who
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None:
+        """By which login this target is administered now."""
+        return await self._work.target_admin(target_id)
+
+    async def former_logins(self, target_id: str) -> list[FormerLogin]:
+        """What its logins were before it was adopted."""
+        return await self._work.former_logins(target_id)
 
     def require(self, verb: str, *, target: Target | None = None, user_id: str | None = None) -> None:
         """May the actor do this (`verb` of access/data/verbs.csv)? Raises NotPermitted.

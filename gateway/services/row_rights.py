@@ -10,7 +10,7 @@ from typing import Final
 from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
-from gateway.ports import ChangeableRow, SessionTermination
+from gateway.ports import ChangeableRow, FormerLogin, SessionTermination, TargetAdmin
 from gateway.services.actor import Actor, NotPermitted, require
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import all_grants
@@ -112,6 +112,8 @@ def _needs(row: ChangeableRow, snapshot: Snapshot, *, removed: bool) -> Iterator
             yield _account_need(row, snapshot, removed=removed)
         case ClaimMapping():
             yield Need("claim-mappings.change")
+        case TargetAdmin(target_id=target_id) | FormerLogin(target_id=target_id):
+            yield Need("targets.adopt", _environment(snapshot, target_id))
         case SessionTermination():
             return
         case _:

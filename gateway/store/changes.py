@@ -15,8 +15,9 @@ from sqlalchemy.dialects import sqlite
 from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
-from gateway.ports import ChangeableRow, IdempotencyClaim, Lockdown, SessionTermination
+from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, Lockdown, SessionTermination, TargetAdmin
 from gateway.store import tables, values
+from gateway.store.target_admins import admin_row, former_row
 from gateway.store.values import Values
 
 _TERMINATIONS_KEPT: Final = timedelta(days=7)
@@ -57,6 +58,10 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
                 keys.setdefault(_table(row).name, []).append({"key": row.id})
             case SessionTermination():
                 keys.setdefault(tables.session_terminations.name, []).append({"key": row.session_id})
+            case TargetAdmin():
+                keys.setdefault(tables.target_admins.name, []).append({"key": row.target_id})
+            case FormerLogin():
+                keys.setdefault(tables.former_logins.name, []).append({"key": row.role.id})
             case Lockdown():
                 yield Step(update(tables.meta).values(lockdown=None))
             case _:
@@ -88,6 +93,8 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     yield from _replace_rights(admin_roles)
     yield from upsert.steps(tables.targets, [values.target_row(target, revision) for target in targets])
     yield from _replace_roles(targets)
+    yield from upsert.steps(tables.target_admins, [admin_row(row) for row in puts if isinstance(row, TargetAdmin)])
+    yield from upsert.steps(tables.former_logins, [former_row(row) for row in puts if isinstance(row, FormerLogin)])
     yield from upsert.steps(tables.groups, [values.group_row(group, revision) for group in groups])
     yield from _replace_members(groups)
     holders = writing.group_ids | {group.id for group in groups}

@@ -27,9 +27,14 @@ class SealedColumn:
 
 
 _ROLES: Final = tables.target_roles
+_ADMINS: Final = tables.target_admins
+_FORMER: Final = tables.former_logins
 SEALED_COLUMNS: Final = (
     SealedColumn("upstream password", _ROLES.c.sealed_secret, _ROLES.c.id, None),
     SealedColumn("upstream password (being rotated)", _ROLES.c.pending_secret, _ROLES.c.id, None),
+    SealedColumn("former upstream password", _FORMER.c.sealed_secret, _FORMER.c.id, None),
+    SealedColumn("admin password", _ADMINS.c.sealed_secret, _ADMINS.c.target_id, SealedUse.TARGET_ADMIN),
+    SealedColumn("admin password (being rotated)", _ADMINS.c.pending_secret, _ADMINS.c.target_id, SealedUse.TARGET_ADMIN),
     SealedColumn("authenticator", tables.accounts.c.sealed_secret, tables.accounts.c.id, SealedUse.AUTHENTICATOR),
     SealedColumn(
         "sign-in at the provider",

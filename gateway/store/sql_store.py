@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
 from gateway.audit.admin_event import RecordedAdminEvent
+from gateway.ports import FormerLogin, TargetAdmin
 from gateway.store import events
 from gateway.store.access import Access
 from gateway.store.activity import read_logins, read_token_uses, record_logins, record_token_uses
@@ -20,6 +21,7 @@ from gateway.store.places import Place, locate
 from gateway.store.provider_checks import ProviderCheck, drop_check, put_check, take_due
 from gateway.store.queries import read_all, read_rows
 from gateway.store.rows import to_event
+from gateway.store.target_admins import read_admin, read_former
 from gateway.store.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
@@ -113,6 +115,18 @@ class SqlStore:
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_sent(connection, day)
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None:
+        """By which login this target is administered, as far as anybody said. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_admin(connection, target_id)
+
+    async def former_logins(self, target_id: str) -> list[FormerLogin]:
+        """What its logins were before it was adopted, by access mode. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_former(connection, target_id)
 
     async def find_claim(self, key_hash: str) -> FoundClaim | None:
         """What became of the request that claimed this key. Raises StoreUnavailableError."""

@@ -151,6 +151,31 @@ target_roles = Table(
     UniqueConstraint("target_id", "mode", name="target_roles_one_per_mode"),
 )
 
+# By which login a target's database is administered. No part of a snapshot: no worker has it.
+target_admins = Table(
+    "target_admins",
+    metadata,
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), primary_key=True),
+    Column("login", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("pending_secret", LargeBinary),
+    Column("adopted_at", Text, nullable=False),
+    Column("rotated_at", Text),
+)
+
+# What a target's logins were before it was adopted. The id is that of the row in target_roles, for which the secret is sealed.
+former_logins = Table(
+    "former_logins",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("login", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("reference", Text),
+    Column("replaced_at", Text, nullable=False),
+)
+
 grants = Table(
     "grants",
     metadata,

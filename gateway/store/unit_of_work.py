@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
-from gateway.ports import ChangeableRow, IdempotencyClaim
+from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, TargetAdmin
 from gateway.store import tables, values
 from gateway.store.changes import Step, Writing, claim_steps, put_steps, removal_steps
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreConflictError, StoreUnavailableError
 from gateway.store.places import CHANNEL, Place, PostgresPlace
+from gateway.store.target_admins import read_admin, read_former
 
 
 class SqlUnitOfWork:
@@ -51,6 +52,14 @@ class SqlUnitOfWork:
 
     def claim(self, claim: IdempotencyClaim) -> None:
         self._claims.append(claim)
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None:
+        with store_errors(self._place):
+            return await read_admin(self._connection, target_id)
+
+    async def former_logins(self, target_id: str) -> list[FormerLogin]:
+        with store_errors(self._place):
+            return await read_former(self._connection, target_id)
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
         """Raises StoreConflictError when the store moved on since `snapshot` was read, or a claim is there already.

@@ -176,6 +176,12 @@ class MemoryStore:
     async def last_token_uses(self) -> Mapping[str, datetime]:
         return {}
 
+    async def target_admin(self, _target_id: str) -> None:
+        return None
+
+    async def former_logins(self, _target_id: str) -> list[Any]:
+        return []
+
 
 class _Work:
     def __init__(self, store: MemoryStore) -> None:
@@ -192,6 +198,12 @@ class _Work:
 
     def claim(self, claim: IdempotencyClaim) -> None:
         pass
+
+    async def target_admin(self, _target_id: str) -> None:
+        return None
+
+    async def former_logins(self, _target_id: str) -> list[Any]:
+        return []
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
         self._store.snapshot = _with(self.snapshot, self._puts)
