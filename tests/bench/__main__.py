@@ -13,10 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.bench import churn
+from tests.bench.churn import Course, churn_chart, measure_churn
 from tests.bench.kept import ratios_of, write_ratios
-from tests.bench.pictures import drawings
+from tests.bench.pictures import Drawing, drawings
 from tests.bench.proxies import lineup
-from tests.bench.proxies.ground import prepared_ground
+from tests.bench.proxies.ground import Ground, prepared_ground
 from tests.bench.proxies.lineup import ENTRIES
 from tests.bench.report import Picture, Settings, write_report
 from tests.bench.rounds import Plan, run_all
@@ -36,6 +38,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="5, quick 2")
     parser.add_argument("--seconds", type=int, help="per measurement: 2, quick 1")
     parser.add_argument("--idle", type=int, help="idle connections: 1000, quick 200; 0 leaves them out")
+    parser.add_argument("--churn-minutes", type=float, default=0, help="watch memory while clients come and go for so long")
     parser.add_argument("--stream-megabytes", type=int, help="of each table to stream: 60, quick 20")
     parser.add_argument("--only", action="append", default=[], metavar="WORKLOAD", help="those that begin so; may be repeated")
     parser.add_argument("--contestants", nargs="+", default=[], metavar="NAME", help="those that begin so")
@@ -60,21 +63,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with prepared_ground(max_connections=_KEPT_CONNECTIONS + idle, stream_megabytes=megabytes) as ground:
         machine = this_machine(ground)
         run = run_all(plan, ground, entries, workloads, lambda line: print(line, flush=True))
+        courses = _churn(given.churn_minutes, ground, run)
     settings = Settings(plan.rounds, plan.seconds, idle, datetime.datetime.now(datetime.UTC).date().isoformat())
-    _publish(run, machine, settings, given.output)
+    _publish(run, courses, machine, settings, given.output)
     print(f"{time.monotonic() - started_at:.0f} s in all; {len(run.failures)} notes of what was not measured")
 
 
-def _publish(run: Run, machine: Machine, settings: Settings, output: Path | None) -> None:
+def _churn(minutes: float, ground: Ground, run: Run) -> list[Course]:
+    if not minutes:
+        return []
+    wanted = [build.name for build in churn.default_builds()]
+    builds = [entry for entry in ENTRIES if entry.name in wanted]
+    try:
+        return measure_churn(ground, builds, minutes, lambda line: print(line, flush=True))
+    except Exception as error:  # the figures of an hour are there all the same
+        run.failures.append(f"memory over churn: {type(error).__name__}: {error}"[:600])
+        return []
+
+
+def _publish(run: Run, courses: Sequence[Course], machine: Machine, settings: Settings, output: Path | None) -> None:
     if output is None:
-        print(write_report(run, machine, settings, ()))
+        print(write_report(run, machine, settings, (), courses))
         return
     pictures = []
-    for drawing in drawings(run):
+    for drawing in (*drawings(run), *([Drawing("churn", churn.TITLE, churn_chart(courses))] if courses else [])):
         path = output.with_name(f"{output.stem}-{drawing.key}.svg")
         path.write_text(drawing.svg)
         pictures.append(Picture(drawing.title, path.name))
-    output.write_text(write_report(run, machine, settings, pictures))
+    output.write_text(write_report(run, machine, settings, pictures, courses))
     write_ratios(output.with_suffix(".json"), ratios_of(run), machine, settings)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -40,10 +40,11 @@ def run_all(plan: Plan, ground: Ground, entries: Sequence[Entry], workloads: Seq
         with contextlib.ExitStack() as stack:
             contestants = [made for entry in present if (made := _start(entry, ground, stack, run)) is not None]
             _await_rest(contestants, run)
-            _rounds(plan, contestants, workloads, run, tell)
+            usual_only = {entry.name for entry in present if entry.usual_only}
+            _rounds(plan, contestants, workloads, usual_only, run, tell)
     if plan.idle_connections:
         for entry in present:
-            if entry.name != DIRECT:
+            if entry.name != DIRECT and not entry.usual_only:
                 _measure_idle(entry, ground, plan, run)
         tell(f"{plan.idle_connections} idle connections each")
     return run
@@ -62,11 +63,20 @@ def _await_rest(contestants: Sequence[Contestant], run: Run) -> None:
     run.failures.append(f"still at work of their own when the first round began: {', '.join(restless)}")
 
 
-def _rounds(plan: Plan, contestants: Sequence[Contestant], workloads: Sequence[Workload], run: Run, tell: Tell) -> None:
+def _rounds(
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    workloads: Sequence[Workload],
+    usual_only: Set[str],
+    run: Run,
+    tell: Tell,
+) -> None:
+    """`usual_only`: who does not take part in workloads that are not quick."""
     for number in range(plan.rounds):
         started_at = time.monotonic()
         for workload in workloads:
-            for contestant in rotated(contestants, number):
+            present = [one for one in contestants if workload.quick or one.name not in usual_only]
+            for contestant in rotated(present, number):
                 _measure(number, workload, contestant, plan, run)
         tell(f"round {number + 1} of {plan.rounds}: {time.monotonic() - started_at:.0f} s")
 

@@ -1,4 +1,4 @@
-"""The gateway itself, in its builds: with all its duties on, one worker."""
+"""The gateway itself, in its builds: with all its duties on; one worker, but in the build with two."""
 
 import contextlib
 import importlib.util
@@ -24,12 +24,18 @@ OPENED_AHEAD: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One way to run the gateway: its name in tables, client TLS, compiled twins or not, upstream sessions opened ahead or not."""
+    """One way to run the gateway: its name in tables, client TLS, compiled twins or not, upstream sessions opened ahead or not.
+
+    `synced`: a statement leaves when the disk has its audit record. `secure_upstream`: TLS to PostgreSQL, which is verified.
+    """
 
     name: str
     secure: bool = False
     compiled: bool = False
     ahead: bool = False
+    synced: bool = False
+    secure_upstream: bool = False
+    workers: int = 1
 
     def missing(self) -> str:
         """What it would need; "" when it can be run."""
@@ -44,7 +50,7 @@ class Build:
     def start(self, ground: Ground, capacity: int) -> Iterator[Contestant]:
         """Settings are the defaults but for limits that the workloads would meet."""
         sections: dict[str, Any] = {
-            "listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0},
+            "listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0, "workers": self.workers},
             "tls": {"mode": "disable"},
             "limits": {
                 "max_pending_per_address": capacity + 50,
@@ -52,11 +58,13 @@ class Build:
                 "max_sessions_per_user": capacity + 50,
             },
         }
+        if self.synced:
+            sections["audit"] = {"durability": "fsync"}
         if self.secure:
             files = {"cert_file": str(ground.tls.cert_file), "key_file": str(ground.tls.key_file)}
             sections["tls"] = {"mode": "require", **files}
         with _environment(self.environment()), running_gateway(**sections) as running:
-            target = running.target(ground.database, tls=TlsMode.DISABLE)
+            target = running.target(ground.database, tls=TlsMode.VERIFY_FULL if self.secure_upstream else TlsMode.DISABLE)
             reader, writer = running.person(), running.person()
             running.grant(reader, target, AccessMode.READ_ONLY)
             running.grant(writer, target, AccessMode.READ_WRITE)
@@ -81,6 +89,12 @@ COMPILED_TLS: Final = Build("pgbastion compiled, TLS", secure=True, compiled=Tru
 PURE_AHEAD: Final = Build("pgbastion, opened ahead", ahead=True)
 COMPILED_AHEAD: Final = Build("pgbastion compiled, opened ahead", compiled=True, ahead=True)
 BUILDS: Final = (PURE, PURE_TLS, PURE_AHEAD, COMPILED, COMPILED_TLS, COMPILED_AHEAD)
+#: Other ways to run it, measured beside those for the most usual workloads alone.
+VARIANTS: Final = (
+    Build("pgbastion compiled, fsync", compiled=True, synced=True),
+    Build("pgbastion compiled, TLS upstream", compiled=True, secure_upstream=True),
+    Build("pgbastion compiled, 2 workers", compiled=True, workers=2),
+)
 
 
 @contextlib.contextmanager

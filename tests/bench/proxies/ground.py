@@ -54,14 +54,14 @@ class Ground:
 
 @contextlib.contextmanager
 def prepared_ground(*, max_connections: int, stream_megabytes: int) -> Iterator[Ground]:
-    """PostgreSQL without TLS (no contestant encrypts to it), filled. `stream_megabytes`: of `wide`, and of `narrow`."""
+    """PostgreSQL, filled; one contestant speaks TLS to it, no other. `stream_megabytes`: of `wide`, and of `narrow`."""
     settings = {"max_connections": str(max_connections), "shared_buffers": "512MB", "autovacuum": "off", "jit": "off"}
     with tempfile.TemporaryDirectory(prefix="bench-ca-") as made:
         ca_file, tls = make_certificates(Path(made))
-        with start_postgres(Path(tempfile.gettempdir()), prefer="any", settings=settings) as server:
+        with start_postgres(Path(tempfile.gettempdir()), prefer="any", tls=tls, settings=settings) as server:
             secret = server.superuser_password
             upstream = Upstream(
-                server.host, server.port, server.superuser, secret, False, server.major, ca_file, server.log_file
+                server.host, server.port, server.superuser, secret, server.has_tls, server.major, ca_file, server.log_file
             )
             with fresh_database(upstream, make_logins(upstream)) as database:
                 _fill(database, stream_megabytes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from tests.bench.proxies.contestant import Contestant
-from tests.bench.proxies.gateway import BUILDS
+from tests.bench.proxies.gateway import BUILDS, VARIANTS
 from tests.bench.proxies.ground import Ground
 from tests.bench.proxies.haproxy import haproxy
 from tests.bench.proxies.native_relay import COMPILER, native_relay
@@ -28,13 +28,15 @@ USUAL_CAPACITY: Final = 64
 class Entry:
     """`start(ground, capacity)` gives the contestant while its block runs. `programs` with the Debian package of each.
 
-    `unavailable`: why it cannot take part although all programs are there.
+    `unavailable`: why it cannot take part although all programs are there. `usual_only`: it takes no part in workloads that the
+    quick variant leaves out, nor in that of idle connections.
     """
 
     name: str
     start: Start
     programs: tuple[tuple[str, str], ...] = ()
     unavailable: str = ""
+    usual_only: bool = False
 
     def missing(self) -> str:
         """Why it cannot take part; "" when it can."""
@@ -59,6 +61,7 @@ ENTRIES: Final = (
     Entry("ssh -L", ssh_tunnel, (("sshd", "openssh-server"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"))),
     Entry("prototype in C", native_relay, ((COMPILER, "gcc"),)),
     *(Entry(build.name, build.start, (), build.missing()) for build in BUILDS),
+    *(Entry(build.name, build.start, (), build.missing(), usual_only=True) for build in VARIANTS),
 )
 
 
