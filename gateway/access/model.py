@@ -131,7 +131,7 @@ class DatabaseRole:
     """The upstream login of one access mode. `sealed_secret` is ciphertext bound to this row (see store/vault.py).
 
     `pending_secret`: likewise, the one that is about to take its place, while it is being rotated. `reference`: where the secret
-    is kept instead; then `sealed_secret` is empty.
+    is kept instead; then `sealed_secret` is empty. `changed_at`: since when it is the password; None: from when this is stored.
     """
 
     id: str
@@ -139,6 +139,7 @@ class DatabaseRole:
     sealed_secret: bytes = field(repr=False)
     pending_secret: bytes | None = field(default=None, repr=False)
     reference: SecretReference | None = None
+    changed_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ class Target:
     """A database that users can be given. `revision` changes whenever how to reach it (or its policy) changes.
 
     `max_sessions`: at most so many at a time, over all workers; None: only the gateway's own limits. `open_ahead`: so many
-    upstream sessions of each access mode wait for clients, over all workers.
+    upstream sessions of each access mode wait for clients, over all workers. `rotate_every_days`: so often the passwords of its
+    logins are changed by themselves; None: never.
     """
 
     id: str
@@ -168,6 +170,7 @@ class Target:
     open_ahead: int = 0
     version: int = 0
     environment_id: str = DEFAULT_ENVIRONMENT
+    rotate_every_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     yield from upsert.steps(tables.admin_roles, [values.admin_role_row(role, revision) for role in admin_roles])
     yield from _replace_rights(admin_roles)
     yield from upsert.steps(tables.targets, [values.target_row(target, revision) for target in targets])
-    yield from _replace_roles(targets)
+    yield from _replace_roles(targets, writing.now)
     yield from upsert.steps(tables.target_admins, [admin_row(row) for row in puts if isinstance(row, TargetAdmin)])
     yield from upsert.steps(tables.former_logins, [former_row(row) for row in puts if isinstance(row, FormerLogin)])
     yield from upsert.steps(tables.groups, [values.group_row(group, revision) for group in groups])
@@ -147,11 +147,11 @@ class _Upsert:
         return for_sqlite.on_conflict_do_update(index_elements=[key], set_={name: for_sqlite.excluded[name] for name in others})
 
 
-def _replace_roles(targets: Sequence[Target]) -> Iterator[Step]:
+def _replace_roles(targets: Sequence[Target], now: datetime) -> Iterator[Step]:
     table = tables.target_roles  # nothing refers to it
     if targets:
         yield Step(delete(table).where(table.c.target_id == bindparam("key")), [{"key": target.id} for target in targets])
-    found = [values.role_row(target, mode, role) for target in targets for mode, role in target.roles.items()]
+    found = [values.role_row(target, mode, role, now) for target in targets for mode, role in target.roles.items()]
     if found:
         yield Step(insert(table), found)
 

@@ -17,10 +17,10 @@ from gateway.store.sqlite import create_file, use_wal
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """The newest migration. Kept here so that a store that is up to date is known as such without importing Alembic."""
 
-_KNOWN: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", HEAD})
+_KNOWN: Final = frozenset(f"{number:04}" for number in range(1, int(HEAD) + 1))
 _MIGRATION_SECONDS: Final = 60.0
 _MIGRATION_LOCK: Final = 0x70676261  # any number that no other program uses in this database
 

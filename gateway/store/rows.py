@@ -78,6 +78,7 @@ def _role(row: RowMapping) -> DatabaseRole:
         row["sealed_secret"],
         row["pending_secret"],
         None if reference is None else SecretReference.parse(reference),
+        _instant(row["changed_at"]),
     )
 
 
@@ -190,6 +191,7 @@ def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
         open_ahead=row["open_ahead"],
         version=row["version"],
         environment_id=row["environment_id"],
+        rotate_every_days=row["rotate_every_days"],
     )
 
 

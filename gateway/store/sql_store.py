@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Select
@@ -17,8 +17,9 @@ from gateway.store.activity import read_logins, read_token_uses, record_logins, 
 from gateway.store.bytes_sent import read_sent, record_sent
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
+from gateway.store.leases import drop_lease, take_lease
 from gateway.store.places import Place, locate
-from gateway.store.provider_checks import ProviderCheck, drop_check, put_check, take_due
+from gateway.store.provider_checks import PlannedCheck, ProviderCheck, drop_check, put_check, read_planned, take_due
 from gateway.store.queries import read_all, read_rows
 from gateway.store.rows import to_event
 from gateway.store.target_admins import read_admin, read_former
@@ -100,6 +101,12 @@ class SqlStore:
             with store_errors(self._place):
                 return await take_due(connection, self._clock(), next_due_at, limit)
 
+    async def planned_checks(self) -> Sequence[PlannedCheck]:
+        """Whom the identity provider is asked about, and when. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_planned(connection)
+
     async def drop_provider_check(self, account_id: str) -> None:
         """Do not ask any more. Raises StoreUnavailableError."""
         async with connected(self._changing, self._place) as connection:
@@ -115,6 +122,19 @@ class SqlStore:
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_sent(connection, day)
+
+    async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Be the only one at this work for so long, or for so long more. False: another is. Raises StoreUnavailableError."""
+        now = self._clock()
+        async with connected(self._changing, self._place) as connection:
+            with store_errors(self._place):
+                return await take_lease(connection, name, holder, now, now + timedelta(seconds=seconds))
+
+    async def drop_lease(self, name: str, holder: str) -> None:
+        """Raises StoreUnavailableError."""
+        async with connected(self._changing, self._place) as connection:
+            with store_errors(self._place):
+                await drop_lease(connection, name, holder)
 
     async def target_admin(self, target_id: str) -> TargetAdmin | None:
         """By which login this target is administered, as far as anybody said. Raises StoreUnavailableError."""

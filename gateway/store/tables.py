@@ -136,6 +136,7 @@ targets = Table(
     Column("open_ahead", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="0"),
     Column("environment_id", Text, nullable=False, server_default="default"),
+    Column("rotate_every_days", Integer),
 )
 
 target_roles = Table(
@@ -148,7 +149,17 @@ target_roles = Table(
     Column("sealed_secret", LargeBinary, nullable=False),
     Column("pending_secret", LargeBinary),
     Column("reference", Text),
+    Column("changed_at", Text),
     UniqueConstraint("target_id", "mode", name="target_roles_one_per_mode"),
+)
+
+# Who is at a work that one process of all gateways does at a time. No part of a snapshot.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Text, nullable=False),
 )
 
 # By which login a target's database is administered. No part of a snapshot: no worker has it.

@@ -75,10 +75,11 @@ def target_row(target: Target, version: int) -> Values:
         "open_ahead": target.open_ahead,
         "version": version,
         "environment_id": target.environment_id,
+        "rotate_every_days": target.rotate_every_days,
     }
 
 
-def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> Values:
+def role_row(target: Target, mode: AccessMode, role: DatabaseRole, now: datetime) -> Values:
     return {
         "id": role.id,
         "target_id": target.id,
@@ -87,6 +88,7 @@ def role_row(target: Target, mode: AccessMode, role: DatabaseRole) -> Values:
         "sealed_secret": role.sealed_secret,
         "pending_secret": role.pending_secret,
         "reference": None if role.reference is None else str(role.reference),
+        "changed_at": to_text(role.changed_at or now),
     }
 
 
