@@ -7,7 +7,7 @@ When upstream fails, or ends what has only begun to wait, the next attempt comes
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from gateway.access.model import DatabaseRole, Target
@@ -33,7 +33,11 @@ class Order:
     share: int
 
     def is_for(self, target: Target, role: DatabaseRole) -> bool:
-        """What was opened for the one may be used for the other: neither the way there nor the login has changed."""
+        """What was opened for the one may be used for the other: neither the way there nor the login has changed.
+
+        That a password is about to be changed is no change yet.
+        """
+        role = replace(role, pending_secret=self.role.pending_secret)
         return (self.target.id, self.target.revision, self.role) == (target.id, target.revision, role)
 
 
