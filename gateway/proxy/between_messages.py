@@ -53,6 +53,38 @@ class Interposed(_StandIn):
             self._session.data_received(rest)
 
 
+class Asides:
+    """Words of ours for the client of a session that goes on. `left`: so many bytes are to come of the message it has part of."""
+
+    __slots__ = ("_client", "_closed", "_left", "_unsaid", "_upstream")
+
+    def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport, left: Callable[[], int]) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._left = left
+        self._unsaid: list[bytes] = []  # while upstream is in the middle of a message
+        self._closed = False
+
+    def say(self, words: bytes) -> None:
+        """Now, or behind that message."""
+        if self._closed:
+            return
+        if not (left := self._left()):
+            self._client.write(words)
+            return
+        self._unsaid.append(words)
+        if len(self._unsaid) == 1:
+            Interposed(self._upstream, left, self._say_unsaid)
+
+    def _say_unsaid(self) -> None:
+        words, self._unsaid = b"".join(self._unsaid), []
+        self.say(words)
+
+    def close(self) -> None:
+        """The session is over."""
+        self._closed = True
+
+
 class LastWords(_StandIn):
     """The session is over: the client gets the rest of the message, `words`, and no more; only that rest, if it comes too late."""
 

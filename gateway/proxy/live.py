@@ -11,21 +11,21 @@ from typing import Final
 
 import structlog
 
-from gateway.access.model import NO_LIMITS, Denial, Lease
+from gateway.access.model import Denial, Lease
 from gateway.bus.lines import Payload
-from gateway.proxy import rights_clock
 from gateway.proxy.account import Account
-from gateway.proxy.between_messages import LONGEST_REST, Interposed, LastWords
+from gateway.proxy.attending import Attending, is_attended
+from gateway.proxy.between_messages import LONGEST_REST, Asides, LastWords
 from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.day_counts import HURRY_BYTES
 from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
 from gateway.proxy.opening import Opened, converse
 from gateway.proxy.own_password import change_own_password
+from gateway.proxy.releasing import Releasing
 from gateway.proxy.standing import Introduction, Standing, carried
 from gateway.proxy.steady import steady_of
 from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
-from gateway.session.attendance import Attendance, Overdue
 from gateway.session.client_side import ClientSide
 from gateway.session.effects import (
     CatalogTouched,
@@ -37,17 +37,15 @@ from gateway.session.effects import (
     StopStatement,
     fatal,
 )
-from gateway.session.end_notices import EndNotices, end_by_idleness, end_notice
 from gateway.session.upstream_side import UpstreamSide
 from gateway.session.welcome import build_welcome
 from gateway.statements.verdict import Verdict
 from gateway.wire import sqlstate
-from gateway.wire.backend import ErrorFields, build_error, build_notice
+from gateway.wire.backend import ErrorFields, build_error
 from gateway.wire.frontend import TERMINATE
 
 _LONG_KEYS_MINOR: Final = 2  # protocol 3.2 has cancel keys of up to 256 bytes
 _HELD_LIMIT: Final = 256 * 1024
-_UNRELEASED_LIMIT: Final = 512 * 1024
 _QUIT_GRACE_SECONDS: Final = 0.5  # how long upstream may take to answer a Terminate
 _USUAL_ENDS: Final = frozenset({"client-quit", "client-vanished", "shutdown"})  # of which the log does not speak
 _log: Final = structlog.stdlib.get_logger("gateway.session")
@@ -79,17 +77,14 @@ class LiveSession(asyncio.Protocol):
         self._upstream_gate = ReadGate(self._upstream)
         self._trail = worker.trail
         self._counters = worker.counters
-        self._unreleased = 0  # bytes waiting for the audit trail
-        self._releases = 0
+        self._releasing: Releasing | None = None  # what waits for the audit trail
         self._ended = False
         self._client_gone = False
         self._upstream_gone: asyncio.Event | None = None  # while somebody waits for it
         self._answered: asyncio.Event | None = None  # while a statement is being stopped
         self._quitting = False
         self._account = Account(who, shared)
-        self._attendance = Attendance(shared, time.monotonic())
-        self._notices = EndNotices()
-        self._unsaid: list[bytes] = []  # while upstream is in the middle of a message
+        self._attending: Attending | None = None
         if (steady := steady_of(self, shared, self._account, worker, client, self._upstream)) is not None:
             self.data_received = steady.client_data  # type: ignore[method-assign]
             self.upstream_data = steady.upstream_data  # type: ignore[method-assign]
@@ -114,7 +109,9 @@ class LiveSession(asyncio.Protocol):
         """Nothing is owed, on hold, half read, or waits to be written: the next request may take a short way."""
         shared = self._shared
         return (
-            not (self._ended or self._releases or shared.records or shared.effects or shared.audit_sqlstate or shared.name_lost)
+            not (
+                self._ended or self._releasing or shared.records or shared.effects or shared.audit_sqlstate or shared.name_lost
+            )
             and not (shared.catalog_touched or shared.ledger.unusual or shared.ledger.busy or shared.ledger.swallowed_syncs)
             and shared.watched is None
             and self._client_side.at_rest
@@ -138,7 +135,7 @@ class LiveSession(asyncio.Protocol):
         weak = ", ".join(self._opened.weaknesses(self.lease))
         if weak:
             self._shared.event("upstream_security", {"weaker": weak})
-        self._record()
+        self.record()
 
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
@@ -150,7 +147,7 @@ class LiveSession(asyncio.Protocol):
         if shared.audit_sqlstate or not trail.healthy:
             shared.audit_sqlstate = "" if trail.healthy else trail.sqlstate_of_failure
         out = self._client_side.feed(data, time.monotonic())
-        if out is data and not self._ended and not self._releases and not shared.effects and trail.write_now(shared.records):
+        if out is data and not self._ended and not self._releasing and not shared.effects and trail.write_now(shared.records):
             shared.records.clear()
             self._upstream.write(data)
         else:
@@ -162,45 +159,33 @@ class LiveSession(asyncio.Protocol):
         if self._ended:
             return
         records = shared.records
-        if out and not self._releases and (not records or self._trail.write_now(records)):
+        if out and not self._releasing and (not records or self._trail.write_now(records)):
             records.clear()
             self._upstream.write(out)
         elif out:
             self._forward_when_written(out)
         elif shared.records:
-            self._record()
+            self.record()
         if shared.effects:
             self._act()
         if not out and self._client_side.held_bytes > _HELD_LIMIT:  # on hold, nothing leaves
             self._client_gate.close(Reason.ON_HOLD)
 
-    def _record(self) -> None:
+    def record(self) -> None:
         append = self._trail.append
         for record in self._shared.records:
             append(record)
         self._shared.records.clear()
 
     def _forward_when_written(self, out: bytes) -> None:
-        """Bytes without a record of their own queue behind those that have one."""
-        self._releases += 1
-        self._unreleased += len(out)
-        if self._unreleased > _UNRELEASED_LIMIT:
-            self._client_gate.close(Reason.AUDIT_PENDING)
-        self._trail.submit(self._shared.records, partial(self._forward, out))
+        if self._releasing is None:
+            self._releasing = Releasing(self._trail, self._upstream, self._client_gate, self._unwritten)
+        self._releasing.add(out, self._shared.records)
         self._shared.records.clear()
 
-    def _forward(self, out: bytes, written: bool) -> None:
-        self._releases -= 1
-        self._unreleased -= len(out)
-        if self._ended:
-            return
-        if not written:
-            text = "the gateway could not write its audit trail, so the statement was not run"
-            self.end("audit-unavailable", fatal(self._trail.sqlstate_of_failure, text, "Tell your administrator."))
-            return
-        self._upstream.write(out)
-        if self._unreleased <= _UNRELEASED_LIMIT // 2:
-            self._client_gate.open(Reason.AUDIT_PENDING)
+    def _unwritten(self) -> None:
+        text = "the gateway could not write its audit trail, so the statement was not run"
+        self.end("audit-unavailable", fatal(self._trail.sqlstate_of_failure, text, "Tell your administrator."))
 
     def upstream_data(self, data: bytes) -> None:
         if self._ended:
@@ -336,49 +321,22 @@ class LiveSession(asyncio.Protocol):
 
     def attend(self) -> None:
         """What takes the clock: limits that are over, notices of an end that is near."""
-        if self._ended:
+        if self._ended or not is_attended(self.lease):
             return
-        lease, account, now = self.lease, self._account, time.monotonic()
-        if lease.limits != NO_LIMITS:
-            waits = self._client_side.on_hold or self._releases > 0
-            overdue = self._attendance.look(lease.limits, account.bytes_in + account.bytes_out, now, waits=waits)
-            if overdue is Overdue.STATEMENT:
-                self._cancel_overdue()
-            elif overdue is not None:
-                self.end(*end_by_idleness(lease, overdue, now - self._attendance.idle_since))
-                return
-        if lease.valid_until is not None:
-            self._announce_end()
+        if self._attending is None:
+            side = self._upstream_side
+            asides = Asides(self._client, self._upstream, lambda: side.body_left)
+            self._attending = Attending(self, self._worker, self._standing, self._account, self._shared, asides)
+        self._attending.look()
 
-    def _cancel_overdue(self) -> None:
-        self._shared.event("cancel", {"outcome": "sent", "reason": "statement-timeout"})
-        self._record()
+    @property
+    def waits(self) -> bool:
+        """The client sent something that has not left yet."""
+        return self._client_side.on_hold or bool(self._releasing)
+
+    def cancel_overdue(self) -> None:
+        """Stop the statement that runs for longer than it may."""
         self._cancel.request()
-
-    def _announce_end(self) -> None:
-        before = self._worker.settings.limits.end_notices_seconds
-        ends_at = self._standing.ends_at(self._worker.directory.snapshot, max(before, default=0.0))
-        now = rights_clock.now()
-        if ends_at is None or not self._notices.is_due(ends_at, now, before):
-            return
-        self._shared.event("end_announced", {"ends_at": ends_at.isoformat(timespec="seconds")})
-        self._record()
-        self._say(build_notice(end_notice(self.lease, ends_at, now)))
-
-    def _say(self, words: bytes) -> None:
-        """To the client, between two whole messages."""
-        if self._ended:
-            return
-        if not (left := self._upstream_side.body_left):
-            self._client.write(words)
-            return
-        self._unsaid.append(words)
-        if len(self._unsaid) == 1:
-            Interposed(self._upstream, left, self._say_unsaid)
-
-    def _say_unsaid(self) -> None:
-        words, self._unsaid = b"".join(self._unsaid), []
-        self._say(words)
 
     def probe(self) -> None:
         """Nothing tells of a client that goes away while nobody reads from it."""
@@ -399,7 +357,7 @@ class LiveSession(asyncio.Protocol):
         if self.lease.grant_id != before.grant_id:
             self._opened.seat.move(self.lease)
             self._shared.event("grant_changed", carried(self.lease))
-            self._record()
+            self.record()
         self._adopt_policy()
 
     def _adopt_policy(self) -> None:
@@ -420,7 +378,7 @@ class LiveSession(asyncio.Protocol):
         busy = self._shared.busy
         self._counters.cancels += 1
         self._shared.event("cancel", {"outcome": "sent" if busy else "nothing runs"})
-        self._record()
+        self.record()
         if busy:
             self._cancel.request()
 
@@ -437,6 +395,9 @@ class LiveSession(asyncio.Protocol):
         running = self._shared.busy
         partly_sent = self._client_side.mid_message
         self._client_side.drop()
+        for part in (self._releasing, self._attending):
+            if part is not None:
+                part.close()
         if self._answered is not None:
             self._answered.set()
         self._worker.registry.remove(self, self._account.process_id)
@@ -446,7 +407,7 @@ class LiveSession(asyncio.Protocol):
         if kind not in _USUAL_ENDS:
             _log.info("session ended", session=self.session_id, user=self.lease.user.name, kind=kind)
         self._shared.event("session_end", self._account.totals(reason))
-        self._record()
+        self.record()
         self._leave_upstream(running=running, partly_sent=partly_sent)
         words = build_error(farewell) if farewell is not None else b""
         left = self._upstream_side.body_left
