@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.managed import ManagedLogin
 from gateway.access.model import (
     AdminRole,
     AllowlistEntry,
@@ -214,6 +215,7 @@ ChangeableRow = (
     | Account
     | ClaimMapping
     | Credential
+    | ManagedLogin
     | TargetAdmin
     | FormerLogin
 )

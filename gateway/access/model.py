@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode
 from gateway.access.networks import AddressList
 from gateway.access.proof import Credential, Proof
 from gateway.access.secret_reference import SecretReference
@@ -148,7 +149,7 @@ class Target:
 
     `max_sessions`: at most so many at a time, over all workers; None: only the gateway's own limits. `open_ahead`: so many
     upstream sessions of each access mode wait for clients, over all workers. `rotate_every_days`: so often the passwords of its
-    logins are changed by themselves; None: never.
+    logins are changed by themselves; None: never. `managed`: whose database role its sessions use.
     """
 
     id: str
@@ -171,6 +172,7 @@ class Target:
     version: int = 0
     environment_id: str = DEFAULT_ENVIRONMENT
     rotate_every_days: int | None = None
+    managed: ManagedMode = ManagedMode.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,8 @@ class Snapshot:
     admin_roles: Mapping[str, AdminRole] = field(default_factory=dict)  # by name
     accounts: Mapping[str, Account] = field(default_factory=dict)  # by user id
     claim_mappings: tuple[ClaimMapping, ...] = ()
+    managed_logins: tuple[ManagedLogin, ...] = ()
+    managed: Mapping[ManagedKey, ManagedLogin] = field(init=False, repr=False, compare=False)
     memberships: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)  # user id -> group ids
     held: Mapping[tuple[str, str], tuple[Grant, ...]] = field(init=False, repr=False, compare=False)  # by holder and target id
     standing: Mapping[tuple[str, str], str] = field(
@@ -335,6 +339,7 @@ class Snapshot:
                 key = (grant.holder_id, grant.target_id)
                 held[key] = (*held.get(key, ()), grant)
         put = object.__setattr__  # the way to fill a field of a frozen dataclass
+        put(self, "managed", {login.key: login for login in self.managed_logins})
         put(self, "memberships", memberships)
         put(self, "held", held)
         put(self, "standing", _standing(self.admin_roles.values(), [each.id for each in self.environments.values()]))

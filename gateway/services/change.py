@@ -14,11 +14,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
 from gateway.audit.admin_event import AdminEvent, DetailValue
 from gateway.ports import ChangeableRow, FormerLogin, Store, TargetAdmin, UnitOfWork
 from gateway.services.actor import Actor, require, resolve_actor
+from gateway.services.managed_stay import check_managed_stay
 from gateway.services.naming import check_actor, check_remark
 from gateway.services.owners import check_owners_stay
 from gateway.services.row_rights import check_put, check_remove, gives_to, speaks_for_itself
@@ -36,7 +38,8 @@ Row = TypeVar(
     | AdminRole
     | Account
     | ClaimMapping
-    | Credential,
+    | Credential
+    | ManagedLogin,
 )
 Detail = Mapping[str, DetailValue]
 
@@ -136,6 +139,7 @@ class Change:
         """Everything staged, in one transaction; the new revision. What has no event cannot be committed (ValueError)."""
         event, *more = self._events
         check_owners_stay(self._work.snapshot, self._staged, self._gone)
+        check_managed_stay(self._work.snapshot, self._staged, self._gone)
         if not self._asked:
             self.require(event.action)
         return await self._work.commit(event, *more)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
 from gateway.ports import ChangeableRow, FormerLogin, SessionTermination, TargetAdmin
@@ -25,6 +26,7 @@ _FIELDS: Final = {
     "enabled": "targets.update",
     "max_sessions": "targets.update",
     "open_ahead": "targets.update",
+    "managed": "targets.managed",
     "allowlist": "allowlist.mode",
     "roles": "targets.login",
     "environment_id": "targets.move",
@@ -114,6 +116,8 @@ def _needs(row: ChangeableRow, snapshot: Snapshot, *, removed: bool) -> Iterator
             yield Need("claim-mappings.change")
         case TargetAdmin(target_id=target_id) | FormerLogin(target_id=target_id):
             yield Need("targets.adopt", _environment(snapshot, target_id))
+        case ManagedLogin(key=key):
+            yield Need("targets.managed", _environment(snapshot, key.target_id))
         case SessionTermination():
             return
         case _:

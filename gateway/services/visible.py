@@ -27,6 +27,7 @@ def within_reach(snapshot: Snapshot, actor: Actor) -> Snapshot:
         targets=targets,
         grants=_kept(snapshot.grants, lambda grant: grant.target_id in ids),
         target_entries={owner: entries for owner, entries in snapshot.target_entries.items() if owner in ids},
+        managed_logins=tuple(login for login in snapshot.managed_logins if login.key.target_id in ids),
         environments={
             name: each for name, each in snapshot.environments.items() if actor.may("environments.list", environment_id=each.id)
         },
@@ -63,6 +64,7 @@ def visible(snapshot: Snapshot, actor: Actor) -> Snapshot:
         admin_roles={name: each for name, each in snapshot.admin_roles.items() if actor.user_id in each.members},
         accounts={user_id: each for user_id, each in snapshot.accounts.items() if user_id == actor.user_id},
         claim_mappings=(),
+        managed_logins=tuple(login for login in reach.managed_logins if login.key.target_id in shown),
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Column, Executable, Table, bindparam, delete, insert, upd
 from sqlalchemy.dialects import sqlite
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
 from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, Lockdown, SessionTermination, TargetAdmin
@@ -60,6 +61,8 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
                 keys.setdefault(tables.session_terminations.name, []).append({"key": row.session_id})
             case TargetAdmin():
                 keys.setdefault(tables.target_admins.name, []).append({"key": row.target_id})
+            case ManagedLogin():
+                keys.setdefault(tables.managed_logins.name, []).append({"key": row.id})
             case FormerLogin():
                 keys.setdefault(tables.former_logins.name, []).append({"key": row.role.id})
             case Lockdown():
@@ -83,6 +86,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     credentials = [values.credential_row(row, revision) for row in puts if isinstance(row, Credential)]
     accounts = [values.account_row(row, revision) for row in puts if isinstance(row, Account)]
     mappings = [values.claim_mapping_row(row, revision) for row in puts if isinstance(row, ClaimMapping)]
+    managed = [values.managed_login_row(row, revision) for row in puts if isinstance(row, ManagedLogin)]
     terminations = [row for row in puts if isinstance(row, SessionTermination)]
     environments = [values.environment_row(row, revision) for row in puts if isinstance(row, Environment)]
     admin_roles = [row for row in puts if isinstance(row, AdminRole)]
@@ -103,6 +107,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     yield from upsert.steps(tables.api_tokens, tokens)
     yield from upsert.steps(tables.accounts, accounts)
     yield from upsert.steps(tables.claim_mappings, mappings)
+    yield from upsert.steps(tables.managed_logins, managed)
     if credentials:
         table = tables.credentials
         yield Step(delete(table).where(table.c.sessions_until < values.to_text(writing.now - _CREDENTIALS_KEPT)))

@@ -30,6 +30,7 @@ _TABLES: Final = (
     tables.accounts,
     tables.claim_mappings,
     tables.credentials,
+    tables.managed_logins,
     tables.session_terminations,
 )
 SELECTS: Final = {table.name: str(select(table)) for table in _TABLES}
@@ -67,6 +68,14 @@ async def read_key_id(connection: AsyncConnection) -> str | None:
     return key_id
 
 
+async def read_gateway_id(connection: AsyncConnection) -> str:
+    """What this gateway calls itself on the servers of its targets. Raises StoreUnavailableError in a store never set up."""
+    found: str | None = await connection.scalar(select(tables.meta.c.gateway_id))
+    if found is None:
+        raise not_set_up()
+    return found
+
+
 async def read_rows(raw: RawStore, name: str) -> Snapshot:
     """In a thread: the event loop has better things to do. `name`: the store, for errors."""
     try:
@@ -94,6 +103,7 @@ def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> 
         accounts=rows["accounts"],
         claim_mappings=rows["claim_mappings"],
         credentials=rows["credentials"],
+        managed_logins=rows["managed_logins"],
         session_terminations=rows["session_terminations"],
     )
 

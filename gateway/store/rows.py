@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import RowMapping
 
 from gateway.access.accounts import Account, ClaimMapping, Identity, Standing
+from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode, ManagedState
 from gateway.access.model import (
     ALL_READING,
     DEFAULT_ENVIRONMENT,
@@ -67,6 +68,7 @@ class RawStore:
     accounts: Rows
     claim_mappings: Rows
     credentials: Rows
+    managed_logins: Rows
     session_terminations: Rows
 
 
@@ -110,6 +112,7 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         admin_roles={role.name: role for role in _admin_roles(raw)},
         accounts={row["id"]: _account(row) for row in raw.accounts},
         claim_mappings=tuple(_claim_mapping(row) for row in raw.claim_mappings),
+        managed_logins=tuple(_managed_login(row) for row in raw.managed_logins),
     )
 
 
@@ -192,6 +195,7 @@ def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
         version=row["version"],
         environment_id=row["environment_id"],
         rotate_every_days=row["rotate_every_days"],
+        managed=ManagedMode(row["managed"]),
     )
 
 
@@ -299,6 +303,22 @@ def _account(row: Row) -> Account:
 
 def _claim_mapping(row: Row) -> ClaimMapping:
     return ClaimMapping(row["id"], row["value"], row["group_id"], row["role_id"], row["version"])
+
+
+def _managed_login(row: Row) -> ManagedLogin:
+    return ManagedLogin(
+        id=row["id"],
+        key=ManagedKey(row["target_id"], AccessMode(row["mode"]), row["user_id"], row["grant_id"]),
+        user_name=row["user_name"],
+        login=row["login"],
+        member_of=row["member_of"],
+        sealed_secret=row["sealed_secret"],
+        valid_until=_instant(row["valid_until"]),
+        state=ManagedState(row["state"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        finding=row["finding"],
+        version=row["version"],
+    )
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -35,6 +35,7 @@ SEALED_COLUMNS: Final = (
     SealedColumn("former upstream password", _FORMER.c.sealed_secret, _FORMER.c.id, None),
     SealedColumn("admin password", _ADMINS.c.sealed_secret, _ADMINS.c.target_id, SealedUse.TARGET_ADMIN),
     SealedColumn("admin password (being rotated)", _ADMINS.c.pending_secret, _ADMINS.c.target_id, SealedUse.TARGET_ADMIN),
+    SealedColumn("password of a managed login", tables.managed_logins.c.sealed_secret, tables.managed_logins.c.id, None),
     SealedColumn("authenticator", tables.accounts.c.sealed_secret, tables.accounts.c.id, SealedUse.AUTHENTICATOR),
     SealedColumn(
         "sign-in at the provider",

@@ -29,6 +29,7 @@ meta = Table(
     Column("key_id", Text),
     Column("last_sequence", Integer, nullable=False, server_default="0"),
     Column("lockdown", Text),
+    Column("gateway_id", Text),
     CheckConstraint("id = 1", name="meta_one_row"),
 )
 
@@ -137,6 +138,7 @@ targets = Table(
     Column("version", Integer, nullable=False, server_default="0"),
     Column("environment_id", Text, nullable=False, server_default="default"),
     Column("rotate_every_days", Integer),
+    Column("managed", Text, nullable=False, server_default="off"),
 )
 
 target_roles = Table(
@@ -310,6 +312,27 @@ credentials = Table(
     Column("max_sessions", Integer, nullable=False),
     Column("network", Text),
     Column("version", Integer, nullable=False),
+)
+
+# Database roles of people's own. They outlive their accounts and grants: that these are gone is why they are dropped.
+managed_logins = Table(
+    "managed_logins",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("target_id", Text, ForeignKey("targets.id"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("grant_id", Text),
+    Column("user_name", Text, nullable=False),
+    Column("login", Text, nullable=False),
+    Column("member_of", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("valid_until", Text),
+    Column("state", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("finding", Text, nullable=False, server_default=""),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("target_id", "login", name="managed_logins_one_per_name"),
 )
 
 session_terminations = Table(

@@ -5,6 +5,7 @@ from collections.abc import Set
 from datetime import UTC, datetime
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.managed import ManagedLogin
 from gateway.access.model import (
     AdminRole,
     AllowlistEntry,
@@ -76,6 +77,7 @@ def target_row(target: Target, version: int) -> Values:
         "version": version,
         "environment_id": target.environment_id,
         "rotate_every_days": target.rotate_every_days,
+        "managed": target.managed.value,
     }
 
 
@@ -89,6 +91,25 @@ def role_row(target: Target, mode: AccessMode, role: DatabaseRole, now: datetime
         "pending_secret": role.pending_secret,
         "reference": None if role.reference is None else str(role.reference),
         "changed_at": to_text(role.changed_at or now),
+    }
+
+
+def managed_login_row(login: ManagedLogin, version: int) -> Values:
+    return {
+        "id": login.id,
+        "target_id": login.key.target_id,
+        "mode": login.key.mode.value,
+        "user_id": login.key.user_id,
+        "grant_id": login.key.grant_id,
+        "user_name": login.user_name,
+        "login": login.login,
+        "member_of": login.member_of,
+        "sealed_secret": login.sealed_secret,
+        "valid_until": to_text(login.valid_until),
+        "state": login.state.value,
+        "created_at": to_text(login.created_at),
+        "finding": login.finding,
+        "version": version,
     }
 
 

@@ -1,0 +1,91 @@
+"""By which right a managed login is there, and until when. Pure.
+
+A login is for as long as the right may be used at all: it is not dropped when a window closes and made again when it opens. What
+ends a session (a window, an address, a lockdown) is `authorize`'s affair; this says when nothing of it is left.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.access.holding import held_grants
+from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode
+from gateway.access.model import DatabaseRole, Grant, Lease, Snapshot, Target, User
+from gateway.access.selection import includes
+from gateway.access.validity import has_ended
+from gateway.access_mode import AccessMode
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands behind a managed login: whose it is, the database role that it is a member of, until when (None: for good)."""
+
+    user: User
+    target: Target
+    role: DatabaseRole
+    until: datetime | None
+
+
+def key_of(lease: Lease) -> ManagedKey | None:
+    """Of the login that the session uses upstream; None: the target's own."""
+    match lease.target.managed:
+        case ManagedMode.OFF:
+            return None
+        case ManagedMode.PER_USER:
+            return ManagedKey(lease.target.id, lease.mode, lease.user.id)
+        case ManagedMode.PER_GRANT:
+            return ManagedKey(lease.target.id, lease.mode, lease.user.id, lease.grant_id)
+
+
+def as_role(login: ManagedLogin) -> DatabaseRole:
+    """As what it logs in."""
+    return DatabaseRole(login.id, login.login, login.sealed_secret)
+
+
+def right_behind(snapshot: Snapshot, key: ManagedKey, now: datetime) -> Behind | None:
+    """None: nobody has a right to such a login (any more)."""
+    target = next((each for each in snapshot.targets.values() if each.id == key.target_id), None)
+    user = next((each for each in snapshot.users.values() if each.id == key.user_id), None)
+    role = None if target is None else target.roles.get(key.mode)
+    if (
+        target is None
+        or user is None
+        or role is None
+        or not _is_its_kind(target, key)
+        or not _may_come(snapshot, user, key, now)
+    ):
+        return None
+    ends = [grant.valid_until for grant in _grants(held_grants(snapshot, user, target), key, now)]
+    if not ends:
+        return None
+    last = None if None in ends else max(end for end in ends if end is not None)
+    return Behind(user, target, role, _first(last, user.valid_until))
+
+
+def still_right(snapshot: Snapshot, login: ManagedLogin, now: datetime) -> Behind | None:
+    """What stands behind this one as it is: the target's database role may be another one by now."""
+    behind = right_behind(snapshot, login.key, now)
+    return behind if behind is not None and behind.role.login == login.member_of else None
+
+
+def _is_its_kind(target: Target, key: ManagedKey) -> bool:
+    kind = ManagedMode.PER_USER if key.grant_id is None else ManagedMode.PER_GRANT
+    return target.managed is kind
+
+
+def _may_come(snapshot: Snapshot, user: User, key: ManagedKey, now: datetime) -> bool:
+    ended = user.valid_until is not None and now >= user.valid_until
+    only_reads = user.read_only and key.mode is AccessMode.READ_WRITE
+    return user.enabled and not ended and not only_reads and user.id not in snapshot.held_back
+
+
+def _grants(held: Iterable[Grant], key: ManagedKey, now: datetime) -> list[Grant]:
+    return [
+        grant
+        for grant in held
+        if includes(grant.mode, key.mode) and not has_ended(grant, now) and key.grant_id in (None, grant.id)
+    ]
+
+
+def _first(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min(one, other) if one is not None and other is not None else one or other

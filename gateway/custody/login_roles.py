@@ -1,0 +1,246 @@
+"""The login roles of people on one target's server, seen and changed through its admin login.
+
+Each change is one transaction, under a lock that the processes of one gateway share, and may be made again: whoever broke off
+between the server and the store does it once more. Only roles whose comment names this gateway are ever changed.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from gateway.custody import login_sql
+from gateway.custody.login_sql import LoginSpec, Marker, marker_of
+from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError
+
+Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[AdminConnection]]
+"""The admin's connection to the database of this name on the target's server. Raises UpstreamAdminError."""
+
+_ROLES_OF_OTHERS: Final = 16  # from this major on CREATEROLE grants only roles that it has ADMIN OPTION of
+
+
+class LoginRoleRefused(Exception):
+    """The server is such that this cannot be done there. `rule` is a kebab-case id, `remedy` what its administrator can do."""
+
+    def __init__(self, rule: str, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.message = message
+        self.remedy = remedy
+
+
+class Left(StrEnum):
+    """What is left of a role that was to be removed. IN_USE: its sessions. CHANGED: it is wanted again. KEPT: see the reason."""
+
+    NOTHING = "nothing"
+    IN_USE = "in-use"
+    CHANGED = "changed"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    left: Left
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedRole:
+    """A role of this gateway's. `member_of`: roles that it is a member of."""
+
+    login: str
+    marker: Marker
+    enabled: bool
+    member_of: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    marker: Marker | None
+    more: str
+    most: int
+
+
+class LoginRoles:
+    def __init__(self, gateway_id: str, dbname: str, connect: Connect) -> None:
+        self._gateway_id = gateway_id
+        self._dbname = dbname
+        self._connect = connect
+
+    async def check(self, member_of: Sequence[str]) -> None:
+        """Whether logins that are members of these can be made there. Raises LoginRoleRefused, UpstreamAdminError."""
+        async with self._connect(self._dbname) as admin:
+            await _check_means(admin, member_of)
+
+    async def make(self, spec: LoginSpec) -> list[str]:
+        """Have the role be like this, whether it is there or not; what it could not be given. See `check` for what it raises."""
+        async with self._connect(self._dbname) as admin:
+            await _check_means(admin, [spec.member_of])
+            async with self._changing(admin):
+                known = await self._role(admin, spec.login)
+                if known is not None and known.more:
+                    text = f'the role "{spec.login}" has {known.more}: somebody gave it more than a person\'s login has'
+                    raise LoginRoleRefused("managed-login-altered", text, f"ALTER ROLE {login_sql.quoted(spec.login)} NO...;")
+                await admin.run(";\n".join(login_sql.make(spec, admin.major, exists=known is not None)))
+                for (former,) in await admin.rows(login_sql.ask_memberships(spec.login)):
+                    if former is not None and former != spec.member_of:
+                        await admin.run(login_sql.leave(spec.login, former))
+                await admin.run(login_sql.like_its_role(spec.login, spec.member_of))
+            return list(admin.notices)
+
+    async def prolong(self, login: str, until: datetime | None) -> bool:
+        """Or shorten. False: there is no such role."""
+        return await self._alter(login, login_sql.prolong(login, until))
+
+    async def remove(
+        self, login: str, heirs: Sequence[str], go_ahead: Callable[[], Awaitable[bool]], *, end_sessions: bool
+    ) -> Removal:
+        """Nobody can log in as it from now on; when its sessions are gone, it is dropped.
+
+        What it owns is given to the first of `heirs` that is there, in every database where there is something. `go_ahead` is
+        asked under the lock, as the last thing: False when the role is wanted again. `end_sessions`: those that are left. Raises
+        UpstreamAdminError when the server cannot be reached; what the server refuses is a reason to keep the role.
+        """
+        async with self._connect(self._dbname) as admin:
+            try:
+                known = await self._role(admin, login)
+            except LoginRoleRefused as refused:
+                return Removal(Left.KEPT, refused.message)
+            if known is None:
+                return Removal(Left.NOTHING)
+            async with self._changing(admin):
+                await admin.run(login_sql.disable(login))
+            if await admin.rows(login_sql.ask_sessions(login)):
+                if end_sessions:
+                    await self._end_sessions(admin, login)
+                return Removal(Left.IN_USE)
+            for name, allowed in await admin.rows(login_sql.ask_databases(login)):
+                if name is not None and name != self._dbname and (kept := await self._empty_other(name, allowed, login, heirs)):
+                    return Removal(Left.KEPT, kept)
+            try:
+                return await self._drop(admin, login, heirs, go_ahead)
+            except UpstreamAdminError as error:
+                if error.kind != "statement":
+                    raise
+                return Removal(Left.KEPT, f'in database "{self._dbname}": {error}')
+
+    async def marked(self) -> list[MarkedRole]:
+        """All roles that this gateway has on the server, also those of its other targets there."""
+        async with self._connect(self._dbname) as admin:
+            found = []
+            for name, remark, enabled in await admin.rows(login_sql.ask_marked(self._gateway_id)):
+                if name is not None and (marker := marker_of(remark)) is not None:
+                    member_of = tuple(str(each) for (each,) in await admin.rows(login_sql.ask_memberships(name)))
+                    found.append(MarkedRole(name, marker, enabled == "t", member_of))
+            return found
+
+    # -- one transaction -----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _changing(self, admin: AdminConnection) -> AsyncIterator[None]:
+        async with admin.transaction():
+            await admin.run(f"{login_sql.BOUNDS}; {login_sql.lock(self._gateway_id)}")
+            yield
+
+    async def _alter(self, login: str, sql: str) -> bool:
+        async with self._connect(self._dbname) as admin, self._changing(admin):
+            if await self._role(admin, login) is None:
+                return False
+            await admin.run(sql)
+            return True
+
+    async def _role(self, admin: AdminConnection, login: str) -> _Role | None:
+        """Raises LoginRoleRefused when somebody else's role has this name."""
+        for _, remark, _, more, most in await admin.rows(login_sql.ask_role(login)):
+            marker = marker_of(remark)
+            if marker is None or marker.gateway_id != self._gateway_id:
+                text = f'the role "{login}" is there, and its comment does not say that this gateway made it'
+                raise LoginRoleRefused("managed-login-taken", text, "Rename that role, or put its comment back.")
+            return _Role(marker, more or "", int(most or -1))
+        return None
+
+    # -- the end of a role ---------------------------------------------------------------------------------------------
+
+    async def _drop(
+        self, admin: AdminConnection, login: str, heirs: Sequence[str], go_ahead: Callable[[], Awaitable[bool]]
+    ) -> Removal:
+        async with self._changing(admin):
+            if await self._role(admin, login) is None:
+                return Removal(Left.NOTHING)
+            if not await go_ahead():
+                return Removal(Left.CHANGED)
+            await self._empty(admin, login, heirs)
+            await admin.run(login_sql.drop(login))
+        return Removal(Left.NOTHING)
+
+    async def _empty_other(self, dbname: str, allowed: str | None, login: str, heirs: Sequence[str]) -> str:
+        """Why it could not be done; "": it was."""
+        if allowed != "t":
+            return f'something of it is in database "{dbname}", which nobody may connect to'
+        try:
+            async with self._connect(dbname) as admin, self._changing(admin):
+                await self._empty(admin, login, heirs)
+        except UpstreamAdminError as error:
+            return f'something of it is in database "{dbname}": {error}'
+        return ""
+
+    async def _empty(self, admin: AdminConnection, login: str, heirs: Sequence[str]) -> None:
+        owns = bool(await admin.rows(login_sql.ask_owned(login)))
+        heir = await self._heir(admin, heirs) if owns else None
+        needed = [login] if heir is None else [login, heir]
+        async with _borrowed(admin, needed):
+            await admin.run(";\n".join(login_sql.empty(login, heir)))
+
+    async def _heir(self, admin: AdminConnection, heirs: Sequence[str]) -> str:
+        there = {name for (name,) in await admin.rows(login_sql.ask_there(heirs))}
+        heir = next((each for each in heirs if each in there), None)
+        if heir is None:
+            raise UpstreamAdminError("statement", "the database role that should have what it owns is not there any more")
+        return heir
+
+    async def _end_sessions(self, admin: AdminConnection, login: str) -> None:
+        async with self._changing(admin), _borrowed(admin, [login]):
+            await admin.run(login_sql.end_sessions(login))
+
+
+@asynccontextmanager
+async def _borrowed(admin: AdminConnection, roles: Sequence[str]) -> AsyncIterator[None]:
+    """The admin has the rights of these roles, within a transaction, and no other than before after it."""
+    if admin.is_superuser:
+        yield
+        return
+    mine = {name for (name,) in await admin.rows(login_sql.ask_own_grants(roles, admin.major))}
+    lent = [role for role in roles if role not in mine and role != admin.welcome.statuses.get("session_authorization")]
+    for role in lent:
+        await admin.run(login_sql.borrow(role, admin.major))
+    yield
+    for role in lent:
+        await admin.run(login_sql.give_back(role))
+
+
+async def _check_means(admin: AdminConnection, member_of: Sequence[str]) -> None:
+    for replica, superuser, creates, name, role, there, is_super, grants in await admin.rows(login_sql.ask_means(member_of)):
+        if replica == "t":
+            raise LoginRoleRefused(
+                "managed-on-replica",
+                "the server is a read replica: no login roles can be made there",
+                "Name the primary as the target's host, or leave the mode off for this target.",
+            )
+        if superuser != "t" and creates != "t":
+            text, remedy = (
+                f'the admin login "{name}" may not make roles',
+                f"ALTER ROLE {login_sql.quoted(name or '')} CREATEROLE;",
+            )
+            raise LoginRoleRefused("managed-without-createrole", text, remedy)
+        if there != "t":
+            text = f'the database role "{role}" is not there'
+            raise LoginRoleRefused("managed-role-missing", text, "pgbastion targets init-sql makes it.")
+        if is_super == "t":
+            text = f'the database role "{role}" is a superuser, and members of it would be more than a gateway may give'
+            raise LoginRoleRefused("managed-role-superuser", text, f"ALTER ROLE {login_sql.quoted(role or '')} NOSUPERUSER;")
+        if admin.major >= _ROLES_OF_OTHERS and superuser != "t" and grants != "t":
+            text = f'the admin login "{name}" may not make members of the database role "{role}"'
+            remedy = f"GRANT {login_sql.quoted(role or '')} TO {login_sql.quoted(name or '')} WITH ADMIN OPTION;"
+            raise LoginRoleRefused("managed-without-admin-option", text, remedy)
