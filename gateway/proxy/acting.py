@@ -1,0 +1,100 @@
+"""What both sides of a live session ask for besides carrying bytes (see `effects`): carried out here, and answered."""
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from gateway.proxy.day_counts import HURRY_BYTES
+from gateway.proxy.own_password import change_own_password
+from gateway.session.effects import (
+    CatalogTouched,
+    ChangeOwnPassword,
+    ClientQuit,
+    End,
+    JudgeElsewhere,
+    NameAgain,
+    StopStatement,
+    fatal,
+)
+from gateway.statements.verdict import Verdict
+from gateway.wire import sqlstate
+
+if TYPE_CHECKING:
+    from gateway.proxy.live import LiveSession
+
+_QUIT_GRACE_SECONDS: Final = 0.5  # how long upstream may take to answer a Terminate
+_log: Final = structlog.stdlib.get_logger("gateway.session")
+
+
+def act(session: "LiveSession") -> None:
+    """All that is asked for now."""
+    shared = session.shared
+    effects, shared.effects = shared.effects, []
+    for effect in effects:
+        match effect:
+            case ClientQuit():
+                session.quitting = True
+                asyncio.get_running_loop().call_later(_QUIT_GRACE_SECONDS, session.end, "client quit", None)
+            case JudgeElsewhere():
+                shared.tally.judged_in_child += 1
+                session.worker.judge.submit(effect.sql, effect.policy, partial(_judged, session, effect))
+            case End():
+                if effect.distrust:
+                    session.cut_upstream()
+                session.end(effect.reason, effect.farewell)
+            case NameAgain() if session.client_side.mid_message:  # of a CopyData that nobody waits for
+                session.cut_upstream()
+                session.end("tripwire: application_name", None)
+            case NameAgain():
+                session.upstream.write(shared.facts.name_again)
+            case StopStatement():
+                session.answered = asyncio.Event()
+                session.cancel.stop(session.answered, partial(_stopped, session))
+            case CatalogTouched():
+                session.worker.catalog_touched(session.lease.target.id)
+            case ChangeOwnPassword():
+                session.standing.changing_password()
+                task = asyncio.create_task(_change_password(session, effect), name=f"password {session.session_id}")
+                session.worker.keep(task)
+
+
+def look_at_volume(session: "LiveSession") -> None:
+    """After a reply under limits, or one that was cut."""
+    volume = session.shared.volume
+    if volume is not None and volume.day is not None and volume.day.unreported > HURRY_BYTES:
+        session.worker.day_counts.hurry()
+    if session.answered is not None and ((watched := session.shared.watched) is None or watched.answered):
+        session.answered.set()
+
+
+def _stopped(session: "LiveSession") -> None:
+    """No cancel of ours can hit anything any more."""
+    session.answered = None
+    watched = session.shared.watched
+    if watched is not None and not session.ended:
+        watched.cancel_over()
+        session.resume(session.client_side.resume(time.monotonic()))
+
+
+def _judged(session: "LiveSession", effect: JudgeElsewhere, verdict: Verdict) -> None:
+    if not session.ended:
+        session.resume(session.client_side.judged(effect, verdict, time.monotonic()))
+
+
+async def _change_password(session: "LiveSession", effect: ChangeOwnPassword) -> None:
+    try:
+        verdict = await change_own_password(session.worker, session.session_id, session.lease, effect)
+    except Exception:  # else the client would wait for good, and its old password stand
+        _log.exception("a person's own password could not be changed", session=session.session_id)
+        session.standing.password_changed(done=False)
+        text = "the gateway could not change your password"
+        session.end("undecided", fatal(sqlstate.ADMIN_SHUTDOWN, text, "Connect again."))
+        return
+    session.standing.password_changed(done=verdict.allowed)
+    if not session.ended:
+        session.reconcile()
+    if not session.ended:
+        session.resume(session.client_side.password_changed(effect, verdict, time.monotonic()))
