@@ -3,6 +3,7 @@
 The defaults are those of hosted panels. Who is there already is never held against them.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ LONGEST_PASSWORD: Final = 256
 
 #: Of which passwords are made, each at least once. Nothing that a URI or a .pgpass line would need to escape.
 _CLASSES: Final = ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", "-_.~")
+_ABOUT_PASSWORDS: Final = {"password_min": int, "password_max": int, "password_forbidden": str, "generated_length": int}
 _RANGE: Final = re.compile(r"([A-Za-z0-9])-([A-Za-z0-9])|(.)", re.DOTALL)
 
 
@@ -55,6 +57,25 @@ class UserRules:
 
 ANY_RULES: Final = UserRules(1, LONGEST_NAME, "A-Za-z0-9_.@-", SHORTEST_PASSWORD, LONGEST_PASSWORD, "", 64)
 """What the gateway itself can bear."""
+
+
+def write_password_rules(rules: UserRules) -> str:
+    """Those for passwords, as one line that `read_password_rules` reads: for who makes a password elsewhere."""
+    return json.dumps({name: getattr(rules, name) for name in _ABOUT_PASSWORDS}, separators=(",", ":"))
+
+
+def read_password_rules(text: str) -> UserRules:
+    """Raises ValueError."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or set(found) != set(_ABOUT_PASSWORDS):
+        raise ValueError("these are no rules for passwords")
+    for name, kind in _ABOUT_PASSWORDS.items():
+        if type(found[name]) is not kind:
+            raise ValueError(f"{name} is no {kind.__name__}")
+    rules = UserRules(**found)
+    if not SHORTEST_PASSWORD <= rules.password_min <= rules.generated_length <= rules.password_max <= LONGEST_PASSWORD:
+        raise ValueError("nobody could keep these rules")
+    return rules
 
 
 def characters(text: str) -> frozenset[str]:

@@ -4,12 +4,13 @@ import asyncio
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
 
-from gateway.access.user_rules import UserRules, generate
+from gateway.access.user_rules import UserRules, generate, read_password_rules
 from gateway.access.verifiers import make_verifier
 from gateway.cli.errors import CommandError
 from gateway.cli.options import PasswordFile, PasswordStdin
@@ -17,6 +18,7 @@ from gateway.cli.output import note, say
 from gateway.cli.passwords import ask_for_password, given_password
 from gateway.cli.reach import example_text
 from gateway.secret import Secret
+from gateway.session.welcome import PASSWORD_COMMAND, PASSWORD_RULES
 
 app = typer.Typer(add_completion=False)
 
@@ -48,28 +50,27 @@ def passwd(
 ) -> None:
     """Change your own password. Your other sessions end.
 
-    Asks for the password that you have ($PGPASSWORD or ~/.pgpass are taken first), then for the new one.
+    Asks for the password that you have ($PGPASSWORD or ~/.pgpass are taken first), then for the new one, which has to keep the
+    gateway's rules for passwords.
     """
     uri = connection or "postgresql://"
     if not uri.startswith(("postgresql://", "postgres://")):
         raise typer.BadParameter("give a URI: postgresql://you@gateway:6432/target?sslmode=verify-full")
-    current = _current(uri)
+    if not generate_it and not (password_stdin or password_file) and not sys.stdin.isatty():
+        raise CommandError(
+            "there is no terminal to ask for the new password", "Use --password-stdin, --password-file FILE or --generate."
+        )
     new = given_password(from_stdin=password_stdin, file=password_file, prompt=None)
-    if new is None and not generate_it:
-        if not sys.stdin.isatty():
-            raise CommandError(
-                "there is no terminal to ask for the new password", "Use --password-stdin, --password-file FILE or --generate."
-            )
-        new = ask_for_password(_NEW)
-    chosen = new or Secret(generate(UserRules(), secrets.choice))
-    if new is not None and (wrong := UserRules().wrong_password(new.reveal())) is not None:
-        raise CommandError(wrong)
-    asyncio.run(_change(uri, current, make_verifier(chosen.reveal(), secrets.token_bytes(_SALT_BYTES))))
-    if new is not None:
+    made = asyncio.run(_change(uri, _current(uri), new, _generated if generate_it else lambda: ask_for_password(_NEW)))
+    if made is None:
         say("Your password was changed.")
     else:
-        say(f'Your password was changed to "{chosen.reveal()}".')
+        say(f'Your password was changed to "{made.reveal()}".')
         note("It is shown only now.")
+
+
+def _generated() -> None:
+    """Nothing was chosen."""
 
 
 def _current(uri: str) -> str | None:
@@ -81,13 +82,23 @@ def _current(uri: str) -> str | None:
     return getpass("Current password (empty: as psql would find it): ") or None
 
 
-async def _change(uri: str, current: str | None, verifier: str) -> None:
-    """Raises CommandError. Whom CURRENT_USER names is the session's person, whatever the role is upstream."""
+async def _change(uri: str, current: str | None, given: Secret | None, ask: Callable[[], Secret | None]) -> Secret | None:
+    """The password that was made; None: it was `given`, or chosen when we did `ask`. Raises CommandError.
+
+    Whom CURRENT_USER names is the session's person, whatever the role is upstream.
+    """
     import asyncpg
 
     try:
-        session = await asyncpg.connect(uri, password=current, timeout=_SECONDS, ssl=None)
+        name = {"application_name": PASSWORD_COMMAND}
+        session = await asyncpg.connect(uri, password=current, timeout=_SECONDS, ssl=None, server_settings=name)
         try:
+            rules = _rules(getattr(session.get_settings(), PASSWORD_RULES, None))
+            chosen = given or ask()
+            if chosen is not None and (wrong := rules.wrong_password(chosen.reveal())) is not None:
+                raise CommandError(wrong)
+            new = chosen or Secret(generate(rules, secrets.choice))
+            verifier = make_verifier(new.reveal(), secrets.token_bytes(_SALT_BYTES))
             await session.execute(f"ALTER USER CURRENT_USER PASSWORD '{verifier}'")
         finally:
             await session.close(timeout=_SECONDS)
@@ -95,3 +106,14 @@ async def _change(uri: str, current: str | None, verifier: str) -> None:
         raise CommandError(str(error), getattr(error, "hint", None) or "") from None
     except (OSError, TimeoutError, ValueError, asyncpg.InterfaceError) as error:
         raise CommandError(f"cannot connect: {error or 'no answer in time'}", "Can you connect there with psql?") from None
+    return None if chosen is not None else new
+
+
+def _rules(told: str | None) -> UserRules:
+    """As the gateway says; one that does not say has the usual ones."""
+    if told is None:
+        return UserRules()
+    try:
+        return read_password_rules(told)
+    except ValueError as error:
+        raise CommandError(f"the gateway tells rules for passwords that this command cannot read: {error}") from None

@@ -1,15 +1,29 @@
-"""A worker's errand: have a person's own new password written down by the one process that changes the store, the clerk."""
+"""A worker's errands for who changes their own password: tell the rules, and have the clerk, which alone changes the store,
+write it down.
+"""
 
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.access.model import Lease
+from gateway.access.user_rules import write_password_rules
 from gateway.bus.lines import CLERK, BusUnavailable, Payload
 from gateway.proxy.worker import Worker
 from gateway.session.effects import ChangeOwnPassword
 from gateway.session.own_password import CHANGED, refused
+from gateway.session.startup_settings import Wishes
+from gateway.session.welcome import NOTHING_MORE, PASSWORD_COMMAND, PASSWORD_RULES
+from gateway.settings import Settings
 from gateway.statements.verdict import Verdict
 
 _SECONDS: Final = 3.0
+
+
+def password_rules(wishes: Wishes, settings: Settings) -> Mapping[str, str]:
+    """What the password command is told, since a verifier does not show what kind of password it is of."""
+    if wishes.application_name != PASSWORD_COMMAND:
+        return NOTHING_MORE
+    return {PASSWORD_RULES: write_password_rules(settings.users.rules)}
 
 
 async def change_own_password(worker: Worker, session_id: str, lease: Lease, asked: ChangeOwnPassword) -> Verdict:

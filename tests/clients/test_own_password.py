@@ -9,14 +9,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from gateway.access.user_rules import UserRules, read_password_rules
 from gateway.access_mode import AccessMode
 from gateway.services import users
 from tests.support.doors import Door, program
-from tests.support.gateway import WHY, Person, RunningGateway
+from tests.support.gateway import WHY, Person, RunningGateway, running_gateway
 from tests.support.psql_terminal import at_terminal
 from tests.support.upstream import Database
 
 NEW = "a new password, typed twice"
+PASSWD = [str(Path(sys.executable).with_name("pgbastion")), "passwd"]
 PLAIN = "sent-as-plain-text-7f3a"
 
 
@@ -114,7 +116,7 @@ def test_who_is_protected_reads_why_and_goes_on(door: Door) -> None:
 def test_the_command(door: Door, tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.write_text("a new password from a file\n")
-    command = [str(Path(sys.executable).with_name("pgbastion")), "passwd"]
+    command = PASSWD
     other = log_in(door, door.person.password)
     environment = door.environment(PATH=os.environ["PATH"])
     done = subprocess.run([*command, "--password-file", str(new)], env=environment, capture_output=True, text=True, timeout=60)
@@ -128,6 +130,44 @@ def test_the_command(door: Door, tmp_path: Path) -> None:
     made = subprocess.run([*command, uri, "--generate"], env=environment, capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made
     log_in(door, made.stdout.split('"')[1]).close()
+
+
+def test_the_command_keeps_the_gateways_rules(clients_database: Database, tmp_path: Path) -> None:
+    rules = {"password_min": 70, "password_max": 90, "password_forbidden": "x~", "generated_length": 80}
+    with running_gateway(users=rules) as gateway:
+        person, target = gateway.analyst(clients_database)
+        with gateway.client(person, target, application_name="pgbastion passwd") as session:
+            told = session.pgconn.parameter_status(b"pgbastion.password_rules")
+        with gateway.client(person, target) as session:
+            assert session.pgconn.parameter_status(b"pgbastion.password_rules") is None
+        assert told is not None
+        assert read_password_rules(told.decode()) == UserRules(**rules)
+        door = Door(gateway, clients_database, person, target, AccessMode.READ_ONLY)
+        new = tmp_path / "new"
+        for text, wrong in (
+            ("x" * 64, "Password must contain between 70 and 90 characters"),
+            ("x" * 75, "Password must not contain x or ~"),
+        ):
+            new.write_text(text)
+            done = subprocess.run(
+                [*PASSWD, "--password-file", str(new)],
+                env=door.environment(PATH=os.environ["PATH"]),
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert (done.returncode, wrong in done.stderr, text in done.stderr) == (1, True, False), done
+        made = subprocess.run(
+            [*PASSWD, "--generate"],
+            env=door.environment(PATH=os.environ["PATH"]),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert made.returncode == 0, made
+        password = made.stdout.split('"')[1]
+        assert (len(password), UserRules(**rules).wrong_password(password)) == (80, None)
+        log_in(door, password).close()
 
 
 def test_the_last_login_is_kept_without_a_new_revision(door: Door) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gateway.access.user_rules import ANY_RULES, UserRules, characters, generate
+from gateway.access.user_rules import (
+    ANY_RULES,
+    UserRules,
+    characters,
+    generate,
+    read_password_rules,
+    write_password_rules,
+)
 from gateway.settings import Settings
 
 RULES = UserRules()
@@ -105,3 +112,29 @@ def test_settings_make_the_rules() -> None:
 def test_settings_that_make_no_sense(users: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         settings(**users)
+
+
+@pytest.mark.parametrize("rules", [UserRules(), ANY_RULES, UserRules(password_min=30, password_max=40, generated_length=35)])
+def test_rules_for_passwords_are_told_and_read(rules: UserRules) -> None:
+    read = read_password_rules(write_password_rules(rules))
+    for password in ("", "x" * 12, "x" * 24, "x" * 33, "x" * 64, "x" * 30 + '"', "x" * 257):
+        assert read.wrong_password(password) == rules.wrong_password(password)
+    assert read.generated_length == rules.generated_length
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"password_min":24}',
+        '{"password_min":"24","password_max":64,"password_forbidden":"","generated_length":64}',
+        '{"password_min":true,"password_max":64,"password_forbidden":"","generated_length":64}',
+        '{"password_min":64,"password_max":24,"password_forbidden":"","generated_length":64}',
+        '{"password_min":24,"password_max":64,"password_forbidden":"","generated_length":1000000000}',
+    ],
+)
+def test_what_is_no_rule_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        read_password_rules(text)
