@@ -4,6 +4,7 @@ from typing import Final
 
 from gateway.access.model import Lease
 from gateway.proxy.opening import Opened
+from gateway.proxy.own_password import password_rules
 from gateway.proxy.standing import Introduction, carried
 from gateway.proxy.worker import Worker
 from gateway.session.conversation import Conversation
@@ -24,6 +25,7 @@ def note_start(shared: Conversation, who: Introduction, lease: Lease, opened: Op
         shared.event("upstream_security", {"weaker": weak})
 
 
-def welcome(_worker: Worker, lease: Lease, opened: Opened, key: tuple[int, bytes] | None) -> bytes:
+def welcome(worker: Worker, lease: Lease, opened: Opened, key: tuple[int, bytes] | None) -> bytes:
     """AuthenticationOk to ReadyForQuery. `key`: by which the client may cancel; ours, None when nothing can be cancelled."""
-    return build_welcome(opened.welcome.statuses, lease.user.name, key, opened.wishes.notice)
+    more = password_rules(opened.wishes, worker.settings)
+    return build_welcome(opened.welcome.statuses, lease.user.name, key, opened.wishes.notice, more)
