@@ -14,6 +14,7 @@ import structlog
 
 from gateway.proxy.client_hello import HelloWatch
 from gateway.proxy.pending import Arrival, PendingSession
+from gateway.proxy.shared_buffer import SharedBuffer
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
 from gateway.session.effects import fatal
@@ -121,7 +122,7 @@ class Greeter:
         left_seconds = self._deadline.when() - self._loop.time()
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._session(arrival),
+                lambda: self._protocol(arrival),
                 self._sock,
                 ssl=tls,
                 ssl_handshake_timeout=self._handshake_seconds(left_seconds) if tls is not None else None,
@@ -138,9 +139,9 @@ class Greeter:
     def _handshake_seconds(self, left_seconds: float) -> float:
         return max(0.1, min(self._worker.settings.tls.handshake_timeout_seconds, left_seconds))
 
-    def _session(self, arrival: Arrival) -> PendingSession:
+    def _protocol(self, arrival: Arrival) -> PendingSession | SharedBuffer:
         self._pending = PendingSession(self._worker, arrival, self)
-        return self._pending
+        return self._pending if arrival.identity is None else SharedBuffer(self._pending)
 
     def _expire(self) -> None:
         """A TLS handshake that is under way has a timeout of its own, set to end by now."""

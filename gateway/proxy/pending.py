@@ -23,6 +23,7 @@ from gateway.proxy.candidate import Candidate, candidate_of
 from gateway.proxy.client_certificates import certificate_of
 from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened, open_session
+from gateway.proxy.shared_buffer import set_protocol
 from gateway.proxy.standing import Introduction, proved_by
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
@@ -260,7 +261,7 @@ class PendingSession(asyncio.Protocol):
         words = session.begin(opened, startup.minor)
         worker.last_logins.note(user.id, rights_clock.now())
         self._transport.write(final + words)
-        self._transport.set_protocol(session)
+        set_protocol(self._transport, session)
         opened.connection.attach(session)
         self._transport.resume_reading()
         if self._early:

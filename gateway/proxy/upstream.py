@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeVar, cast
 from gateway.access.model import DatabaseRole, Target
 from gateway.ports import SecretSource, SecretUnavailable
 from gateway.proxy.client_keys import ClientKeyMemory
+from gateway.proxy.shared_buffer import SharedBuffer, set_protocol
 from gateway.proxy.sockets import keep_alive
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
 from gateway.secret import Secret
@@ -74,7 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._lost:
             session.upstream_lost()
         else:
-            self.transport.set_protocol(_Attached(session))
+            set_protocol(self.transport, _Attached(session))
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -216,8 +217,9 @@ async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Trans
             await loop.sock_sendall(sock, SSL_REQUEST)
             if await loop.sock_recv(sock, 1) != b"S":
                 raise ssl.SSLError("the server does not offer TLS, and the target asks for it")
-            transport, protocol = await loop.create_connection(
-                factory, sock=sock, ssl=place.tls, server_hostname=place.server_name, ssl_handshake_timeout=10
+            protocol, name = factory(), place.server_name
+            transport, _ = await loop.create_connection(
+                lambda: SharedBuffer(protocol), sock=sock, ssl=place.tls, server_hostname=name, ssl_handshake_timeout=10
             )
         else:
             transport, protocol = await loop.create_connection(factory, sock=sock)
