@@ -1,7 +1,8 @@
 """Cancelling what runs upstream, PostgreSQL's own way: over a connection of its own to the very same server.
 
 A cancel says nothing about which statement it means, and none when it comes too early: a backend that has not begun to read its
-Query forgets it. So when a client is gone, `see_off` cancels again until the backend is gone too.
+Query forgets it. So what a client cancels is cancelled again while the very same statement runs (`insist`), and when a client is
+gone, `see_off` cancels until the backend is gone too.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from gateway.wire.startup import build_cancel
 
 _TIMEOUT_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
 _PAUSES_SECONDS: Final = (0.25, 0.5, 0.5, 0.5, 1.0, 1.0, 2.0, 5.0, 10.0)
 _log: Final = structlog.stdlib.get_logger("gateway.cancel")
 
@@ -32,7 +34,7 @@ class _UntilClosed(asyncio.Protocol):
 class UpstreamCancel:
     """Of one session. At most one request is on its way; more while it is add nothing."""
 
-    __slots__ = ("_departure", "_key", "_place", "_process_id", "_stopping", "_task")
+    __slots__ = ("_departure", "_insisting", "_key", "_place", "_process_id", "_stopping", "_task")
 
     def __init__(self, place: Place, process_id: int, key: bytes) -> None:
         self._place = place
@@ -41,6 +43,7 @@ class UpstreamCancel:
         self._task: asyncio.Task[None] | None = None
         self._departure: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._insisting: asyncio.Task[None] | None = None
 
     def see_off(self, upstream: asyncio.Transport, lost: asyncio.Event) -> None:
         """Nobody waits for what runs there: cancel it, and again, until upstream closed the connection (`lost` is set).
@@ -78,6 +81,21 @@ class UpstreamCancel:
     def request(self) -> None:
         if self._key and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._send(), name="upstream-cancel")
+
+    def insist(self, still_runs: Callable[[], bool]) -> None:
+        """Cancel what runs, and again, later each time, while `still_runs` says that it is the same."""
+        self.request()
+        if self._insisting is None or self._insisting.done():
+            self._insisting = asyncio.create_task(self._insist(still_runs), name="upstream-insist")
+
+    async def _insist(self, still_runs: Callable[[], bool]) -> None:
+        pause = _AGAIN_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            if not still_runs():
+                return
+            self.request()
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _send(self) -> None:
         with contextlib.suppress(TimeoutError):

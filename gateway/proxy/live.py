@@ -6,6 +6,7 @@ bytes queue with them, in order.
 
 import asyncio
 import time
+from functools import partial
 from typing import Final
 
 import structlog
@@ -27,6 +28,7 @@ from gateway.proxy.upstream import HIGH_WATER
 from gateway.proxy.worker import Worker
 from gateway.session.client_side import ClientSide
 from gateway.session.effects import fatal
+from gateway.session.ledger import Entry
 from gateway.session.upstream_side import UpstreamSide
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_error
@@ -293,7 +295,10 @@ class LiveSession(asyncio.Protocol):
         self.shared.event("cancel", {"outcome": "sent" if busy else "nothing runs"})
         self.record()
         if busy:
-            self.cancel.request()
+            self.cancel.insist(partial(self._still_runs, self.shared.ledger.first_run))
+
+    def _still_runs(self, statement: Entry | None) -> bool:
+        return statement is not None and not self.ended and self.shared.ledger.first_run is statement
 
     def describe(self) -> Payload:
         return self._account.describe(self.lease, self.worker.number)

@@ -28,6 +28,7 @@ NAMING: Final = 11
 
 #: These run nothing, and no COPY can begin with them.
 _DEFINITIONS: Final = frozenset((PARSE, BIND, DESCRIBE, CLOSE, CLOSE_PORTAL))
+_RUNS: Final = frozenset((QUERY, EXECUTE))
 _GROUP_ENDS: Final = frozenset((SYNC, QUERY, NAMING))
 _CLOSES: Final = frozenset((CLOSE, CLOSE_PORTAL))
 #: Where one of these is due, replies to what we INSERTED may come.
@@ -116,6 +117,11 @@ class Ledger:
     def last_run(self) -> Entry | None:
         """Of what is owed, the last that is no mere definition."""
         return next((entry for entry in reversed(self.queue) if entry.kind not in _DEFINITIONS), None)
+
+    @property
+    def first_run(self) -> Entry | None:
+        """Of what is owed, the first that runs something of the client's."""
+        return next((entry for entry in self.queue if entry.kind in _RUNS), None)
 
     @property
     def group_is_open(self) -> bool:

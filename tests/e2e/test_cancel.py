@@ -3,6 +3,8 @@
 import array
 import contextlib
 import fcntl
+import os
+import signal
 import socket
 import statistics
 import sys
@@ -101,6 +103,26 @@ def test_c01_libpq_and_psycopg(reader: Twins) -> None:
             connection.execute(ENDLESS)
         assert connection.execute("SELECT 1").fetchone() == (1,)
         connection.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stops a server's process")
+def test_c01_a_cancel_that_comes_too_early_is_not_lost(reader: Twins) -> None:
+    """A backend that has not read the Query yet forgets the cancel, as PostgreSQL has it; the gateway asks again."""
+    sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s"
+    with reader.through() as client, reader.database.upstream.connect() as admin:
+        (upstream_pid,) = admin.execute(sql, [f"{reader.person.name}/%"]).fetchone() or (0,)
+        os.kill(upstream_pid, signal.SIGSTOP)
+        try:
+            sent = {"event": "statement", "user": reader.person.name, "sql": ENDLESS}
+            before = len(reader.gateway.events(**sent))
+            client.send(query(ENDLESS))
+            wait_until(lambda: len(reader.gateway.events(**sent)) > before, 3, "the statement was not sent")
+            send_cancel(reader.place.tcp(), client.process_id, client.key)
+            time.sleep(0.2)
+        finally:
+            os.kill(upstream_pid, signal.SIGCONT)
+        assert failure(client) == "57014"
+        assert client.value("SELECT 1") == "1"
 
 
 def test_c02_wrong_keys(reader: Twins) -> None:
