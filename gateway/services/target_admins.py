@@ -87,6 +87,12 @@ async def forget_admin(store: Store, *, name: str, actor: str, reason: str) -> N
                 f'the admin login of target "{name}" is being rotated: forgotten now, nobody might know its password',
                 f"Finish that first: pgbastion targets rotate-credential {name} --role admin",
             )
+        if known.rotated_at is not None:
+            raise ServiceError(
+                "admin-rotated",
+                f'nobody but this gateway knows the password of "{known.login}" any more: forgotten, it would be lost',
+                "Set another one on the server first, and give it with: pgbastion targets adopt",
+            )
         change.also_remove(known)
         change.note("target.admin_forgotten", target.id, name, {"login": known.login})
         await change.commit()

@@ -4,22 +4,17 @@ One script for PostgreSQL 13 to 18, for any client, run as the database's admini
 nothing. No password is in it. Pure.
 """
 
-# ruff: noqa: S608 - names go in quoted by `quoted` and `_literal`, and nothing here runs anything
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from importlib import resources
-from typing import Final
 
 from gateway.access.model import Grant
 from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
 from gateway.services.naming import check_identifier
+from gateway.services.role_sql import Opened, Roles, quoted, role_statements
 
-_NOTHING_ELSE: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-_MORE: Final = ("rolsuper", "rolcreatedb", "rolcreaterole", "rolreplication", "rolbypassrls")
-_READ: Final = "SELECT"
-_WRITE: Final = "SELECT, INSERT, UPDATE, DELETE"
+__all__ = ["Hardening", "harden_sql", "init_sql", "quoted", "sql_of_grant"]
 
 
 class Hardening(StrEnum):
@@ -55,18 +50,11 @@ def init_sql(
         raise ServiceError("init-sql-empty", "there must be at least one role and one schema or table, and no role twice", "")
     if not -1 <= connection_limit <= 100_000:
         raise ServiceError("connection-limit-invalid", f"{connection_limit} is not a connection limit", "Give 1 to 100000.")
-    granted = [(role, _READ if role == read_only_role else _WRITE) for role in roles]
-    parts = [_head(dbname), "BEGIN;", _check_database(dbname)]
-    parts += [_role(role, connection_limit) for role in roles]
-    if read_only_role is not None:
-        parts.append(_read_only_by_default(read_only_role))
-    parts.append(f"GRANT CONNECT ON DATABASE {quoted(dbname)} TO {_names(roles)};")
-    for schema in schemas:
-        parts += [_present(schema, granted, read_write_role), _future(schema, granted, read_write_role)]
-    if tables:
-        parts.append(_single(sorted(set(tables)), granted, read_write_role))
-    parts += [
-        _watch_clients(roles),
+    made = Roles(read_only_role, read_write_role, connection_limit)
+    parts = [
+        _head(dbname),
+        "BEGIN;",
+        *role_statements(dbname, made, Opened(schemas, tables)),
         "COMMIT;",
         _limits(roles),
         *_temporary(dbname, read_only_role),
@@ -112,75 +100,11 @@ def harden_sql() -> str:
     return resources.files("gateway.services").joinpath("data", "harden.sql").read_text(encoding="utf-8")
 
 
-def quoted(name: str) -> str:
-    """As an identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    """For standard_conforming_strings = on, which the script sets."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(quoted(name) for name in names)
-
-
-def _block(body: str) -> str:
-    """DO, between dollar quotes that no name in the body can end."""
-    number = 0
-    while (tag := f"$do{number}$") in body:
-        number += 1
-    return f"DO {tag}\n{body}\n{tag};"
-
-
 def _head(dbname: str) -> str:
     return f"""\
 -- pgbastion: least-privileged roles in the database {quoted(dbname)}, for PostgreSQL 13 to 18.
 -- Run it there as a superuser, or as the owner of the database and its schemas with CREATEROLE. Running it again changes nothing.
 SET standard_conforming_strings = on;"""
-
-
-def _check_database(dbname: str) -> str:
-    return _block(f"""\
-BEGIN
-  IF current_database() <> {_literal(dbname)} THEN
-    RAISE EXCEPTION 'run this in the database %, not in %', {_literal(dbname)}, current_database();
-  END IF;
-END""")
-
-
-def _role(role: str, connection_limit: int) -> str:
-    """An existing role that may do more is left alone, and said: it may be somebody's who needs that."""
-    more = " OR ".join(_MORE)
-    block = _block(f"""\
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {_literal(role)}) THEN
-    CREATE ROLE {quoted(role)} LOGIN {_NOTHING_ELSE};
-  ELSIF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {_literal(role)} AND ({more})) THEN
-    RAISE EXCEPTION 'the role % may do more than log in: choose another name, or take that away first', {_literal(role)};
-  END IF;
-END""")
-    return f"{block}\nALTER ROLE {quoted(role)} LOGIN CONNECTION LIMIT {connection_limit};"
-
-
-def _read_only_by_default(role: str) -> str:
-    return f"""\
--- A second lock beside the gateway's own; what holds against a determined statement is that the role lacks the rights to write.
-ALTER ROLE {quoted(role)} SET default_transaction_read_only = on;"""
-
-
-def _watch_clients(roles: Sequence[str]) -> str:
-    """A gateway that dies cannot cancel what its sessions run; the server notices only if it looks."""
-    lines = "\n".join(f"    ALTER ROLE {quoted(role)} SET client_connection_check_interval = '5s';" for role in roles)
-    return "-- A query ends soon after the connection that waits for it (not every system can tell).\n" + _block(f"""\
-BEGIN
-  IF current_setting('server_version_num')::int >= 140000 THEN
-{lines}
-  END IF;
-EXCEPTION WHEN invalid_parameter_value THEN
-  NULL;
-END""")
 
 
 def _limits(roles: Sequence[str]) -> str:
@@ -205,63 +129,6 @@ def _temporary(dbname: str, reader: str | None) -> list[str]:
         "-- Choice. Only where grants carry the option temporary-tables: what read-only sessions need for them.\n"
         f"-- GRANT TEMPORARY ON DATABASE {quoted(dbname)} TO {quoted(reader)};"
     ]
-
-
-def _present(schema: str, granted: Sequence[tuple[str, str]], writer: str | None) -> str:
-    lines = [f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {_names(role for role, _ in granted)};"]
-    lines += [f"GRANT {rights} ON ALL TABLES IN SCHEMA {quoted(schema)} TO {quoted(role)};" for role, rights in granted]
-    if writer is not None:
-        lines.append(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {quoted(schema)} TO {quoted(writer)};")
-    return "\n".join(lines)
-
-
-def _single(tables: Sequence[tuple[str, str]], granted: Sequence[tuple[str, str]], writer: str | None) -> str:
-    schemas = sorted({schema for schema, _ in tables})
-    lines = [f"GRANT USAGE ON SCHEMA {_names(schemas)} TO {_names(role for role, _ in granted)};"]
-    full = [f"{quoted(schema)}.{quoted(name)}" for schema, name in tables]
-    lines += [f"GRANT {rights} ON TABLE {each} TO {quoted(role)};" for role, rights in granted for each in full]
-    if writer is not None:
-        listed = ", ".join(f"{_literal(each)}::regclass" for each in full)
-        lines.append("-- What fills their columns.")
-        lines.append(
-            _block(f"""\
-DECLARE
-  counter regclass;
-BEGIN
-  FOR counter IN
-    SELECT d.objid::regclass FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
-      WHERE d.classid = 'pg_class'::regclass AND c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjid IN ({listed})
-  LOOP
-    EXECUTE format('GRANT USAGE, SELECT ON SEQUENCE %s TO %I', counter, {_literal(writer)});
-  END LOOP;
-END""")
-        )
-    return "\n".join(lines)
-
-
-def _future(schema: str, granted: Sequence[tuple[str, str]], writer: str | None) -> str:
-    """Default privileges belong to whoever will create the table: so far, who owns something there, and who runs this."""
-    given = [(f"GRANT {rights} ON TABLES TO {quoted(role)}") for role, rights in granted]
-    if writer is not None:
-        given.append(f"GRANT USAGE, SELECT ON SEQUENCES TO {quoted(writer)}")
-    begin = f"      EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I ', maker, {_literal(schema)})"
-    statements = "\n".join(f"{begin} || {_literal(each)};" for each in given)
-    return "-- The same for tables to come.\n" + _block(f"""\
-DECLARE
-  maker name;
-BEGIN
-  FOR maker IN
-    SELECT current_user
-    UNION SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c
-      WHERE c.relnamespace = {_literal(quoted(schema))}::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-  LOOP
-    BEGIN
-{statements}
-    EXCEPTION WHEN insufficient_privilege THEN
-      RAISE WARNING 'what % will create in the schema % must be granted by that role itself', maker, {_literal(schema)};
-    END;
-  END LOOP;
-END""")
 
 
 def _hardening(dbname: str, schemas: Sequence[str], hardening: Hardening) -> str:

@@ -12,6 +12,7 @@ from gateway.secret import Secret
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import check_name_is_free, find_environment, find_target
+from gateway.services.managed_stay import check_managed_waits
 from gateway.services.naming import (
     check_identifier,
     check_max_sessions,
@@ -46,6 +47,7 @@ __all__ = [
     "set_login",
     "set_max_sessions",
     "set_open_ahead",
+    "sketch_target",
 ]
 
 
@@ -61,23 +63,28 @@ async def create_target(
     async with begin(store, actor, reason) as change:
         check_name_is_free("target", name, change.whole.targets)
         place_id = DEFAULT_ENVIRONMENT if environment is None else find_environment(change.snapshot, environment).id
-        target = Target(
-            id=new_id(),
-            name=name,
-            host=place.host,
-            port=place.port,
-            dbname=place.dbname,
-            tls=place.tls,
-            ca_pem=place.ca_pem,
-            allow_md5=place.allow_md5,
-            enabled=True,
-            allowlist=ListMode.INHERIT,
-            roles={},
-            revision=1,
-            environment_id=place_id,
-        )
+        target = sketch_target(name, place, place_id)
         detail = place_detail(place) | ({} if environment is None else {"environment": environment})
         return await change.save(target, "target.created", name, detail)
+
+
+def sketch_target(name: str, place: Place, environment_id: str) -> Target:
+    """A new target, as nobody has stored it yet."""
+    return Target(
+        id=new_id(),
+        name=name,
+        host=place.host,
+        port=place.port,
+        dbname=place.dbname,
+        tls=place.tls,
+        ca_pem=place.ca_pem,
+        allow_md5=place.allow_md5,
+        enabled=True,
+        allowlist=ListMode.INHERIT,
+        roles={},
+        revision=1,
+        environment_id=environment_id,
+    )
 
 
 async def move_target(
@@ -117,7 +124,7 @@ async def move_target(
 
 def _resealed(role: DatabaseRole, password: Secret, sealer: Sealer) -> DatabaseRole:
     """The same row: a new password must not look like another database role to live sessions."""
-    return replace(role, sealed_secret=sealer.seal(role.id, password))
+    return replace(role, sealed_secret=sealer.seal(role.id, password), pending_secret=None, reference=None)
 
 
 async def set_login(
@@ -188,6 +195,7 @@ async def set_open_ahead(
     async with begin(store, actor, reason) as change:
         old = find_target(change.snapshot, name, expected_version)
         change.require("targets.update", target=old)
+        check_managed_waits(open_ahead, old.managed)
         if old.open_ahead == open_ahead:
             raise ServiceError("nothing-to-change", f'target "{name}" is like that already')
         detail = {"open_ahead": open_ahead, "before": old.open_ahead}
