@@ -28,7 +28,7 @@ from admin_api.server import GRACE_SECONDS, AdminServer, Certificate, ServerErro
 from admin_api.token_uses import TokenUses
 from gateway.bus.gateway import BusGateway
 from gateway.bus.lifeline import Lifeline, LifelineError
-from gateway.ending import CLOSE_SECONDS, end_within, leave
+from gateway.ending import CLOSE_SECONDS, alone_at_the_end, end_within, leave
 from gateway.log_setup import set_up_logging
 from gateway.services.audit import AuditLog
 from gateway.settings import CurrentSettings, Settings, SettingsError, load
@@ -40,6 +40,7 @@ _THREADS: Final = 32
 _log: Final = structlog.stdlib.get_logger("admin_api")
 
 
+@alone_at_the_end()
 async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lifeline: Lifeline | None) -> None:
     """Until told to stop. Raises StoreError, ServerError when it cannot start."""
     current = CurrentSettings(settings)

@@ -27,7 +27,7 @@ from gateway.audit import events
 from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
 from gateway.custody.sources import KeptSecrets
-from gateway.ending import CLOSE_SECONDS, end_within, leave
+from gateway.ending import CLOSE_SECONDS, alone_at_the_end, end_within, leave
 from gateway.judging.judge import Judge
 from gateway.log_setup import set_up_logging
 from gateway.proxy import leaving
@@ -263,6 +263,7 @@ def main(argv: list[str] | None = None) -> int:
     duty = duty or Duty(0, 0)
     set_up_logging(f"worker:{duty.number}")
 
+    @alone_at_the_end()
     async def run() -> None:
         listen = settings.listen
         doors = arguments.doors

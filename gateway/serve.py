@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.bus.lines import BusError
+from gateway.ending import alone_at_the_end
 from gateway.log_setup import set_up_logging
 from gateway.proxy.audit_copies import open_copies
 from gateway.proxy.audit_shipping import AdminEventShipper
@@ -78,6 +79,7 @@ def _parts(settings: Settings, only: Part | None) -> frozenset[Part]:
     return frozenset(Part) if settings.admin_api.enabled else frozenset({Part.GATEWAY})
 
 
+@alone_at_the_end()
 async def _serve(settings: Settings, reread: Callable[[], Settings], config: Path, parts: frozenset[Part]) -> int:
     manager = ServiceManager()
     with _ports(settings, parts) as (gateway, api):

@@ -244,3 +244,27 @@ def disturb(process: "subprocess.Popen[str]", state_dir: Path, chance: random.Ra
 
     number = chance.choice([signal.SIGHUP, signal.SIGUSR2, None])
     return kill_one if number is None else lambda: process.send_signal(number)
+
+
+LEAVING = """
+import asyncio
+from gateway.ending import alone_at_the_end
+
+async def deaf():
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.Event().wait()  # as a driver waits for a thread that has ended
+
+@alone_at_the_end()
+async def main():
+    kept = [asyncio.create_task(deaf()) for _ in range(3)]
+    await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_that_waits_for_good_keeps_a_program_from_ending() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
