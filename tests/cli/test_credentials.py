@@ -52,8 +52,7 @@ def test_refusals(site: World) -> None:
 
 
 def test_certificate_names(site: World) -> None:
-    here = site.here()
-    here.run("users", "create", "nightly_etl", "--machine", "--generate")
+    site.run("users", "create", "nightly_etl", "--machine", "--generate")
     none = 'User "nightly_etl" logs in with its password only.\n'
     assert site.run("users", "certificates", "nightly_etl").stdout == none
     shown = site.run("users", "certificates", "nightly_etl", "--add", "cn:etl", "--add", "uri:spiffe://prod/etl").stdout
