@@ -39,7 +39,7 @@ def apply(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make users, groups, targets, grants and allowlists what a file says: all of it, or nothing.
+    """Make people, targets, grants, admin roles and the rest what a file says: all of it, or nothing.
 
     Shows the difference and asks. A second time, there is nothing to do. Secrets are references: {env: NAME} or {file: PATH}.
     """

@@ -24,7 +24,10 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write users, groups, targets, grants and allowlists as a file that `apply` reads. No secret is in it."""
+    """Write environments, people, groups, admin roles, accounts, targets, grants, allowlists and claim mappings as a file.
+
+    `apply` reads it. No secret is in it.
+    """
     manifest = api.get(path("manifest")).record
     if as_json and file is None:
         print_json(manifest)

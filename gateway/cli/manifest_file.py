@@ -16,10 +16,10 @@ YamlValue = None | bool | int | float | str | date | Sequence["YamlValue"] | Map
 _MAX_BYTES: Final = 32 * 1024 * 1024
 _QUOTED_NAME: Final = re.compile(r' "[^"]*"')
 _PLACE: Final = re.compile(r'[a-z_]+(?:\[\d+\](?: "[^"]*")?)?(?:\.[a-z_]+(?:\[\d+\])?)*')
-_OBJECT: Final = re.compile(r'(user|group|target) "([^"]*)"')
+_OBJECT: Final = re.compile(r'(environment|user|group|role|account|target) "([^"]*)"')
 _HEADER: Final = """\
 # Written by `pgbastion export`; `pgbastion apply` reads it. No secret is in it: those that are in the store stay.
-# To set one, add  password: {env: NAME}  or  password: {file: PATH}  to a user or a login.
+# To set one, add  password: {env: NAME}  or  password: {file: PATH}  to a user, a login or an account.
 """
 
 
@@ -67,7 +67,7 @@ class ManifestFile:
     def _named(self, section: str, name: str) -> yaml.Node | None:
         found = _field(self._root, section) if self._root is not None else None
         for each in found.value if isinstance(found, yaml.SequenceNode) else []:
-            label = _field(each, "name")
+            label = _field(each, "name") or _field(each, "user")
             if isinstance(label, yaml.ScalarNode) and label.value == name:
                 return cast(yaml.Node, each)
         return None

@@ -95,6 +95,9 @@ async def delete_admin_role(
         role = find_admin_role(change.snapshot, name, expected_version)
         if role.owners:
             raise ServiceError("last-owner", f'admin role "{name}" cannot be deleted', "Change its members instead.")
+        for mapping in change.snapshot.claim_mappings:
+            if mapping.role_id == role.id:
+                change.also_remove(mapping)
         return await change.drop(role, "admin_role.deleted", name, {"members": member_names(change.snapshot, role)})
 
 

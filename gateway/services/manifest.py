@@ -7,23 +7,20 @@ import asyncio
 import hmac
 import itertools
 import secrets
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
-from gateway.access.model import DatabaseRole, Group, Snapshot, Target, User
+from gateway.access.model import AdminRole, DatabaseRole, Environment, Group, Snapshot, User
 from gateway.access.user_rules import ANY_RULES, UserRules
 from gateway.access.verifiers import make_verifier, parse_verifier, password_fits
 from gateway.access_mode import AccessMode
-from gateway.ports import Sealer, Store, Vault
+from gateway.ports import ChangeableRow, Sealer, Store, Vault
 from gateway.secret import Secret
-from gateway.services.allowlist import NamedEntry, OfTarget, OfUser, name_entries
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
-from gateway.services.grant_terms import TERMS, terms_of
-from gateway.services.grants import NamedGrant, UserHolder, name_grants
-from gateway.services.groups import member_names
+from gateway.services.manifest_accounts import draft_accounts, draft_mappings
+from gateway.services.manifest_admins import check_environments_stay, draft_environments, draft_roles
 from gateway.services.manifest_change import (
     Action,
     Change,
@@ -34,14 +31,17 @@ from gateway.services.manifest_change import (
     Means,
     Plan,
     at,
-    values,
 )
-from gateway.services.manifest_model import JsonValue, Manifest, UserPart, manifest_schema, parse_manifest
-from gateway.services.manifest_people import USER_FIELDS, draft_groups, draft_users
-from gateway.services.manifest_rights import ENTRY_FIELDS, draft_entries, draft_grants
+from gateway.services.manifest_export import export_manifest
+from gateway.services.manifest_model import Manifest, UserPart, manifest_schema, parse_manifest
+from gateway.services.manifest_people import draft_groups, draft_users
+from gateway.services.manifest_rights import draft_entries, draft_grants
 from gateway.services.manifest_secrets import resolve_secrets
-from gateway.services.manifest_targets import TARGET_FIELDS, draft_targets
+from gateway.services.manifest_targets import draft_targets
 from gateway.services.naming import check_password, check_verifier
+from gateway.services.owners import check_owners_stay
+from gateway.services.row_rights import gives_to
+from gateway.services.sign_in_proofs import check_sign_in_password, hash_password
 
 __all__ = [
     "Action",
@@ -62,6 +62,17 @@ __all__ = [
 ]
 
 _SALT_BYTES: Final = 16
+_KINDS: Final = (
+    draft_environments,
+    draft_users,
+    draft_groups,
+    draft_roles,
+    draft_accounts,
+    draft_targets,
+    draft_grants,
+    draft_entries,
+    draft_mappings,
+)
 
 
 class Keyring(Sealer, Vault, Protocol):
@@ -89,21 +100,22 @@ async def apply_manifest(
     async with begin(store, actor, reason) as change:
         snapshot = change.snapshot
         _check_revision(snapshot, expected_revision)
-        means = Means(change.now, credentials, new_id, keyring.seal, rules)
+        means = Means(change.now, credentials, new_id, keyring.seal, rules, _environment_names(snapshot))
         # In a thread: a manifest may hold thousands of objects, and this may be the event loop of an API.
         drafts, not_named = await asyncio.to_thread(_draft, snapshot, manifest, means, prune=prune)
         changes = tuple(draft.change for draft in drafts)
         if not drafts:
             return Plan(snapshot.revision, (), not_named)
         for draft in drafts:
+            own = {"self": True} if any(gives_to(row, change.who, snapshot) for row in draft.puts) else {}
             for note in draft.notes:
-                change.note(note.action, note.object_id, note.object_name, note.detail)
+                change.note(note.action, note.object_id, note.object_name, {**note.detail, **own})
             for removed in draft.removals:
                 change.also_remove(removed)
             for row in draft.puts:
                 change.also_put(row)
-        for group in _left_groups(snapshot, drafts):
-            change.also_put(group)
+        for row in _losing(snapshot, drafts):
+            change.also_put(row)
         return Plan(await change.commit(), changes, not_named)
 
 
@@ -134,7 +146,8 @@ def plan(
 ) -> Plan:
     """What differs between the store and the manifest. Pure. Raises ServiceError, by the rules of the verbs."""
     numbers = itertools.count(1)
-    means = Means(now, credentials, lambda: f"new-{next(numbers)}", lambda row_id, secret: b"", rules)
+    names = _environment_names(snapshot)
+    means = Means(now, credentials, lambda: f"new-{next(numbers)}", lambda row_id, secret: b"", rules, names)
     drafts, not_named = _draft(snapshot, manifest, means, prune=prune)
     return Plan(snapshot.revision, tuple(draft.change for draft in drafts), not_named)
 
@@ -153,19 +166,7 @@ def examine(snapshot: Snapshot, vault: Vault, manifest: Manifest, rules: UserRul
             role = known.roles.get(mode) if known is not None else None
             if role is not None and login is not None and login.password is not None and _holds(vault, role, login.password):
                 right[part.name, mode] = role.sealed_secret
-    return Credentials(verifiers, right)
-
-
-def export_manifest(snapshot: Snapshot) -> dict[str, JsonValue]:
-    """The whole as a manifest, every field stated but the secrets: where it is applied, those that are there stay."""
-    return {
-        "version": 1,
-        "users": [{"name": user.name, **values(user, USER_FIELDS)} for user in _by_name(snapshot.users)],
-        "groups": [{"name": group.name, "members": member_names(snapshot, group)} for group in _by_name(snapshot.groups)],
-        "targets": [_target(target) for target in _by_name(snapshot.targets)],
-        "grants": [_grant(named) for named in name_grants(snapshot)],
-        "allowlist": [_entry(named) for named in name_entries(snapshot)],
-    }
+    return Credentials(verifiers, right, _sign_in_hashes(snapshot, manifest))
 
 
 def _check_revision(snapshot: Snapshot, expected: int | None) -> None:
@@ -181,23 +182,48 @@ def _draft(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool)
     """Each kind is drafted against what the ones before it will have made of the snapshot."""
     drafts: list[Draft] = []
     not_named = 0
-    for draft in (draft_users, draft_groups, draft_targets, draft_grants, draft_entries):
+    before = snapshot
+    for draft in _KINDS:
         made: Drafts = draft(snapshot, manifest, means, prune=prune)
         drafts += made.drafts
         not_named += made.not_named
         snapshot = made.snapshot
+    check_environments_stay(snapshot)
+    puts = [row for draft in drafts for row in draft.puts] + _losing(before, drafts)
+    check_owners_stay(before, puts, [row for draft in drafts for row in draft.removals])
     return drafts, not_named
 
 
-def _left_groups(snapshot: Snapshot, drafts: list[Draft]) -> list[Group]:
-    """Groups that only lose members who are removed: the store would see to it, but their version must change."""
-    gone = {row.id for draft in drafts for row in draft.removals if isinstance(row, User)}
-    handled = {row.id for draft in drafts for row in (*draft.puts, *draft.removals) if isinstance(row, Group)}
-    return [
-        replace(group, members=group.members - gone)
-        for group in snapshot.groups.values()
-        if group.id not in handled and not gone.isdisjoint(group.members)
-    ]
+def _environment_names(snapshot: Snapshot) -> dict[str, str]:
+    return {each.id: each.name for each in snapshot.environments.values()}
+
+
+def _losing(snapshot: Snapshot, drafts: list[Draft]) -> list[ChangeableRow]:
+    """Groups and admin roles that only lose what is removed: the store would see to it, but their version must change."""
+    gone = {row.id for draft in drafts for row in draft.removals if isinstance(row, User | Environment)}
+    handled = {row.id for draft in drafts for row in (*draft.puts, *draft.removals) if isinstance(row, Group | AdminRole)}
+    found: list[ChangeableRow] = []
+    for group in snapshot.groups.values():
+        if group.id not in handled and not gone.isdisjoint(group.members):
+            found.append(replace(group, members=group.members - gone))
+    for role in snapshot.admin_roles.values():
+        if role.id not in handled and not gone.isdisjoint({*role.members, *role.permissions}):
+            kept = {place: held for place, held in role.permissions.items() if place not in gone}
+            found.append(replace(role, members=role.members - gone, permissions=kept))
+    return found
+
+
+def _sign_in_hashes(snapshot: Snapshot, manifest: Manifest) -> dict[str, str]:
+    """Of those who have none yet. Each takes a tenth of a second."""
+    found = {}
+    for part in manifest.accounts:
+        user = snapshot.users.get(part.user)
+        account = None if user is None else snapshot.accounts.get(user.id)
+        if part.password is not None and (account is None or account.password_hash is None):
+            with at(f'account "{part.user}"'):
+                check_sign_in_password(part.password)
+            found[part.user] = hash_password(part.password)
+    return found
 
 
 def _verifier(known: User | None, part: UserPart, rules: UserRules) -> str:
@@ -219,31 +245,3 @@ def _holds(vault: Vault, role: DatabaseRole, password: Secret) -> bool:
     except Exception:  # of the adapter's own tree: a secret that cannot be read is not the one that is wanted
         return False
     return hmac.compare_digest(held.reveal().encode(), password.reveal().encode())
-
-
-R = TypeVar("R", User, Group, Target)
-
-
-def _by_name(rows: Mapping[str, R]) -> list[R]:
-    return [rows[name] for name in sorted(rows)]
-
-
-def _target(target: Target) -> dict[str, JsonValue]:
-    logins = {mode.value: {"login": role.login} for mode, role in sorted(target.roles.items())}
-    return {"name": target.name, **values(target, TARGET_FIELDS), "logins": logins}
-
-
-def _grant(named: NamedGrant) -> dict[str, JsonValue]:
-    holder = "user" if isinstance(named.holder, UserHolder) else "group"
-    terms = values(terms_of(named.grant), TERMS)
-    return {holder: named.holder.name, "target": named.target_name, "mode": named.grant.mode.value, **terms}
-
-
-def _entry(named: NamedEntry) -> dict[str, JsonValue]:
-    owner: dict[str, JsonValue] = {}
-    match named.level:
-        case OfUser(name):
-            owner = {"user": name}
-        case OfTarget(name):
-            owner = {"target": name}
-    return {"network": str(named.entry.network), **owner, **values(named.entry, ENTRY_FIELDS)}

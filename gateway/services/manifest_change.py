@@ -24,11 +24,15 @@ KEPT_SECRET: Final = "(secret)"  # noqa: S105
 class Kind(StrEnum):
     """The kinds of object, in the order in which they are made."""
 
+    ENVIRONMENT = "environment"
     USER = "user"
     GROUP = "group"
+    ROLE = "role"
+    ACCOUNT = "account"
     TARGET = "target"
     GRANT = "grant"
     ALLOWLIST = "allowlist"
+    CLAIM_MAPPING = "claim_mapping"
 
 
 class Action(StrEnum):
@@ -70,21 +74,24 @@ class Credentials:
 
     `verifiers`: by user name, the verifier to have (the one that is there, where the given password fits it).
     `right_logins`: the sealed secrets, as stored, that hold the password which the manifest gives for their login.
+    `sign_in`: by user name, the hash of the password for signing in, of who has none yet.
     """
 
-    verifiers: Mapping[str, str]
+    verifiers: Mapping[str, str] = field(repr=False)
     right_logins: Mapping[tuple[str, AccessMode], bytes]
+    sign_in: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What making rows takes besides the snapshot and the manifest."""
+    """What making rows takes besides the snapshot and the manifest. `environments`: names by id, as they were."""
 
     now: datetime
     credentials: Credentials
     new_id: Callable[[], str]
     seal: Callable[[str, Secret], bytes]
     rules: UserRules = ANY_RULES
+    environments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

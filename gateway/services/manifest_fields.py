@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from gateway.access.model import ListMode, TlsMode, UserKind
+from gateway.access.managed import ManagedMode
+from gateway.access.model import ListMode, Permission, TlsMode, UserKind
 from gateway.access.relations import MAX_NAMES, parse_schema, parse_table, write_name, write_table
 from gateway.access.windows import MAX_WINDOWS, Window, parse_window
 from gateway.access_mode import AccessMode, GrantOption
@@ -110,6 +111,8 @@ CertificateNames = Annotated[
     frozenset[Annotated[str, Field(max_length=600)]], Field(strict=False, max_length=MAX_CERTIFICATE_NAMES)
 ]
 Options = Annotated[frozenset[Annotated[GrantOption, Field(strict=False)]], Field(strict=False)]
+Permissions = Annotated[frozenset[Annotated[Permission, Field(strict=False)]], Field(strict=False)]
+Managed = Annotated[ManagedMode, Field(strict=False)]
 AccountKind = Annotated[UserKind, Field(strict=False)]
 Windows = Annotated[
     tuple[Window, ...],

@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from gateway.access.managed import ManagedMode
 from gateway.access.model import ListMode, TlsMode, UserKind
 from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
 from gateway.services.grant_terms import MAX_CHANGED_ROWS, MAX_OF_LIMIT
+from gateway.services.manifest_admins_model import AccountPart, EnvironmentPart, MappingPart, RolePart
 from gateway.services.manifest_fields import (
     AccountKind,
     CertificateNames,
     Instant,
+    Managed,
     Mode,
     Name,
     Options,
@@ -31,6 +34,7 @@ from gateway.services.manifest_fields import (
     VerifierText,
     Windows,
 )
+from gateway.services.manifest_part import Part
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 YamlValue = None | bool | int | float | str | date | Sequence["YamlValue"] | Mapping[str, "YamlValue"]
@@ -40,22 +44,7 @@ _MAX_OBJECTS: Final = 100_000
 _SHOWN_ERRORS: Final = 10
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,  # it may be a secret
-        use_attribute_docstrings=False,
-    )
-
-    def states(self, field: str) -> bool:
-        """Whether the file says anything about this field."""
-        return field in self.model_fields_set
-
-
-class UserPart(_Part):
+class UserPart(Part):
     """A person who logs in to the gateway."""
 
     name: Name = Field(description="The login name. Which ones new users may have is in the settings, section users.")
@@ -98,7 +87,7 @@ class UserPart(_Part):
         return self
 
 
-class GroupPart(_Part):
+class GroupPart(Part):
     """Users who share grants."""
 
     name: Name = Field(description="The group's name.")
@@ -107,16 +96,28 @@ class GroupPart(_Part):
     )
 
 
-class LoginPart(_Part):
+class LoginPart(Part):
     """The database role that sessions of one access mode use upstream."""
 
     login: str = Field(min_length=1, max_length=63, description="The role's name in PostgreSQL.")
     password: SecretReference | None = Field(
         None, description="Where its password is. Left out: the one that is sealed in the store stays; a new login needs one."
     )
+    secret_from: str | None = Field(
+        None,
+        max_length=1000,
+        description="Where its password is kept for good, to be fetched whenever it is needed: file:, env:, vault:, aws-sm:, "
+        "gcp-sm: or rds-iam: and the place there. Left out: it stays as it is.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "LoginPart":
+        if self.password is not None and self.secret_from is not None:
+            raise ValueError("give either password or secret_from")
+        return self
 
 
-class LoginsPart(_Part):
+class LoginsPart(Part):
     """Upstream logins by access mode. One that is left out stays; null takes it away."""
 
     read_only: LoginPart | None = Field(None, description="For sessions that only read.")
@@ -126,10 +127,13 @@ class LoginsPart(_Part):
         return [(mode, getattr(self, mode.value)) for mode in AccessMode if self.states(mode.value)]
 
 
-class TargetPart(_Part):
+class TargetPart(Part):
     """A database that users can be given. A new one needs host and dbname."""
 
     name: Name = Field(description="What people give as the database: letters, digits and _ . -, starting with a letter.")
+    environment: Name = Field(
+        "", description="The environment that it is in. Left out: it stays where it is; a new one comes into the first one."
+    )
     host: str = Field("", min_length=1, max_length=253, description="Host name or address of the PostgreSQL server.")
     port: int = Field(5432, ge=1, le=65535, description="Its port.")
     dbname: str = Field("", min_length=1, max_length=63, description="The database's name on that server.")
@@ -150,6 +154,14 @@ class TargetPart(_Part):
         le=1000,
         description="So many upstream sessions of each access mode are opened ahead and wait for clients, over all workers.",
     )
+    rotate_every_days: int | None = Field(
+        None, ge=1, le=3650, description="The passwords of its logins are changed by themselves so often; null: by hand alone."
+    )
+    managed: Managed = Field(
+        ManagedMode.OFF,
+        description="Whose database role sessions use: off (the target's own logins), per-user or per-grant. The server is not "
+        "asked whether such can be made there.",
+    )
     allowlist: OwnList = Field(
         ListMode.INHERIT,
         description="restrict: only networks listed for this target are admitted, and without any nobody is. inherit: that "
@@ -167,7 +179,7 @@ class TargetPart(_Part):
     )
 
 
-class GrantPart(_Part):
+class GrantPart(Part):
     """A standing right: a user or a group may use a target. read_write includes read_only."""
 
     user: Name | None = Field(None, description="Who holds it: a user's name, or else a group's.")
@@ -245,7 +257,7 @@ class GrantPart(_Part):
         return self
 
 
-class EntryPart(_Part):
+class EntryPart(Part):
     """A network that is admitted: by everybody's list, or by one user's or target's own."""
 
     network: str = Field(min_length=1, max_length=100, description="An address, or a network such as 10.1.0.0/16.")
@@ -261,15 +273,23 @@ class EntryPart(_Part):
         return self
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """Who may use which database, from where, until when. What is not named here stays as it is, unless it is pruned."""
 
     version: Literal[1] = Field(description="The version of this format.")
-    users: list[UserPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Accounts.")
+    environments: list[EnvironmentPart] = Field(
+        default=[], max_length=_MAX_OBJECTS, description="Where targets are, and rights over them hold."
+    )
+    users: list[UserPart] = Field(default=[], max_length=_MAX_OBJECTS, description="People and programs.")
     groups: list[GroupPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Groups of users.")
+    roles: list[RolePart] = Field(default=[], max_length=_MAX_OBJECTS, description="Admin roles: who may do what as an admin.")
+    accounts: list[AccountPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Who may sign in, and how.")
     targets: list[TargetPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Databases, and how to reach them.")
     grants: list[GrantPart] = Field(default=[], max_length=_MAX_OBJECTS, description="Who may use which target.")
     allowlist: list[EntryPart] = Field(default=[], max_length=_MAX_OBJECTS, description="From where.")
+    claim_mappings: list[MappingPart] = Field(
+        default=[], max_length=_MAX_OBJECTS, description="What groups at the identity provider mean here."
+    )
 
 
 def parse_manifest(data: YamlValue) -> Manifest:

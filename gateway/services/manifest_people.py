@@ -71,7 +71,10 @@ def draft_groups(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune:
         gone = {group.id for group in others}
         groups = {name: group for name, group in groups.items() if group.id not in gone}
         snapshot = replace(
-            snapshot, groups=groups, grants={holder: held for holder, held in snapshot.grants.items() if holder not in gone}
+            snapshot,
+            groups=groups,
+            grants={holder: held for holder, held in snapshot.grants.items() if holder not in gone},
+            claim_mappings=tuple(each for each in snapshot.claim_mappings if each.group_id not in gone),
         )
     lowered = {name.lower(): name for name in groups}
     names = {user.id: user.name for user in snapshot.users.values()}
@@ -169,6 +172,8 @@ def _without_users(snapshot: Snapshot, gone: set[str]) -> Snapshot:
         groups={name: replace(group, members=group.members - gone) for name, group in snapshot.groups.items()},
         grants={holder: held for holder, held in snapshot.grants.items() if holder not in gone},
         user_entries={owner: entries for owner, entries in snapshot.user_entries.items() if owner not in gone},
+        admin_roles={name: replace(role, members=role.members - gone) for name, role in snapshot.admin_roles.items()},
+        accounts={user_id: account for user_id, account in snapshot.accounts.items() if user_id not in gone},
     )
 
 

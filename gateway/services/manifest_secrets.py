@@ -30,8 +30,9 @@ def resolve_secrets(data: YamlValue, *, read_env: ReadEnv, read_file: ReadFile) 
         if value is not None:
             holder["password"] = _resolve(value, place, read_env, read_file)
 
-    for name, user in _parts(plain.get("users"), "users"):
-        secret(user, f"{name}.password")
+    for section in ("users", "accounts"):
+        for name, user in _parts(plain.get(section), section):
+            secret(user, f"{name}.password")
     for name, target in _parts(plain.get("targets"), "targets"):
         if isinstance(target.get("ca_pem"), Mapping):
             target["ca_pem"] = _resolve(target["ca_pem"], f"{name}.ca_pem", None, read_file)
@@ -59,7 +60,7 @@ def _parts(section: JsonValue, name: str) -> list[tuple[str, dict[str, JsonValue
     if not isinstance(section, Sequence) or isinstance(section, str):
         return []
     return [
-        (f'{name}[{number}] "{str(part.get("name", ""))[:63]}"', part)
+        (f'{name}[{number}] "{str(part.get("name", part.get("user", "")))[:63]}"', part)
         for number, part in enumerate(section)
         if isinstance(part, dict)
     ]

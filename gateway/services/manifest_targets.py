@@ -5,10 +5,14 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
-from gateway.access.model import DatabaseRole, ListMode, Snapshot, Target
+from gateway.access.managed import ManagedMode
+from gateway.access.model import DEFAULT_ENVIRONMENT, DatabaseRole, ListMode, Snapshot, Target
+from gateway.access.secret_reference import SecretReference
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import DetailValue
 from gateway.services.errors import ServiceError
+from gateway.services.lookup import find_environment
+from gateway.services.managed_stay import check_managed_waits, check_possible
 from gateway.services.manifest_change import (
     CHANGED_SECRET,
     KEPT_SECRET,
@@ -33,6 +37,7 @@ from gateway.services.naming import (
     check_target_name,
     check_upstream_secret,
 )
+from gateway.services.secret_references import read_reference
 from gateway.services.target_facts import (
     Permitted,
     Place,
@@ -52,7 +57,8 @@ _LISTS: Final = {
     "allowed_schemas": Permitted.SCHEMA,
     "allowed_settings": Permitted.SETTING,
 }
-TARGET_FIELDS: Final = (*_PLACE_FIELDS, "enabled", "max_sessions", "open_ahead", "allowlist", *_LISTS)
+_PLAIN_FIELDS: Final = ("enabled", "max_sessions", "open_ahead", "rotate_every_days", "managed", "allowlist")
+TARGET_FIELDS: Final = (*_PLACE_FIELDS, *_PLAIN_FIELDS, *_LISTS)
 
 
 def draft_targets(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
@@ -69,14 +75,16 @@ def draft_targets(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune
     for part in named.values():
         with at(f'target "{part.name}"'):
             old = snapshot.targets.get(part.name)
-            draft = _create(part, lowered, means) if old is None else _change(part, old, means)
+            known = DEFAULT_ENVIRONMENT if old is None else old.environment_id
+            into = find_environment(snapshot, part.environment).id if part.states("environment") else known
+            draft = _create(part, into, lowered, means) if old is None else _change(part, into, old, means)
         if draft is not None:
             drafts.append(draft)
             targets.update((row.name, row) for row in draft.puts if isinstance(row, Target))
     return Drafts(tuple(drafts), replace(snapshot, targets=targets), len(others))
 
 
-def _create(part: TargetPart, taken: Mapping[str, str], means: Means) -> Draft:
+def _create(part: TargetPart, into: str, taken: Mapping[str, str], means: Means) -> Draft:
     check_target_name(part.name)
     check_new_name("target", part.name, taken)
     if not (part.states("host") and part.states("dbname")):
@@ -87,15 +95,19 @@ def _create(part: TargetPart, taken: Mapping[str, str], means: Means) -> Draft:
         Target(means.new_id(), part.name, "", 0, "", place.tls, None, False, True, ListMode.INHERIT, {}, revision=0), place
     )
     steps = _Steps(part, bare, means)
-    after = {field: _shown(steps.target, field) for field in TARGET_FIELDS}
+    after: dict[str, JsonValue] = {"environment": part.environment} if part.states("environment") else {}
+    after |= {field: _shown(steps.target, field) for field in TARGET_FIELDS}
     after |= {field: value for field, value in steps.after.items() if field.startswith("logins.")}
-    created = Note("target.created", bare.id, bare.name, place_detail(place))
+    there = {"environment": part.environment} if part.states("environment") else {}
+    created = Note("target.created", bare.id, bare.name, place_detail(place) | there)
     change = Change(Kind.TARGET, Action.CREATE, part.name, {}, after)
-    return Draft(change, (created, *steps.notes), (replace(steps.target, revision=1),))
+    return Draft(change, (created, *steps.notes), (replace(steps.target, revision=1, environment_id=into),))
 
 
-def _change(part: TargetPart, old: Target, means: Means) -> Draft | None:
+def _change(part: TargetPart, into: str, old: Target, means: Means) -> Draft | None:
     steps = _Steps(part, old, means)
+    if into != old.environment_id:
+        steps.settle(into, part.environment, means.environments.get(old.environment_id, ""))
     if not steps.notes:
         return None
     revision = old.revision + (steps.target.revision != old.revision)
@@ -122,6 +134,11 @@ class _Steps:
             if part.states(field):
                 self._permit(field, kind, frozenset(getattr(part, field)))
 
+    def settle(self, environment_id: str, name: str, before: str) -> None:
+        self.target = replace(self.target, environment_id=environment_id)
+        self.before["environment"], self.after["environment"] = before, name
+        self._note("target.environment_changed", {"environment": name, "before": before})
+
     def _take(self, target: Target, *fields: str) -> None:
         for field in fields:
             self.before[field], self.after[field] = _shown(self._old, field), _shown(target, field)
@@ -137,7 +154,11 @@ class _Steps:
             return
         place = replace(before, **{field: getattr(self._part, field) for field in fields})
         check_place(place)
-        known = {mode for mode, login in self._part.logins.stated() if login is None or login.password is not None}
+        known = {
+            mode
+            for mode, login in self._part.logins.stated()
+            if login is None or login.password is not None or login.secret_from is not None
+        }
         staying = {mode: role for mode, role in self._old.roles.items() if mode not in known}
         try:
             check_logins_stay(replace(self._old, roles=staying), place)
@@ -163,6 +184,9 @@ class _Steps:
                 self._note("target.login_removed", {"mode": mode.value, "login": known.login})
             return
         same = known is not None and known.login == login.login
+        if login.secret_from is not None:
+            self._refer(mode, login.login, read_reference(login.secret_from), known)
+            return
         if login.password is None:
             if not same:
                 raise ServiceError(
@@ -189,6 +213,21 @@ class _Steps:
         detail = {"mode": mode.value, "login": login.login, "before": known.login if known else None}
         self._note("target.login_changed", detail)
 
+    def _refer(self, mode: AccessMode, login: str, reference: SecretReference, known: DatabaseRole | None) -> None:
+        same = known is not None and known.login == login
+        if known is not None and same and known.reference == reference:
+            return
+        check_identifier("database role's name", login)
+        role_id = known.id if known is not None and same else self._means.new_id()
+        self.target = self._with_role(mode, DatabaseRole(role_id, login, b"", None, reference))
+        field, before = f"logins.{mode}", known.reference if known is not None else None
+        if not same:
+            self.before[field], self.after[field] = known.login if known else None, login
+        self.before[f"{field}.secret_from"] = None if before is None else str(before)
+        self.after[f"{field}.secret_from"] = str(reference)
+        detail = {"mode": mode.value, "login": login, "before": known.login if known else None, "secret_from": str(reference)}
+        self._note("target.login_changed", detail)
+
     def _with_role(self, mode: AccessMode, role: DatabaseRole | None) -> Target:
         roles = {key: each for key, each in self.target.roles.items() if key is not mode}
         if role is not None:
@@ -208,6 +247,15 @@ class _Steps:
             check_open_ahead(part.open_ahead)
             self._take(replace(self.target, open_ahead=part.open_ahead), "open_ahead")
             self._note("target.open_ahead_changed", {"open_ahead": part.open_ahead, "before": old.open_ahead})
+        if part.states("rotate_every_days") and (every := part.rotate_every_days) != old.rotate_every_days:
+            self._take(replace(self.target, rotate_every_days=every), "rotate_every_days")
+            self._note("target.rotate_every_changed", {"rotate_every_days": every, "before": old.rotate_every_days})
+        if part.states("managed") and part.managed is not old.managed:
+            if part.managed is not ManagedMode.OFF:
+                check_possible(self.target)
+            self._take(replace(self.target, managed=part.managed, revision=self.target.revision + 1), "managed")
+            self._note("target.managed_changed", {"managed": part.managed.value, "before": old.managed.value})
+        check_managed_waits(self.target.open_ahead, self.target.managed)
         if part.states("allowlist") and part.allowlist is not old.allowlist:
             self._take(replace(self.target, allowlist=part.allowlist), "allowlist")
             self.notes.append(list_mode_note("target", old.id, old.name, part.allowlist))

@@ -23,6 +23,7 @@ def test_there_and_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.secrets.append(CANARY)
     monkeypatch.setenv("SHOP_RW_PASSWORD", CANARY)
     monkeypatch.setenv("ANA_PASSWORD", CANARY)
+    monkeypatch.setenv("ANA_SIGN_IN", CANARY)
     (world.folder / "app_ro.password").write_text(CANARY + "\n")
     example = write(world, (ROOT / "configs" / "manifest.example.yaml").read_text())
     planned = world.json("apply", example, "--dry-run")
@@ -32,6 +33,13 @@ def test_there_and_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.run("apply", example, "--yes").stdout == "Nothing to change.\n"
     target = world.json("targets", "show", "shop")
     assert target["logins"] == {"read_only": "app_ro", "read_write": "app_rw"}
+    assert target["environment"] == "production"
+    assert [(each["name"], each["members"]) for each in world.json("roles", "list")] == [
+        ("owners", []),
+        ("shop_admins", ["ana_diaz"]),
+    ]
+    assert [each["user"] for each in world.json("accounts", "list")] == ["ana_diaz", "ben_okoro"]
+    assert [each["value"] for each in world.json("oidc", "mappings", "list")] == ["data-analysts"]
 
     out = world.folder / "out.yaml"
     world.run("export", str(out))
@@ -67,6 +75,8 @@ def test_pruning_is_said_and_asked_for(world: World) -> None:
         ("- 1\n", "not a mapping of sections"),
         ("", "not a mapping of sections"),
         ("version: 2\n", "access.yaml:1: version"),
+        ("version: 1\nroles:\n- name: dba\n  permissions: {here: [root]}\n", "access.yaml:4: "),
+        ("version: 1\naccounts:\n\n- user: nobody\n", "access.yaml:4: account"),
         ("version: 1\nusers: !!python/object/apply:os.system ['true']\n", "access.yaml:2: not YAML"),
         ("\x00", "not YAML"),
     ],

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.access.model import TlsMode
+from gateway.access.model import Permission, TlsMode
 from gateway.access.verifiers import make_verifier, parse_verifier, password_fits
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.secret import Secret
@@ -141,6 +141,7 @@ TARGET = {
     "tls": "require",
     "max_sessions": 3,
     "open_ahead": 2,
+    "rotate_every_days": 30,
     "enabled": False,
     "logins": {"read_only": {"login": "r", "password": UPSTREAM_CANARY}},
     "allowed_functions": ["a.b"],
@@ -152,7 +153,7 @@ TARGET = {
 async def test_a_target_is_made_with_all_that_belongs_to_it(world: World) -> None:
     plan = await apply(world, manifest(targets=[TARGET]))
     target = (await world.read()).targets["new"]
-    assert target.open_ahead == 2
+    assert (target.open_ahead, target.rotate_every_days) == (2, 30)
     assert (target.host, target.port, target.tls, target.max_sessions, target.enabled) == (
         "10.0.0.5",
         5432,
@@ -169,6 +170,7 @@ async def test_a_target_is_made_with_all_that_belongs_to_it(world: World) -> Non
         "target.disabled",
         "target.max_sessions_changed",
         "target.open_ahead_changed",
+        "target.rotate_every_changed",
         "target.function_allowed",
         "target.schema_allowed",
         "target.setting_allowed",
@@ -433,7 +435,7 @@ async def test_actor_and_reason_are_checked_and_written(world: World) -> None:
 async def test_the_example_applies(world: World) -> None:
     data = yaml.safe_load((CONFIGS / "manifest.example.yaml").read_text())
     files = {"app_ro.password": "the role's password\n"}
-    env = {"ANA_PASSWORD": PASSWORD, "SHOP_RW_PASSWORD": UPSTREAM_CANARY}
+    env = {"ANA_PASSWORD": PASSWORD, "SHOP_RW_PASSWORD": UPSTREAM_CANARY, "ANA_SIGN_IN": PASSWORD}
     resolved = resolve_secrets(data, read_env=env.get, read_file=files.__getitem__)
     plan = await apply(world, resolved, prune=True)
     assert len(plan.changes) > 10
@@ -485,8 +487,10 @@ def whole_manifests(draw: st.DrawFn) -> Data:
     people = draw(named(NAMES, user))
     user_names = tuple(each["name"] for each in people)
     groups = draw(named(("one", "two"), part(members=subset(user_names))))
+    places = ("default", *draw(subset(("blue", "green"))))
     login = st.none() | part(login=st.sampled_from(["app", "other"]), password=passwords)
     target = part(
+        environment=st.sampled_from(places),
         host=st.sampled_from(["db.example", "192.0.2.1"]),
         port=st.integers(1, 65535),
         dbname=st.sampled_from(["x", "é"]),
@@ -496,6 +500,7 @@ def whole_manifests(draw: st.DrawFn) -> Data:
         enabled=st.booleans(),
         max_sessions=st.none() | st.integers(1, 100),
         open_ahead=st.integers(0, 20),
+        rotate_every_days=st.none() | st.integers(1, 400),
         allowlist=lists,
         logins=part(read_only=login, read_write=login),
         allowed_functions=subset(("a.b", "a.*")),
@@ -523,7 +528,24 @@ def whole_manifests(draw: st.DrawFn) -> Data:
         for owner in owners
         for network in draw(st.lists(networks, unique_by=lambda text: text.removesuffix("/32"), max_size=2))
     ]
-    return manifest(users=people, groups=groups, targets=databases, grants=rights, allowlist=entries)
+    held = st.dictionaries(st.sampled_from(places), subset(tuple(Permission)))
+    roles = draw(named(("dba", "ops"), part(members=subset(user_names), permissions=held)))
+    accounts = [
+        {"user": name, "identity": {"issuer": "https://login.example", "subject": name}, "managed": draw(st.booleans())}
+        for name in draw(subset(user_names))
+    ]
+    objects = [{"group": each["name"]} for each in groups] + [{"role": each["name"]} for each in roles]
+    return manifest(
+        environments=[{"name": name} for name in places],
+        users=people,
+        groups=groups,
+        roles=roles,
+        accounts=accounts,
+        targets=databases,
+        grants=rights,
+        allowlist=entries,
+        claim_mappings=[{"value": "theirs", **each} for each in objects if draw(st.booleans())],
+    )
 
 
 @contextmanager
@@ -608,7 +630,7 @@ def test_without_pruning_nothing_goes_and_every_change_is_audited(nothing: Path,
             plan = await apply(world, second)
             after = await exported(world)
             assert {each.action for each in plan.changes} <= {Action.CREATE, Action.CHANGE}
-            for section in ("users", "groups", "targets"):
+            for section in ("users", "groups", "targets", "environments", "roles"):
                 assert {each["name"] for each in before[section]} <= {each["name"] for each in after[section]}
             events = [each for each in await world.events() if each.revision == plan.revision] if plan.changes else []
             assert len(events) >= len(plan.changes)

@@ -26,7 +26,7 @@ def test_the_schema_in_configs_is_the_one_of_this_code() -> None:
 def test_every_field_of_the_schema_is_described() -> None:
     schema = manifest_schema()
     parts = [schema, *(part for part in schema["$defs"].values() if part["type"] == "object")]
-    assert len(parts) == 8
+    assert len(parts) == 13
     for part in parts:
         assert part["description"]
         assert part["additionalProperties"] is False
@@ -39,6 +39,8 @@ def test_the_example_fits_the_schema() -> None:
     example = yaml.load((CONFIGS / "manifest.example.yaml").read_text(), yaml.BaseLoader)
     for target in example["targets"]:
         target |= {"port": 5432, "allow_md5": False, "enabled": True, "max_sessions": 20, "open_ahead": 2}
+        target["rotate_every_days"] = None
+    example["accounts"][1]["managed"] = True
     example["users"][1] |= {"enabled": True, "read_only": True, "protected": False}
     example["grants"][0] |= {name: int(value) for name, value in example["grants"][0].items() if str(value).isdigit()}
     example["grants"][1]["max_changed_rows"] = 1000
@@ -88,6 +90,11 @@ def test_a_day_is_its_first_instant() -> None:
         ({"version": 1, "grants": [{"user": "a", "target": "t", "options": "no-ddl"}]}, "grants[0].options: "),
         ({"version": 1, "grants": [{"user": "a", "target": "t", "max_changed_rows": 0}]}, "grants[0].max_changed_rows: "),
         ({"version": 1, "allowlist": [{"network": "::/0", "user": "a", "target": "t"}]}, "or neither"),
+        ({"version": 1, "roles": [{"name": "r", "permissions": {"p": ["root"]}}]}, 'roles[0] "r".permissions.p'),
+        ({"version": 1, "accounts": [{"user": "a", "password_hash": "x"}]}, "password_hash: Extra inputs"),
+        ({"version": 1, "accounts": [{"user": "a", "identity": {"issuer": "x"}}]}, "identity.subject: "),
+        ({"version": 1, "claim_mappings": [{"value": "x"}]}, "give either group or role"),
+        ({"version": 1, "claim_mappings": [{"value": "x", "group": "g", "role": "r"}]}, "give either group or role"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(data: object, said: str) -> None:
@@ -128,6 +135,7 @@ def test_references_become_what_they_name() -> None:
     data = {
         "version": 1,
         "users": [{"name": "ana", "password": {"env": "A"}}, {"name": "ben"}],
+        "accounts": [{"user": "ana", "password": {"file": "p"}}],
         "targets": [
             {
                 "name": "t",
@@ -138,6 +146,7 @@ def test_references_become_what_they_name() -> None:
     }
     found = resolved(data, {"A": "secret of ana"}, {"ca.pem": "PEM\n", "p": "secret\nof x\r\n"})
     assert found["users"] == [{"name": "ana", "password": "secret of ana"}, {"name": "ben"}]
+    assert found["accounts"][0]["password"] == "secret\nof x"
     assert found["targets"][0]["ca_pem"] == "PEM"
     assert found["targets"][0]["logins"]["read_only"]["password"] == "secret\nof x"
     assert data["users"][0]["password"] == {"env": "A"}  # the file's own is left as it is
@@ -159,14 +168,19 @@ def test_references_become_what_they_name() -> None:
         (5, "reference-invalid"),
     ],
 )
-@pytest.mark.parametrize("where", ["user", "login"])
+@pytest.mark.parametrize("where", ["user", "login", "account"])
 def test_what_is_no_secret_is_refused_with_its_place(reference: object, rule: str, where: str) -> None:
     user = {"users": [{"name": "ana", "password": reference}]}
     login = {"targets": [{"name": "t", "logins": {"read_only": {"login": "x", "password": reference}}}]}
+    account = {"accounts": [{"user": "ana", "password": reference}]}
+    data, place = {
+        "user": (user, 'users[0] "ana".password'),
+        "login": (login, 'targets[0] "t".logins.read_only.password'),
+        "account": (account, 'accounts[0] "ana".password'),
+    }[where]
     with pytest.raises(ServiceError) as raised:
-        resolved({"version": 1, **(user if where == "user" else login)}, {"EMPTY": ""}, {"empty": "\n"})
+        resolved({"version": 1, **data}, {"EMPTY": ""}, {"empty": "\n"})
     assert raised.value.rule == rule
-    place = 'users[0] "ana".password' if where == "user" else 'targets[0] "t".logins.read_only.password'
     assert raised.value.message.startswith(place)
     assert "plainly" not in raised.value.message
 
