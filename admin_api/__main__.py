@@ -45,7 +45,7 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
     """Until told to stop. Raises StoreError, ServerError when it cannot start."""
     current = CurrentSettings(settings)
     vault = SealedVault.load(settings.key_file)
-    directory = open_directory(settings, vault.key_id)
+    directory = open_directory(settings, vault)
     gateway = BusGateway(settings.bus_socket)
     reading = OwnWrites(directory)
 

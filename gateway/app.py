@@ -68,7 +68,7 @@ class Gateway:
         self._retiring = asyncio.Event()
         self._abandoned = False
         vault = SealedVault.load(settings.key_file)
-        self._directory = open_directory(settings, vault.key_id)
+        self._directory = open_directory(settings, vault)
         counters = Counters()
         loop = asyncio.get_running_loop()
         self._trail = open_trail(settings.audit_dir, duty.number, settings.audit, loop, counters)

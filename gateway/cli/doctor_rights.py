@@ -111,14 +111,21 @@ def _key_fits(settings: "Settings", info: "StoreInfo") -> Iterator[Finding]:
         )
         return
     try:
-        key_id = SealedVault.load(settings.key_file).key_id
+        vault = SealedVault.load(settings.key_file)
     except StoreError:
         return  # the key's own finding says what is wrong with it
-    if key_id != info.key_id:
-        text = f"the store wants key {info.key_id}, and {settings.key_file} holds {key_id}"
+    if missing := [key for key in {info.key_id, *info.sealed_with} if not vault.knows(key)]:
+        text = f"the store wants key {', '.join(missing)}, and {settings.key_file} holds {', '.join(vault.key_ids)}"
         yield problem("key fits store", text, "Put the key of the store's time in its place.")
+    elif set(info.sealed_with) - {vault.key_id}:
+        text = f"not everything is sealed with the newest key {vault.key_id}"
+        yield warning(
+            "key fits store",
+            text,
+            "A rotation of keys was not finished, or an old backup restored: run pgbastion secrets rotate-key",
+        )
     else:
-        yield ok("key fits store", key_id)
+        yield ok("key fits store", info.key_id)
 
 
 def _tokens(live: list[ApiToken]) -> Finding:

@@ -88,7 +88,7 @@ async def open_control_plane(settings: "Settings") -> Opened:
     ensure_key(settings.key_file)
     vault = SealedVault.load(settings.key_file)
     await upgrade(settings)
-    await bind_key(settings, vault.key_id)
+    await bind_key(settings, vault)
     gateway = BusGateway(settings.bus_socket)
     return Opened(settings, SqlStore(settings, on_commit=lambda _revision: gateway.wake()), vault)
 

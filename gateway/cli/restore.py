@@ -51,12 +51,9 @@ def restore(
 
 async def _check_key(file: Path, settings: "Settings") -> None:
     """Before anybody is asked. Raises VaultError, StoreError."""
-    from gateway.store.info import read_info
-    from gateway.store.migrate import check_key
-    from gateway.store.places import SqlitePlace
-    from gateway.store.vault import SealedVault
+    from gateway.store.backups import check_backup
 
-    check_key((await read_info(SqlitePlace(file))).key_id, SealedVault.load(settings.key_file).key_id)
+    await check_backup(file, settings)
 
 
 async def _in_the_way(settings: "Settings") -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.directory import StoreDirectory
+    from gateway.store.keys_wanted import Keys
     from gateway.store.sql_store import SqlStore
 
 # Imports are inside: a command that asks for its --help need not load a database's driver.
@@ -22,15 +23,15 @@ def open_store(settings: "Settings", *, on_commit: Callable[[int], None] | None 
     return SqlStore(settings, on_commit=on_commit)
 
 
-def open_directory(settings: "Settings", key_id: str | None) -> "StoreDirectory":
-    """To be started and closed. `key_id`: it refuses to start on a store that was made with another master key."""
+def open_directory(settings: "Settings", keys: "Keys | None") -> "StoreDirectory":
+    """To be started and closed. `keys`: it refuses to start on a store that was made with a master key not among them."""
     from gateway.store.directory import StoreDirectory
 
     return StoreDirectory(
         settings,
         poll_seconds=settings.store.poll_seconds,
         stale_after_seconds=settings.store.stale_after_seconds,
-        key_id=key_id,
+        keys=keys,
     )
 
 
@@ -41,8 +42,8 @@ async def upgrade(settings: "Settings") -> None:
     await migrate.upgrade(settings)
 
 
-async def bind_key(settings: "Settings", key_id: str) -> None:
+async def bind_key(settings: "Settings", keys: "Keys") -> None:
     """Tie the store to its master key. Raises VaultError when it is tied to another one."""
     from gateway.store import migrate
 
-    await migrate.bind_key(settings, key_id)
+    await migrate.bind_key(settings, keys)

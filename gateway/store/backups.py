@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.store.access import Access
 from gateway.store.copying import CopyReport, End, Progress, clear, copy_rows, go_beyond, is_empty, no_progress, read_revision
 from gateway.store.engine import connected, open_engine, store_errors
-from gateway.store.errors import StoreError, StoreUnavailableError
+from gateway.store.errors import StoreError, StoreUnavailableError, VaultError
 from gateway.store.files import sync_folder
-from gateway.store.migrate import check_key, upgrade
+from gateway.store.keys_wanted import said, sealed_with
+from gateway.store.migrate import upgrade
 from gateway.store.places import CHANNEL, Place, PostgresPlace, SqlitePlace, locate
 from gateway.store.queries import read_key_id
 from gateway.store.sqlite import create_file
@@ -43,15 +44,27 @@ async def backup(where: "Settings | str | Place", path: Path, progress: Progress
 async def restore(path: Path, settings: "Settings", *, replace: bool = False, progress: Progress = no_progress) -> CopyReport:
     """Put a backup in the place of the store that the settings name. No gateway may be running. Raises StoreError, VaultError.
 
-    VaultError: the backup was made under another master key than the one in the settings' key file.
+    VaultError: secrets in it are sealed with a master key that is not in the settings' key file.
     """
     source = _expect_file(path)
-    key_id = SealedVault.load(settings.key_file).key_id
-    async with _reading(source) as connection:
-        check_key(await _key_id(connection, source), key_id)
+    await check_backup(path, settings)
     report = await copy_store(source, settings, replace=replace, progress=progress)
     await upgrade(settings)  # an old backup; and a file gets its journal mode
     return report
+
+
+async def check_backup(path: Path, settings: "Settings") -> None:
+    """Can what is sealed in it be opened with our keys? Raises StoreError; VaultError says which key it takes."""
+    source, vault = _expect_file(path), SealedVault.load(settings.key_file)
+    async with _reading(source) as connection:
+        with store_errors(source):
+            wanted = {await read_key_id(connection), *await sealed_with(connection)}
+    missing = sorted(each for each in wanted if each and not vault.knows(each))
+    if missing:
+        raise VaultError(
+            f"the backup's secrets are sealed with master key {', '.join(missing)}, but {said(vault)}: add the line of that key, "
+            f"from the key file that was kept with the backup, to the end of {settings.key_file}"
+        )
 
 
 async def migrate_to(
@@ -159,11 +172,6 @@ def _expect_file(path: Path) -> SqlitePlace:
 
 def _not_empty(place: Place) -> StoreError:
     return StoreError(f"there is a store in {place} already: say so if it is to be replaced")
-
-
-async def _key_id(connection: AsyncConnection, place: Place) -> str | None:
-    with store_errors(place):
-        return await read_key_id(connection)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ import structlog
 from gateway.access.model import Snapshot
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.feed import Feed
+from gateway.store.keys_wanted import Keys
 from gateway.store.places import Place, PostgresPlace, SqlitePlace, locate
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ class StoreDirectory:
         *,
         poll_seconds: float,
         stale_after_seconds: float,
-        key_id: str | None = None,
+        keys: Keys | None = None,
     ) -> None:
-        """`key_id`: refuse to start on a store whose secrets are sealed with another master key."""
+        """`keys`: refuse to start on a store whose secrets are sealed with a master key that is not among them."""
         self._poll_seconds = poll_seconds
         self._probe_seconds = min(_PROBE_SECONDS, stale_after_seconds / 4)
         self._stale_after_seconds = stale_after_seconds
         self._wake = asyncio.Event()
-        self._feed = _open_feed(locate(where), key_id, self.wake)
+        self._feed = _open_feed(locate(where), keys, self.wake)
         self._snapshot: Snapshot | None = None
         self._answers = _Answers("the store does not answer; still deciding by the last snapshot", "the store answers again", 0)
         # Whoever is changing the store keeps it from others for a moment: nothing to speak of.
@@ -167,13 +168,13 @@ class _Answers:
             _log.error(self._worse, error=str(error) if isinstance(error, StoreError) else type(error).__name__)
 
 
-def _open_feed(place: Place, key_id: str | None, wake: Callable[[], None]) -> Feed:
+def _open_feed(place: Place, keys: Keys | None, wake: Callable[[], None]) -> Feed:
     match place:
         case SqlitePlace():
             from gateway.store.sqlite_feed import SqliteFeed
 
-            return SqliteFeed(place, key_id)
+            return SqliteFeed(place, keys)
         case PostgresPlace():
             from gateway.store.postgres_feed import PostgresFeed
 
-            return PostgresFeed(place, key_id, wake)
+            return PostgresFeed(place, keys, wake)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from gateway.access.model import Snapshot
-from gateway.store.migrate import check_key
+from gateway.store.keys_wanted import Keys, check_keys
 
 
 class Feed(Protocol):
@@ -27,10 +27,10 @@ class Feed(Protocol):
     async def close(self) -> None: ...
 
 
-def check_new_link(stored_key_id: str | None, key_id: str | None) -> None:
+def check_new_link(stored_key_id: str | None, keys: Keys | None) -> None:
     """A new link may lead to another store. Raises VaultError."""
-    if key_id is not None:
-        check_key(stored_key_id, key_id)
+    if keys is not None and stored_key_id is not None:
+        check_keys({stored_key_id}, keys)
 
 
 @contextlib.contextmanager

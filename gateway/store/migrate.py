@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.store import tables
 from gateway.store.access import Access
 from gateway.store.engine import PATIENCE_SECONDS, connected, open_engine, store_errors
-from gateway.store.errors import StoreError, VaultError
+from gateway.store.errors import StoreError
+from gateway.store.keys_wanted import Keys, check_keys, sealed_with
 from gateway.store.places import Place, SqlitePlace, locate
 from gateway.store.queries import read_key_id
 from gateway.store.sqlite import create_file, use_wal
@@ -53,25 +54,21 @@ async def migrate(connection: AsyncConnection, to: str = HEAD) -> None:
     await connection.run_sync(_migrate, to)
 
 
-async def bind_key(where: "Settings | str | Place", key_id: str) -> None:
-    """Note the master key's id in a new store; in an old one, hold it against the noted id. Raises VaultError."""
+async def bind_key(where: "Settings | str | Place", keys: Keys) -> None:
+    """Note the master key's id in a new store; in an old one, see that all that is sealed can be opened. Raises VaultError."""
     place = locate(where)
     async with connected(open_engine(place, Access.READ), place) as connection:
         with store_errors(place):
             known = await read_key_id(connection)
+            wanted = await sealed_with(connection)
     if known is None:
+        first = update(tables.meta).where(tables.meta.c.key_id.is_(None)).values(key_id=keys.key_id)
         async with connected(open_engine(place, Access.WRITE), place) as connection:
             with store_errors(place):
-                await connection.execute(update(tables.meta).where(tables.meta.c.key_id.is_(None)).values(key_id=key_id))
+                await connection.execute(first)
                 known = await read_key_id(connection)  # somebody else may have been first
                 await connection.commit()
-    check_key(known, key_id)
-
-
-def check_key(expected: str | None, given: str) -> None:
-    """Raises VaultError when the store was made with another key."""
-    if expected is not None and expected != given:
-        raise VaultError(f"the store's secrets are sealed with master key {expected}, but the key file holds key {given}")
+    check_keys(wanted if known is None else wanted | {known}, keys)
 
 
 def known_version(connection: Connection) -> str | None:

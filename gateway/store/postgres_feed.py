@@ -14,6 +14,7 @@ from gateway.access.model import Snapshot
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.feed import check_new_link, no_collection
+from gateway.store.keys_wanted import Keys
 from gateway.store.places import CHANNEL, PostgresPlace
 from gateway.store.postgres import Driver, connect
 from gateway.store.queries import SELECT_META, SELECTS, not_set_up, raw_store, read_rows
@@ -29,9 +30,9 @@ _POLL: Final = (
 class PostgresFeed:
     """Implements feed.Feed. `wake` is called when the server says that something was committed, or hangs up."""
 
-    def __init__(self, place: PostgresPlace, key_id: str | None, wake: Callable[[], None]) -> None:
+    def __init__(self, place: PostgresPlace, keys: Keys | None, wake: Callable[[], None]) -> None:
         self._place = place
-        self._key_id = key_id
+        self._keys = keys
         self._wake = wake
         self._link: Driver | None = None
         self._trusted = False
@@ -66,7 +67,7 @@ class PostgresFeed:
             self._read_only = bool(row["read_only"])
             if self._trusted and known is not None and row["revision"] == known.revision:
                 return None
-            check_new_link(cast(str | None, row["key_id"]), self._key_id)
+            check_new_link(cast(str | None, row["key_id"]), self._keys)
             with no_collection():
                 snapshot = await read_rows(await _rows(link), str(self._place))
         except BaseException:

@@ -72,7 +72,7 @@ class RawStore:
     session_terminations: Rows
 
 
-def _role(row: RowMapping) -> DatabaseRole:
+def _role(row: Row) -> DatabaseRole:
     reference = row["reference"]
     return DatabaseRole(
         row["id"],

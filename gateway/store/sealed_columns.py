@@ -23,7 +23,7 @@ class SealedColumn:
 
     @property
     def table(self) -> Table:
-        return self.column.table  # type: ignore[return-value]
+        return self.column.table
 
 
 _ROLES: Final = tables.target_roles

@@ -72,5 +72,7 @@ async def use_wal(path: Path) -> None:
 
 
 def _pragmas(access: Access) -> tuple[str, ...]:
-    own = "PRAGMA query_only = ON" if access is Access.READ else "PRAGMA synchronous = FULL"
-    return "PRAGMA foreign_keys = ON", own
+    if access is Access.READ:
+        return "PRAGMA foreign_keys = ON", "PRAGMA query_only = ON"
+    # secure_delete: what is replaced or removed (a sealed secret, say) is overwritten, and not only forgotten.
+    return "PRAGMA foreign_keys = ON", "PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON"

@@ -19,6 +19,7 @@ from gateway.access.model import Snapshot
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreUnavailableError
 from gateway.store.feed import check_new_link, no_collection
+from gateway.store.keys_wanted import Keys
 from gateway.store.places import SqlitePlace
 from gateway.store.queries import SELECT_META, SELECTS, Meta, not_set_up, raw_store, read_rows
 from gateway.store.rows import RawStore
@@ -42,9 +43,9 @@ class _Link:
 class SqliteFeed:
     """Implements feed.Feed. Its connection cannot write."""
 
-    def __init__(self, place: SqlitePlace, key_id: str | None) -> None:
+    def __init__(self, place: SqlitePlace, keys: Keys | None) -> None:
         self._place = place
-        self._key_id = key_id
+        self._keys = keys
         self._link: _Link | None = None
         self._forget = False
 
@@ -77,7 +78,7 @@ class SqliteFeed:
     async def _load(self, link: _Link, known: Snapshot | None) -> Snapshot | None:
         meta = await _meta(link.driver)
         if link.data_version is None:  # a new connection, perhaps to another file: trust nothing
-            check_new_link(meta.key_id, self._key_id)
+            check_new_link(meta.key_id, self._keys)
         elif known is not None and meta.revision == known.revision:
             return None
         with no_collection():

@@ -35,6 +35,7 @@ class SqlUnitOfWork:
         self._puts: list[ChangeableRow] = []
         self._removals: list[ChangeableRow] = []
         self._claims: list[IdempotencyClaim] = []
+        self._key_id: str | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -52,6 +53,10 @@ class SqlUnitOfWork:
 
     def claim(self, claim: IdempotencyClaim) -> None:
         self._claims.append(claim)
+
+    def use_key(self, key_id: str) -> None:
+        """From this change on, the master key with this id is the one that fits the store."""
+        self._key_id = key_id
 
     async def target_admin(self, target_id: str) -> TargetAdmin | None:
         with store_errors(self._place):
@@ -80,6 +85,8 @@ class SqlUnitOfWork:
             RecordedAdminEvent(str(uuid.uuid4()), self._now, after, sequence, each)
             for sequence, each in enumerate(events, start=first)
         ]
+        if self._key_id is not None:
+            await self._connection.execute(update(tables.meta).values(key_id=self._key_id))
         await self._run(removal_steps(self._removals))
         await self._run(put_steps(self._puts, self._writing(after)))
         await self._connection.execute(insert(tables.audit_events), [values.event_row(each) for each in recorded])

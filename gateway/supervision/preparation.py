@@ -78,7 +78,7 @@ async def prepare(settings: Settings, parts: frozenset[Part]) -> Prepared:
     with _lock(settings.state_dir / _PREPARING, fcntl.LOCK_EX):
         ensure_key(settings.key_file)
         await upgrade(settings)
-        await bind_key(settings, SealedVault.load(settings.key_file).key_id)
+        await bind_key(settings, SealedVault.load(settings.key_file))
         ca_file = _prepare_tls(settings)
         token = None
         if Part.GATEWAY in parts:

@@ -84,7 +84,7 @@ async def make_store(settings: Settings) -> tuple[SqlStore, SealedVault]:
     ensure_key(settings.key_file)
     vault = SealedVault.load(settings.key_file)
     await upgrade(settings)
-    await bind_key(settings, vault.key_id)
+    await bind_key(settings, vault)
     return open_store(settings), vault
 
 

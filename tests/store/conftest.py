@@ -104,7 +104,7 @@ def made_vault(folder: Path) -> SealedVault:
 
 async def made(here: StoreHere) -> StoreHere:
     await upgrade(here.where)
-    await bind_key(here.where, here.vault.key_id)
+    await bind_key(here.where, here.vault)
     return here
 
 

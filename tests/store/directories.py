@@ -10,7 +10,7 @@ from gateway.store.directory import StoreDirectory
 @contextlib.asynccontextmanager
 async def running(place, poll_seconds=0.1, stale_after_seconds=0.6):
     directory = StoreDirectory(
-        place.where, poll_seconds=poll_seconds, stale_after_seconds=stale_after_seconds, key_id=place.vault.key_id
+        place.where, poll_seconds=poll_seconds, stale_after_seconds=stale_after_seconds, keys=place.vault
     )
     await directory.start()
     try:

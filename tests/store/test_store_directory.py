@@ -7,6 +7,8 @@ import pytest
 
 from gateway.store.directory import StoreDirectory
 from gateway.store.errors import VaultError
+from gateway.store.key_ring import KeyRing, MasterKey
+from gateway.store.vault import SealedVault
 from tests.store.directories import running, until
 
 
@@ -71,7 +73,9 @@ async def test_rows_that_make_no_sense_go_stale(place):
 
 
 async def test_it_does_not_start_on_another_key(place):
-    other = StoreDirectory(place.where, poll_seconds=0.1, stale_after_seconds=1, key_id="0123456789abcdef")
+    other = StoreDirectory(
+        place.where, poll_seconds=0.1, stale_after_seconds=1, keys=SealedVault(KeyRing(MasterKey(b"other id", b"k" * 32)))
+    )
     with pytest.raises(VaultError, match=place.vault.key_id):
         await other.start()
     await other.close()

@@ -20,11 +20,13 @@ from gateway.audit.admin_event import AdminEvent
 from gateway.store.access import Access
 from gateway.store.engine import open_engine
 from gateway.store.errors import StoreError, VaultError
+from gateway.store.key_ring import KeyRing, MasterKey
 from gateway.store.migrate import HEAD, bind_key, migrate, upgrade
 from gateway.store.places import SqlitePlace, locate
 from gateway.store.sql_store import SqlStore
 from gateway.store.sqlite import create_file
 from gateway.store.tables import metadata
+from gateway.store.vault import SealedVault
 from tests.store.conftest import database_on
 
 
@@ -164,9 +166,9 @@ async def test_a_newer_store_is_left_alone(place):
 
 
 async def test_a_store_keeps_to_its_key(place):
-    await bind_key(place.where, place.vault.key_id)
+    await bind_key(place.where, place.vault)
     with pytest.raises(VaultError, match=f"{place.vault.key_id}.*0123456789abcdef"):
-        await bind_key(place.where, "0123456789abcdef")
+        await bind_key(place.where, SealedVault(KeyRing(MasterKey(bytes.fromhex("0123456789abcdef"), b"k" * 32))))
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def watching(where, key_id, **settings):
-    directory = StoreDirectory(where, **{"poll_seconds": 0.1, "stale_after_seconds": 1.5, **settings}, key_id=key_id)
+async def watching(where, keys, **settings):
+    directory = StoreDirectory(where, **{"poll_seconds": 0.1, "stale_after_seconds": 1.5, **settings}, keys=keys)
     await directory.start()
     try:
         yield directory
@@ -85,7 +85,7 @@ async def watching(where, key_id, **settings):
 async def test_a_server_that_is_cut_off_goes_stale_in_time_and_recovers(postgres_place, how):
     place = postgres_place
     await place.add_user("alice")
-    async with door(place) as (passage, where), watching(where, place.vault.key_id) as directory:
+    async with door(place) as (passage, where), watching(where, place.vault) as directory:
         began = time.monotonic()
         getattr(passage, how)()
         async with Lag() as lag:

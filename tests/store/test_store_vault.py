@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from gateway.access.model import DatabaseRole
 from gateway.secret import Secret
 from gateway.store.errors import VaultError
+from gateway.store.key_ring import KeyRing, MasterKey
 from gateway.store.vault import SealedVault, ensure_key
 
-VAULT = SealedVault(b"8 bytes.", b"k" * 32)
+
+def vault_of(key_id: bytes, key: bytes) -> SealedVault:
+    return SealedVault(KeyRing(MasterKey(key_id, key)))
+
+
+VAULT = vault_of(b"8 bytes.", b"k" * 32)
 
 
 def role(sealed: bytes, row_id: str = "row") -> DatabaseRole:
@@ -49,13 +55,13 @@ def test_a_secret_copied_to_another_row_does_not_open():
 
 
 def test_another_key_is_named():
-    other = SealedVault(b"other id", b"k" * 32)
+    other = vault_of(b"other id", b"k" * 32)
     with pytest.raises(VaultError, match=f"{VAULT.key_id}.*{other.key_id}"):
         other.open(role(VAULT.seal("row", Secret("canary"))))
 
 
 def test_a_forged_key_id_does_not_help():
-    other = SealedVault(b"8 bytes.", b"x" * 32)
+    other = vault_of(b"8 bytes.", b"x" * 32)
     with pytest.raises(VaultError, match="altered"):
         other.open(role(VAULT.seal("row", Secret("canary"))))
 
@@ -65,8 +71,8 @@ def test_sealing_twice_never_gives_the_same_bytes():
 
 
 def test_derived_keys_depend_on_purpose_and_key_only():
-    assert VAULT.derive("mock") == SealedVault(b"otherid.", b"k" * 32).derive("mock")
-    assert len({VAULT.derive("mock"), VAULT.derive("other"), SealedVault(b"8 bytes.", b"x" * 32).derive("mock")}) == 3
+    assert VAULT.derive("mock") == vault_of(b"otherid.", b"k" * 32).derive("mock")
+    assert len({VAULT.derive("mock"), VAULT.derive("other"), vault_of(b"8 bytes.", b"x" * 32).derive("mock")}) == 3
     assert len(VAULT.derive("mock")) == 32
 
 
