@@ -38,6 +38,7 @@ from gateway.proxy.counters import Counters, Gauges
 from gateway.proxy.errands import Errands, learn_throttle
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.listener import Listener
+from gateway.proxy.own_logins import OwnLogins
 from gateway.proxy.reconciler import Reconciler
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
@@ -93,6 +94,7 @@ class Gateway:
             policies=policies,
             catalogs=Catalogs(current, self._directory, dialer, policies.prepare, policies.superseded),
             ahead=Ahead(current, self._directory, dialer, self._bus, health),
+            own_logins=OwnLogins(self._directory, self._bus),
             peers=self._bus,
             mock_secret=vault.derive("mock-scram"),
             health=health,

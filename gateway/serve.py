@@ -25,6 +25,7 @@ from gateway.settings import CurrentSettings, Settings, SettingsError, find_conf
 from gateway.store import open_store
 from gateway.store.errors import StoreError
 from gateway.supervision.clerk import clerk_at_work
+from gateway.supervision.custodian import custodian_at_work
 from gateway.supervision.parts import ApiPart, Part, StartError, WorkerPart
 from gateway.supervision.preparation import Prepared, only_one, prepare
 from gateway.supervision.service_manager import ServiceManager
@@ -87,8 +88,9 @@ async def _serve(settings: Settings, reread: Callable[[], Settings], config: Pat
         workers = WorkerPart(gateway, partial(_worker_command, config), prepared.ca_file) if gateway is not None else None
         admin = ApiPart(api, partial(_api_command, config), _url(settings, api.port)) if api is not None else None
         _show_first_token(prepared, admin)
-        supervisor = Supervisor(CurrentSettings(settings), reread, workers, admin, manager)
-        async with _shipping(settings, parts), _clerk(settings, parts):
+        current = CurrentSettings(settings)
+        supervisor = Supervisor(current, reread, workers, admin, manager)
+        async with _shipping(settings, parts), _clerk(current, parts):
             return await supervisor.run()
 
 
@@ -110,12 +112,13 @@ async def _shipping(settings: Settings, parts: frozenset[Part]) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _clerk(settings: Settings, parts: frozenset[Part]) -> AsyncIterator[None]:
-    """Meanwhile workers have somebody who writes into the store for them."""
+async def _clerk(current: CurrentSettings, parts: frozenset[Part]) -> AsyncIterator[None]:
+    """Meanwhile workers have somebody who writes into the store for them, and somebody who makes database roles."""
+    settings = current.now
     if Part.GATEWAY not in parts:
         yield
         return
-    async with clerk_at_work(settings):
+    async with clerk_at_work(settings), custodian_at_work(current):
         yield
 
 

@@ -20,6 +20,7 @@ from gateway.access.denials import (
     user_only_reads,
 )
 from gateway.access.holding import held_grants
+from gateway.access.managed import ManagedMode
 from gateway.access.model import DatabaseRole, Denial, Lease, ListMode, Snapshot, Target, User
 from gateway.access.networks import AddressList, Admission
 from gateway.access.proof import Credential, Proof
@@ -27,6 +28,7 @@ from gateway.access.proof_checks import check_proof, out_of_bounds
 from gateway.access.selection import Weighed, includes, weigh, widest
 from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode
 
+_NO_GRANT: Final = "mode-not-granted"
 _SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
 
 
@@ -64,6 +66,7 @@ def authorize(
     credential_version: int | None = None,
     proof: Proof | None = None,
     is_live: bool = False,
+    only_grant: str | None = None,
 ) -> Lease | Denial:
     """May this proven user use this target in this mode from this address now, and until when?
 
@@ -74,7 +77,7 @@ def authorize(
     `renew` finds the next. A lockdown goes before everything.
 
     `proof`: how they proved it, if not by their own password. It takes away: the session has what both allow, while both are
-    there. `is_live`: the session was let in before.
+    there. `is_live`: the session was let in before. `only_grant`: by no other than this one.
     """
     if snapshot.lockdown is not None:
         return locked_down("57P03", snapshot.lockdown)
@@ -95,7 +98,7 @@ def authorize(
     target = snapshot.targets.get(target_name)
     if isinstance(proof, Credential) and (bound := out_of_bounds(snapshot, proof, target, mode, address)) is not None:
         return bound
-    right = _right_to(snapshot, user, target_name, mode, now)
+    right = _right_to(snapshot, user, target_name, mode, now, only_grant)
     if isinstance(right, Denial):
         return right
     target, chosen, grant = right.target, right.chosen, right.chosen.grant
@@ -142,8 +145,9 @@ def renew(
     Ends the session too when the target now means another place (host, port, database, TLS mode or database role: the session
     would go on where the admin no longer sends anybody), or when a schema or setting was taken off the target's lists (the
     session may be using it already). A function taken off ends nothing: prepared statements are judged anew when they are used.
-    Neither does a new upstream password or CA.
+    Neither does a new upstream password or CA. Where each grant has a database role of its own, a session stays on its grant.
     """
+    by_grant = lease.target.managed is ManagedMode.PER_GRANT
     renewed = authorize(
         snapshot,
         user_name=lease.user.name,
@@ -156,10 +160,11 @@ def renew(
         credential_version=lease.user.credential_version,
         proof=lease.proof,
         is_live=True,
+        only_grant=lease.grant_id if by_grant else None,
     )
     if isinstance(renewed, Denial) and renewed.rule == "lockdown":
         return locked_down("57P01", snapshot.lockdown or "")
-    if isinstance(renewed, Denial) and renewed.rule == "target-unknown":
+    if isinstance(renewed, Denial) and (renewed.rule == "target-unknown" or (by_grant and renewed.rule == _NO_GRANT)):
         return Denial(
             "grant-ended",
             "57P01",
@@ -185,14 +190,16 @@ class _Right:
     coming: datetime | None
 
 
-def _right_to(snapshot: Snapshot, user: User, target_name: str, mode: AccessMode, now: datetime) -> _Right | Denial:
+def _right_to(
+    snapshot: Snapshot, user: User, target_name: str, mode: AccessMode, now: datetime, only_grant: str | None = None
+) -> _Right | Denial:
     target = snapshot.targets.get(target_name)
     held = [] if target is None else weigh(held_grants(snapshot, user, target), now)
     if target is None or not any(each.is_live or each.comes is not None for each in held):
         return no_such_target(snapshot, target_name, user, now)
     if user.read_only and mode is AccessMode.READ_WRITE:
         return user_only_reads(user, target)
-    fitting = [each for each in held if includes(each.grant.mode, mode)]
+    fitting = [each for each in held if includes(each.grant.mode, mode) and only_grant in (None, each.grant.id)]
     chosen = widest([each for each in fitting if each.is_live], mode)
     coming = _earliest(*(each.comes for each in fitting))
     if chosen is None:
@@ -254,6 +261,7 @@ def _same_place(old: Lease, new: Lease) -> bool:
         (before.id, before.host, before.port, before.dbname, before.tls)
         == (after.id, after.host, after.port, after.dbname, after.tls)
         and (old.role.id, old.role.login) == (new.role.id, new.role.login)
+        and before.managed is after.managed
         and before.allowed_schemas <= after.allowed_schemas
         and before.allowed_settings <= after.allowed_settings
     )

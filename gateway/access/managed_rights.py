@@ -42,30 +42,37 @@ def as_role(login: ManagedLogin) -> DatabaseRole:
     return DatabaseRole(login.id, login.login, login.sealed_secret)
 
 
-def right_behind(snapshot: Snapshot, key: ManagedKey, now: datetime) -> Behind | None:
-    """None: nobody has a right to such a login (any more)."""
-    target = next((each for each in snapshot.targets.values() if each.id == key.target_id), None)
-    user = next((each for each in snapshot.users.values() if each.id == key.user_id), None)
-    role = None if target is None else target.roles.get(key.mode)
-    if (
-        target is None
-        or user is None
-        or role is None
-        or not _is_its_kind(target, key)
-        or not _may_come(snapshot, user, key, now)
-    ):
-        return None
-    ends = [grant.valid_until for grant in _grants(held_grants(snapshot, user, target), key, now)]
-    if not ends:
-        return None
-    last = None if None in ends else max(end for end in ends if end is not None)
-    return Behind(user, target, role, _first(last, user.valid_until))
+class Rights:
+    """Of one snapshot, for many logins."""
 
+    __slots__ = ("_snapshot", "_targets", "_users")
 
-def still_right(snapshot: Snapshot, login: ManagedLogin, now: datetime) -> Behind | None:
-    """What stands behind this one as it is: the target's database role may be another one by now."""
-    behind = right_behind(snapshot, login.key, now)
-    return behind if behind is not None and behind.role.login == login.member_of else None
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._targets = {each.id: each for each in snapshot.targets.values()}
+        self._users = {each.id: each for each in snapshot.users.values()}
+
+    def behind(self, key: ManagedKey, now: datetime) -> Behind | None:
+        """None: nobody has a right to such a login (any more)."""
+        snapshot, target, user = self._snapshot, self._targets.get(key.target_id), self._users.get(key.user_id)
+        role = None if target is None else target.roles.get(key.mode)
+        if target is None or user is None or role is None or not _is_its_kind(target, key):
+            return None
+        if not _may_come(snapshot, user, key, now):
+            return None
+        ends = [grant.valid_until for grant in _grants(held_grants(snapshot, user, target), key, now)]
+        if not ends:
+            return None
+        last = None if None in ends else max(end for end in ends if end is not None)
+        return Behind(user, target, role, _first(last, user.valid_until))
+
+    def still(self, login: ManagedLogin, now: datetime) -> Behind | None:
+        """What stands behind this one as it is: the target's database role may be another one by now."""
+        behind = self.behind(login.key, now)
+        return behind if behind is not None and behind.role.login == login.member_of else None
+
+    def target(self, login: ManagedLogin) -> Target | None:
+        return self._targets.get(login.key.target_id)
 
 
 def _is_its_kind(target: Target, key: ManagedKey) -> bool:

@@ -22,6 +22,7 @@ ALL: Final = "all"  # every worker but the sender
 ANY: Final = "any"  # one of the workers, whichever
 HUB: Final = "hub"
 CLERK: Final = "clerk"  # who writes into the store what workers ask for
+CUSTODIAN: Final = "custodian"  # who makes database roles of people's own
 HELLO: Final = "hello"
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024  # a worker's whole session list is one line

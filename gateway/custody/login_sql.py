@@ -15,6 +15,9 @@ from typing import Final
 _OPTIONS_MAJOR: Final = 16  # from which a grant says what the membership gives
 _NOTHING_ELSE: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 _REMARK: Final = re.compile(r"pgbastion:([0-9a-f-]{36}):([0-9a-f-]{36}) ")
+NOT_GIVEN: Final = "setting "
+"""How the notices of `like_its_role` begin."""
+
 #: DDL waits neither for others nor in their way for long.
 BOUNDS: Final = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'"
 
@@ -64,11 +67,6 @@ def marker_of(remark: str | None) -> Marker | None:
     """None: no gateway made this role."""
     found = _REMARK.match(remark or "")
     return None if found is None else Marker(found[1], found[2])
-
-
-def lock(gateway_id: str) -> str:
-    """One process of a gateway at a time, until the transaction ends."""
-    return f"SELECT pg_advisory_xact_lock(hashtextextended({literal(f'pgbastion managed logins {gateway_id}')}, 0))"
 
 
 def ask_means(member_of: Sequence[str]) -> str:
@@ -166,7 +164,7 @@ BEGIN
       EXECUTE format('ALTER ROLE %I %sSET %s FROM CURRENT', {literal(login)}, known.place, known.name);
       PERFORM set_config(known.name, coalesce(former, ''), true);
     EXCEPTION WHEN insufficient_privilege OR undefined_object OR invalid_parameter_value THEN
-      RAISE NOTICE 'setting % of role % is not given to %', known.name, {literal(member_of)}, {literal(login)};
+      RAISE NOTICE '{NOT_GIVEN}% of role % is not given to %', known.name, {literal(member_of)}, {literal(login)};
     END;
   END LOOP;
 END"""
@@ -201,6 +199,16 @@ def ask_databases(login: str) -> str:
         "SELECT DISTINCT d.datname, d.datallowconn FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid "
         "JOIN pg_roles r ON r.oid = s.refobjid "
         f"WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = {literal(login)} ORDER BY 1"
+    )
+
+
+def ask_left(login: str) -> str:
+    """Some of what it still has: the database ("": the server as a whole), and what, where that can be told from here."""
+    here = "s.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))"
+    return (
+        f"SELECT coalesce(d.datname, ''), CASE WHEN {here} THEN pg_describe_object(s.classid, s.objid, s.objsubid) END "
+        "FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles r ON r.oid = s.refobjid "
+        f"WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = {literal(login)} ORDER BY 1, 2 LIMIT 5"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway.access.managed import ManagedMode
 from gateway.access.model import Lease, Snapshot, Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import HUB, BusUnavailable, JsonValue, Payload
@@ -82,7 +83,7 @@ class Ahead:
     def take(self, lease: Lease, wishes: Wishes) -> WaitingSession | None:
         """One for this client alone: `begin` and `finish` its hand-over, or `drop` it. None: open a session for it."""
         stock = self._stocks.get((lease.target.id, lease.mode))
-        if stock is None:
+        if stock is None or lease.target.managed is not ManagedMode.OFF:
             return None
         found = stock.take() if suits(wishes) and stock.order.is_for(lease.target, lease.role) else None
         if found is None:
@@ -108,7 +109,7 @@ class Ahead:
             workers = self._current.now.listen.workers
             for target in snapshot.targets.values():
                 share = math.ceil(target.open_ahead / workers)
-                if share and target.enabled:
+                if share and target.enabled and target.managed is ManagedMode.OFF:  # else nobody could know for whom
                     orders |= {(target.id, mode): Order(target, mode, role, share) for mode, role in target.roles.items()}
         self._keep(orders, Discarded.CHANGED)
 

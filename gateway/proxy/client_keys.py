@@ -62,6 +62,7 @@ class ClientKeyMemory:
         if not self._roles:
             return
         sealed = {role.id: role.sealed_secret for target in snapshot.targets.values() for role in target.roles.values()}
+        sealed |= {login.id: login.sealed_secret for login in snapshot.managed_logins}
         self._roles = {key: known for key, known in self._roles.items() if sealed.get(key) == known.sealed_secret}
 
     def _mark(self, secret: Secret) -> bytes:

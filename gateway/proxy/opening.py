@@ -140,9 +140,21 @@ async def _take_over(worker: Worker, lease: Lease, waiting: WaitingSession, plan
 
 
 async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes) -> _Connected | ErrorFields:
-    plan = _plan(worker, session_id, lease, wishes)
     try:
-        connection, welcome, place = await _dial(worker, lease, plan)
+        own = await worker.own_logins.lease_of(session_id, lease)
+        if isinstance(own, ErrorFields):
+            return own
+        plan = _plan(worker, session_id, own, wishes)
+        try:
+            connection, welcome, place = await _dial(worker, own, plan)
+        except UpstreamRefused as first:
+            again = await worker.own_logins.after_refusal(session_id, own, lease, first)
+            if again is None:
+                raise
+            if isinstance(again, ErrorFields):
+                return again
+            plan = _plan(worker, session_id, again, wishes)
+            connection, welcome, place = await _dial(worker, again, plan)
     except UpstreamRefused as refused:
         facts: dict[str, events.FieldValue] = {
             "session": session_id,
@@ -215,7 +227,7 @@ def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened
         max_message_bytes=worker.settings.limits.max_message_bytes,
         max_prepared_statements=worker.settings.limits.max_prepared_statements,
         inline_bytes=worker.settings.policy.judge_inline_bytes,
-        login=lease.role.login,
+        login=opened.pinned["session_authorization"],
         by_password=lease.proof is None,
     )
     if opened.ahead:

@@ -17,6 +17,7 @@ from gateway.proxy.counters import Counters
 from gateway.proxy.day_counts import DayCounts
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.last_logins import LastLogins
+from gateway.proxy.own_logins import OwnLogins
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
 from gateway.proxy.target_health import TargetHealth
@@ -163,6 +164,7 @@ class Worker:
     policies: Policies
     catalogs: Catalogs
     ahead: Ahead
+    own_logins: OwnLogins
     peers: Peers
     mock_secret: bytes
     health: TargetHealth

@@ -5,12 +5,13 @@ unless the store itself was put back to an earlier day.
 """
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
 from gateway.access.managed import ManagedKey, ManagedLogin, ManagedState, login_name
-from gateway.access.managed_rights import Behind, right_behind, still_right
+from gateway.access.managed_rights import Behind, Rights
 from gateway.audit.admin_event import DetailValue
 from gateway.ports import Sealer, Store
 from gateway.secret import Secret
@@ -50,7 +51,7 @@ class ManagedRows:
         another name than the first. Raises ServiceError when there is no right to one.
         """
         async with begin(self._store, SYSTEM, reason) as change:
-            behind = right_behind(change.whole, key, change.now)
+            behind = Rights(change.whole).behind(key, change.now)
             if behind is None:
                 raise ServiceError("managed-right-ended", "there is no right to a login of one's own on this target")
             known = change.whole.managed.get(key)
@@ -103,7 +104,7 @@ class ManagedRows:
             known = change.whole.managed.get(row.key)
             if known is None or known.state in _ENDING:
                 return known
-            if still_right(change.whole, known, change.now) is not None:
+            if Rights(change.whole).still(known, change.now) is not None:
                 return None
             return await _save(
                 change, replace(known, state=ManagedState.DROPPING), "managed_login.ending", _target_name(change, row)
@@ -144,7 +145,7 @@ class ManagedRows:
 
 
 async def _save(
-    change: Change, row: ManagedLogin, action: str, target: str, more: dict[str, DetailValue] | None = None
+    change: Change, row: ManagedLogin, action: str, target: str, more: Mapping[str, DetailValue] | None = None
 ) -> ManagedLogin:
     detail: dict[str, DetailValue] = {
         "login": row.login,
@@ -155,7 +156,7 @@ async def _save(
     }
     if row.key.grant_id is not None:
         detail["grant"] = row.key.grant_id
-    return await change.save(row, action, target, detail | (more or {}))
+    return await change.save(row, action, target, {**detail, **(more or {})})
 
 
 def _target_name(change: Change, row: ManagedLogin) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.access.managed import ManagedMode
 from gateway.access.model import Snapshot
 from gateway.store import tables
 from gateway.store.access import Access
@@ -74,6 +75,13 @@ async def read_gateway_id(connection: AsyncConnection) -> str:
     if found is None:
         raise not_set_up()
     return found
+
+
+async def read_has_managed(connection: AsyncConnection) -> bool:
+    """Whether any target has managed logins, or may have."""
+    wanted = select(tables.targets.c.id).where(tables.targets.c.managed != ManagedMode.OFF.value)
+    there = select(tables.managed_logins.c.id)
+    return (await connection.execute(wanted.union_all(there).limit(1))).first() is not None
 
 
 async def read_rows(raw: RawStore, name: str) -> Snapshot:

@@ -20,7 +20,7 @@ from gateway.store.events import FoundClaim
 from gateway.store.leases import drop_lease, take_lease
 from gateway.store.places import Place, locate
 from gateway.store.provider_checks import PlannedCheck, ProviderCheck, drop_check, put_check, read_planned, take_due
-from gateway.store.queries import read_all, read_gateway_id, read_rows
+from gateway.store.queries import read_all, read_gateway_id, read_has_managed, read_rows
 from gateway.store.rows import to_event
 from gateway.store.target_admins import read_admin, read_former
 from gateway.store.unit_of_work import SqlUnitOfWork
@@ -141,6 +141,12 @@ class SqlStore:
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_gateway_id(connection)
+
+    async def has_managed(self) -> bool:
+        """Whether any target has managed logins, or may have. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_has_managed(connection)
 
     async def target_admin(self, target_id: str) -> TargetAdmin | None:
         """By which login this target is administered, as far as anybody said. Raises StoreUnavailableError."""
