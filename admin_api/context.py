@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.model import Snapshot
 from gateway.audit.admin_event import RecordedAdminEvent
-from gateway.ports import FormerLogin, LiveGateway, Sealer, SecretBox, Store, TargetAdmin, Vault
+from gateway.ports import (
+    FormerLogin,
+    LiveGateway,
+    OutsideLook,
+    Sealer,
+    SecretBox,
+    Store,
+    TargetAdmin,
+    TargetObservation,
+    Vault,
+)
 from gateway.settings import CurrentSettings
 from gateway.store.events import FoundClaim
 from gateway.store.provider_checks import ProviderCheck
@@ -20,6 +30,10 @@ if TYPE_CHECKING:
 class Keyring(Sealer, Vault, SecretBox, Protocol):
     """Seals upstream secrets and others, and can tell whether one is already what a file says."""
 
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another use, always the same."""
+        ...
+
 
 class ClaimStore(Store, Protocol):
     """A store that can say whether a request took effect already."""
@@ -30,9 +44,23 @@ class ClaimStore(Store, Protocol):
         """By which login this target is administered, as far as anybody said."""
         ...
 
+    async def target_observation(self, target_id: str) -> TargetObservation | None:
+        """How often this target's database is looked at for others who use it, if it is."""
+        ...
+
+    async def outside_looks(self, target_id: str, since: datetime) -> list[OutsideLook]:
+        """What was seen there since, the oldest first."""
+        ...
+
     async def former_logins(self, target_id: str) -> list[FormerLogin]:
         """What its logins were before it was adopted, by access mode."""
         ...
+
+    async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Be the only one at this work. False: another is."""
+        ...
+
+    async def drop_lease(self, name: str, holder: str) -> None: ...
 
     async def put_provider_check(self, check: ProviderCheck, due_at: datetime) -> None:
         """Ask the identity provider with this from then on."""

@@ -194,6 +194,41 @@ class FormerLogin:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetObservation:
+    """This target's database is looked at so often for others who use it; what was seen is kept for `keep_days`.
+
+    No part of a snapshot: no worker needs it.
+    """
+
+    target_id: str
+    every_seconds: int
+    keep_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideUse:
+    """Sessions in a target's database that do not come through the gateway: so many of one role, from one place, by one program.
+
+    `address`: "local" for a socket of the server's own machine, "" where the server does not tell.
+    """
+
+    role: str
+    database: str
+    address: str
+    application: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideLook:
+    """What was seen at an instant. `failure`: why nothing could be seen, "" if it could."""
+
+    at: datetime
+    uses: tuple[OutsideUse, ...]
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class IdempotencyClaim:
     """One request of the API that must take effect once: its key (with its actor) and its content, both hashed, as hex."""
 
@@ -218,6 +253,7 @@ ChangeableRow = (
     | ManagedLogin
     | TargetAdmin
     | FormerLogin
+    | TargetObservation
 )
 
 
@@ -271,7 +307,8 @@ class SessionFacts:
 
     `options` and `max_changed_rows` (None: any number): what the grant carries that it stands on now, as far as it means something
     in this mode. `grant`: its id; `valid_until`: when that right ends, another may carry the session on then.
-    `proof`: "password", "credential <id>" or "certificate <serial>": what its person came with.
+    `proof`: "password", "credential <id>" or "certificate <serial>": what its person came with. The limits are the grant's: None:
+    none. `schemas` and `tables`: all that is open, as SQL writes names; neither: what the database role may.
     """
 
     session: str
@@ -289,6 +326,23 @@ class SessionFacts:
     grant: str = ""
     valid_until: str | None = None
     proof: str = "password"
+    max_sessions: int | None = None
+    statement_timeout_ms: int | None = None
+    idle_timeout_seconds: int | None = None
+    idle_in_transaction_timeout_seconds: int | None = None
+    max_rows: int | None = None
+    max_bytes: int | None = None
+    max_bytes_per_day: int | None = None
+    schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamProcess:
+    """A process of a target's server that a session of ours has, or one that waits for a client."""
+
+    target_id: str
+    process_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +483,10 @@ class LiveGateway(Protocol):
 
     async def refresh_catalog(self, name: str) -> list[CatalogRefresh]:
         """Read what is in the target's database again; in force when this returns. A worker without sessions there has nothing."""
+        ...
+
+    async def upstream_processes(self) -> list[UpstreamProcess]:
+        """Of all sessions, over all workers."""
         ...
 
     async def revision(self) -> int:

@@ -23,6 +23,7 @@ from gateway.ports import (
     SessionFacts,
     Severity,
     TargetHealth,
+    UpstreamProcess,
 )
 
 _ANSWER_SECONDS: Final = 2.0
@@ -77,6 +78,10 @@ class BusGateway:
         """By one worker, like a check."""
         answers = await self._ask(ANY, "preview-entry", {"target": name, "entry": entry}, self._check_seconds)
         return _preview(answers[0]) if answers else None
+
+    async def upstream_processes(self) -> list[UpstreamProcess]:
+        answers = await self._ask(ALL, "upstream-processes", {})
+        return [UpstreamProcess(_text(answer, "target_id"), _number(answer.get("process_id"))) for answer in answers]
 
     async def revision(self) -> int:
         answers = await self._ask(ALL, "revision", {})
@@ -148,11 +153,24 @@ def _facts(answer: Payload) -> SessionFacts:
         worker=_number(answer.get("worker")),
         statements=_number(answer.get("statements")),
         options=tuple(map(str, _list(answer, "options"))),
-        max_changed_rows=_number(answer["max_changed_rows"]) if answer.get("max_changed_rows") is not None else None,
+        max_changed_rows=_limit(answer, "max_changed_rows"),
         grant=_text(answer, "grant"),
         valid_until=_text(answer, "valid_until") if answer.get("valid_until") else None,
         proof=_text(answer, "proof") if answer.get("proof") else "password",
+        max_sessions=_limit(answer, "max_sessions"),
+        statement_timeout_ms=_limit(answer, "statement_timeout_ms"),
+        idle_timeout_seconds=_limit(answer, "idle_timeout_seconds"),
+        idle_in_transaction_timeout_seconds=_limit(answer, "idle_in_transaction_timeout_seconds"),
+        max_rows=_limit(answer, "max_rows"),
+        max_bytes=_limit(answer, "max_bytes"),
+        max_bytes_per_day=_limit(answer, "max_bytes_per_day"),
+        schemas=tuple(map(str, _list(answer, "schemas"))),
+        tables=tuple(map(str, _list(answer, "tables"))),
     )
+
+
+def _limit(answer: Payload, name: str) -> int | None:
+    return None if answer.get(name) is None else _number(answer[name])
 
 
 def _step(answer: Payload) -> CheckStep:

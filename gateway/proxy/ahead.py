@@ -80,6 +80,10 @@ class Ahead:
     def waiting(self) -> int:
         return sum(stock.waiting for stock in self._stocks.values())
 
+    def processes(self) -> list[tuple[str, int]]:
+        """Of each session that waits: the target's id, and which process of its server it has."""
+        return [(target_id, each) for (target_id, _), stock in self._stocks.items() for each in stock.processes]
+
     def take(self, lease: Lease, wishes: Wishes) -> WaitingSession | None:
         """One for this client alone: `begin` and `finish` its hand-over, or `drop` it. None: open a session for it."""
         stock = self._stocks.get((lease.target.id, lease.mode))

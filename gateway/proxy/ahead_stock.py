@@ -79,6 +79,11 @@ class Stock:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    @property
+    def processes(self) -> list[int]:
+        """Of the server, that those who wait have."""
+        return [each.welcome.process_id for each in self._waiting]
+
     def take(self) -> WaitingSession | None:
         """The one that has waited longest."""
         while self._waiting:

@@ -68,6 +68,7 @@ class Errands:
             "preview-entry": lambda message: _preview_entry(self._worker, message),
             "refresh-catalog": lambda message: _refresh_catalog(self._worker, message),
             "target-health": lambda _: _target_health(self._worker),
+            "upstream-processes": lambda _: _upstream_processes(self._worker),
             "revision": lambda _: {"revision": self._worker.directory.snapshot.revision},
             "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
             # of other workers
@@ -121,6 +122,11 @@ def _connected(worker: Worker, _message: Message) -> None:
     worker.seats.declare()
     worker.ahead.declare()
     worker.knocking.connected()
+
+
+def _upstream_processes(worker: Worker) -> list[Payload]:
+    found = [*worker.seats.processes(), *worker.ahead.processes()]
+    return [{"target_id": target_id, "process_id": process_id} for target_id, process_id in found]
 
 
 def _cancel_session(worker: Worker, message: Message) -> list[Payload]:

@@ -8,7 +8,8 @@ second at most. Who finds no place free asks again once, when such a moment is o
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
 
 import structlog
@@ -41,10 +42,12 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Upstream:
+class Backend:
+    """The server process of one session, by which it can be cancelled."""
+
     place: Place
     process_id: int
-    key: bytes
+    key: bytes = field(repr=False)
 
     def as_payload(self) -> Payload:
         place = self.place
@@ -63,7 +66,7 @@ class _Held:
         self.name = name
         self.whose = whose
         self.granted_at = self.free_at = 0.0
-        self.upstream: _Upstream | None = None
+        self.upstream: Backend | None = None
 
     def as_payload(self) -> Payload:
         upstream = self.upstream.as_payload() if self.upstream is not None else None
@@ -83,7 +86,14 @@ class Seat:
     def opened(self, place: Place, process_id: int, key: bytes) -> None:
         """Upstream is there: who comes after this process, should it die, can cancel what runs there."""
         if self._held is not None:
-            self._seats.opened(self._held, _Upstream(place, process_id, key))
+            self._seats.opened(self._held, Backend(place, process_id, key))
+
+    @property
+    def backend(self) -> Backend:
+        """Once it was opened, and until it is left."""
+        if self._held is None or self._held.upstream is None:
+            raise RuntimeError("a seat without a session upstream was asked for it")
+        return self._held.upstream
 
     def move(self, lease: Lease) -> None:
         """The session stands on another grant now, or has none of its limits any more."""
@@ -109,7 +119,7 @@ class Seats:
 
     async def take(self, session_id: str, lease: Lease) -> Seat | ErrorFields:
         """Cancelling it gives back what may have been taken."""
-        whose = (lease.user.id, lease.target.id, _shares_of(lease))
+        whose = _whose(lease)
         if (spare := self._from_spares(whose)) is not None:
             return Seat(self, spare)
         wanted = self._held[session_id] = _Held(session_id, whose)
@@ -151,13 +161,18 @@ class Seats:
         self._give_back(held)
         return None
 
-    def opened(self, held: _Held, upstream: _Upstream) -> None:
+    def processes(self) -> list[tuple[str, int]]:
+        """Of each session: the target's id, and which process of its server it has."""
+        held = list(self._held.values())
+        return [(each.whose[1], each.upstream.process_id) for each in held if each.upstream is not None]
+
+    def opened(self, held: _Held, upstream: Backend) -> None:
         held.upstream = upstream
         self._untold[held.name] = held
         self._tell_soon()
 
     def moved(self, held: _Held, lease: Lease) -> None:
-        held.whose = (lease.user.id, lease.target.id, _shares_of(lease))
+        held.whose = _whose(lease)
         self._bus.send(HUB, "move", {"session": held.name, "shares": dict(held.whose[2])})
 
     def left(self, held: _Held) -> None:
@@ -217,13 +232,27 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _shares_of(lease: Lease) -> _Shares:
-    """What has a limit of its own besides the gateway, the person and the target."""
+def _whose(lease: Lease) -> _Whose:
+    credential = lease.proof if isinstance(lease.proof, Credential) else None
+    most = 0 if credential is None else credential.max_sessions
+    return _counted_for(
+        lease.user.id,
+        lease.target.id,
+        lease.grant_id,
+        lease.limits.max_sessions or 0,
+        None if credential is None else credential.id,
+        most,
+    )
+
+
+@lru_cache(1024)
+def _counted_for(user: str, target: str, grant: str, most: int, credential: str | None, most_of_credential: int) -> _Whose:
+    """With what has a limit of its own besides the gateway, the person and the target. The same object for all alike."""
     # Counted without a limit too: one may be set while its sessions are there.
-    shares = [(f"{Limited.GRANT.value}:{lease.grant_id}:{lease.user.id}", lease.limits.max_sessions or 0)]
-    if isinstance(lease.proof, Credential):
-        shares.append((f"{Limited.CREDENTIAL.value}:{lease.proof.id}", lease.proof.max_sessions))
-    return tuple(shares)
+    shares: _Shares = ((f"{Limited.GRANT.value}:{grant}:{user}", most),)
+    if credential is not None:
+        shares += ((f"{Limited.CREDENTIAL.value}:{credential}", most_of_credential),)
+    return user, target, shares
 
 
 def _full(limited: Limited, ceiling: JsonValue, there: JsonValue, lease: Lease) -> ErrorFields:

@@ -11,7 +11,7 @@ from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
-from gateway.ports import ChangeableRow, FormerLogin, SessionTermination, TargetAdmin
+from gateway.ports import ChangeableRow, FormerLogin, SessionTermination, TargetAdmin, TargetObservation
 from gateway.services.actor import Actor, NotPermitted, require
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import all_grants
@@ -26,6 +26,7 @@ _FIELDS: Final = {
     "enabled": "targets.update",
     "max_sessions": "targets.update",
     "open_ahead": "targets.update",
+    "rotate_every_days": "targets.update",
     "managed": "targets.managed",
     "allowlist": "allowlist.mode",
     "roles": "targets.login",
@@ -114,6 +115,8 @@ def _needs(row: ChangeableRow, snapshot: Snapshot, *, removed: bool) -> Iterator
             yield _account_need(row, snapshot, removed=removed)
         case ClaimMapping():
             yield Need("claim-mappings.change")
+        case TargetObservation():
+            yield Need("targets.observe", _environment(snapshot, row.target_id))
         case TargetAdmin(target_id=target_id) | FormerLogin(target_id=target_id):
             yield Need("targets.adopt", _environment(snapshot, target_id))
         case ManagedLogin(key=key):

@@ -16,8 +16,17 @@ from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
-from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, Lockdown, SessionTermination, TargetAdmin
+from gateway.ports import (
+    ChangeableRow,
+    FormerLogin,
+    IdempotencyClaim,
+    Lockdown,
+    SessionTermination,
+    TargetAdmin,
+    TargetObservation,
+)
 from gateway.store import tables, values
+from gateway.store.outside_uses import observation_row
 from gateway.store.target_admins import admin_row, former_row
 from gateway.store.values import Values
 
@@ -63,6 +72,8 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
                 keys.setdefault(tables.target_admins.name, []).append({"key": row.target_id})
             case ManagedLogin():
                 keys.setdefault(tables.managed_logins.name, []).append({"key": row.id})
+            case TargetObservation():
+                keys.setdefault(tables.target_observations.name, []).append({"key": row.target_id})
             case FormerLogin():
                 keys.setdefault(tables.former_logins.name, []).append({"key": row.role.id})
             case Lockdown():
@@ -99,6 +110,8 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     yield from _replace_roles(targets, writing.now)
     yield from upsert.steps(tables.target_admins, [admin_row(row) for row in puts if isinstance(row, TargetAdmin)])
     yield from upsert.steps(tables.former_logins, [former_row(row) for row in puts if isinstance(row, FormerLogin)])
+    observed = [observation_row(row, writing.now) for row in puts if isinstance(row, TargetObservation)]
+    yield from upsert.steps(tables.target_observations, observed)
     yield from upsert.steps(tables.groups, [values.group_row(group, revision) for group in groups])
     yield from _replace_members(groups)
     holders = writing.group_ids | {group.id for group in groups}

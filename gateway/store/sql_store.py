@@ -9,8 +9,9 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
+from gateway.access.password_age import PasswordAge
 from gateway.audit.admin_event import RecordedAdminEvent
-from gateway.ports import FormerLogin, TargetAdmin
+from gateway.ports import FormerLogin, OutsideLook, TargetAdmin, TargetObservation
 from gateway.store import events
 from gateway.store.access import Access
 from gateway.store.activity import read_logins, read_token_uses, record_logins, record_token_uses
@@ -18,6 +19,8 @@ from gateway.store.bytes_sent import read_sent, record_sent
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.leases import drop_lease, take_lease
+from gateway.store.outside_uses import read_looks, read_observation, record_look, take_observations
+from gateway.store.password_ages import read_ages
 from gateway.store.places import Place, locate
 from gateway.store.provider_checks import PlannedCheck, ProviderCheck, drop_check, put_check, read_planned, take_due
 from gateway.store.queries import read_all, read_gateway_id, read_has_managed, read_rows
@@ -113,15 +116,21 @@ class SqlStore:
             with store_errors(self._place):
                 await drop_check(connection, account_id)
 
-    async def record_sent(self, day: date, sums: Mapping[tuple[str, str], int]) -> None:
-        """How many bytes were sent on this day, by user and grant id. Raises StoreUnavailableError."""
-        await record_sent(self._changing, self._place, day, sums)
+    async def record_sent(self, day: date, more: Mapping[tuple[str, str], int]) -> None:
+        """So many bytes more were sent on this day, by user and grant id. Raises StoreUnavailableError."""
+        await record_sent(self._changing, self._place, day, more)
 
     async def sent_on(self, day: date) -> dict[tuple[str, str], int]:
         """The reverse. Raises StoreUnavailableError."""
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_sent(connection, day)
+
+    async def password_ages(self) -> Sequence[PasswordAge]:
+        """Of upstream logins with a schedule, or a rotation that has not ended. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_ages(connection)
 
     async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Be the only one at this work for so long, or for so long more. False: another is. Raises StoreUnavailableError."""
@@ -153,6 +162,30 @@ class SqlStore:
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_admin(connection, target_id)
+
+    async def target_observation(self, target_id: str) -> TargetObservation | None:
+        """How often this target's database is looked at, if it is. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_observation(connection, target_id)
+
+    async def take_observations(self) -> Sequence[TargetObservation]:
+        """Those that are due, for whoever calls this alone. Raises StoreUnavailableError."""
+        async with connected(self._changing, self._place) as connection:
+            with store_errors(self._place):
+                return await take_observations(connection, self._clock())
+
+    async def record_look(self, observation: TargetObservation, look: OutsideLook) -> None:
+        """What was seen. Raises StoreUnavailableError."""
+        async with connected(self._changing, self._place) as connection:
+            with store_errors(self._place):
+                await record_look(connection, observation, look)
+
+    async def outside_looks(self, target_id: str, since: datetime) -> list[OutsideLook]:
+        """What was seen since, the oldest first. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_looks(connection, target_id, since)
 
     async def former_logins(self, target_id: str) -> list[FormerLogin]:
         """What its logins were before it was adopted, by access mode. Raises StoreUnavailableError."""

@@ -189,6 +189,26 @@ former_logins = Table(
     Column("replaced_at", Text, nullable=False),
 )
 
+# Whose databases are looked at again and again for others who use them, and what was seen. No part of a snapshot.
+target_observations = Table(
+    "target_observations",
+    metadata,
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), primary_key=True),
+    Column("every_seconds", Integer, nullable=False),
+    Column("keep_days", Integer, nullable=False),
+    Column("due_at", Text, nullable=False),
+)
+
+# `uses`: who, from where, how many; in JSON.
+outside_looks = Table(
+    "outside_looks",
+    metadata,
+    Column("target_id", Text, ForeignKey("targets.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", Text, primary_key=True),
+    Column("failure", Text, nullable=False),
+    Column("uses", Text, nullable=False),
+)
+
 grants = Table(
     "grants",
     metadata,

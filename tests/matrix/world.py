@@ -182,6 +182,18 @@ class MemoryStore:
     async def former_logins(self, _target_id: str) -> list[Any]:
         return []
 
+    async def take_lease(self, _name: str, _holder: str, _seconds: float) -> bool:
+        return True
+
+    async def drop_lease(self, _name: str, _holder: str) -> None:
+        pass
+
+    async def target_observation(self, _target_id: str) -> None:
+        return None
+
+    async def outside_looks(self, _target_id: str, _since: datetime) -> list[Any]:
+        return []
+
 
 class _Work:
     def __init__(self, store: MemoryStore) -> None:
