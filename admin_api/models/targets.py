@@ -55,8 +55,17 @@ class TargetPatch(Request):
 
 
 class NewLogin(Request):
+    """Either `password` or `secret_from`."""
+
     login: str = Field(description="The database role to log in as upstream.", examples=["app_ro"])
-    password: Password = Field(description="It is sealed and never shown.")
+    password: Password | None = Field(None, description="It is sealed and never shown.")
+    secret_from: str | None = Field(
+        None,
+        max_length=1000,
+        description="Where the password is kept instead: file:, env:, vault:, aws-sm:, gcp-sm: or rds-iam: and the place there. "
+        "It must begin as one of secrets.allowed in the settings.",
+        examples=["vault:kv/pgbastion/shop#password"],
+    )
 
 
 class TargetRecord(Record):
@@ -75,6 +84,9 @@ class TargetRecord(Record):
     allowlist: ListMode
     logins: dict[AccessMode, str] = Field(
         description="The database role of each access mode.", examples=[{"read_only": "app_ro"}]
+    )
+    secrets_from: dict[AccessMode, str] = Field(
+        description="Where the password of a login is kept, if not here.", examples=[{"read_only": "vault:kv/pgbastion/shop"}]
     )
     allowed_functions: list[str]
     allowed_schemas: list[str]
@@ -186,6 +198,7 @@ def target_record(snapshot: Snapshot, target: Target) -> TargetRecord:
         enabled=target.enabled,
         allowlist=target.allowlist,
         logins={mode: role.login for mode, role in sorted(target.roles.items())},
+        secrets_from={mode: str(role.reference) for mode, role in sorted(target.roles.items()) if role.reference is not None},
         allowed_functions=sorted(target.allowed_functions),
         allowed_schemas=sorted(target.allowed_schemas),
         allowed_settings=sorted(target.allowed_settings),

@@ -37,6 +37,7 @@ from gateway.services.environments import move_to_environment
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_environment, find_grant, find_target
 from gateway.services.role_weights import weigh
+from gateway.services.secret_references import read_reference, refer_login
 from gateway.services.target_facts import Permitted, Place, check_permitted
 from gateway.services.target_sql import init_sql, sql_of_grant
 from gateway.services.visible import within_reach
@@ -151,16 +152,26 @@ async def delete_target(call: Changing, name: str) -> Response:
 @router.put("/{name}/logins/{mode}", response_model=TargetRecord)
 async def set_login(call: Changing, name: str, mode: AccessMode, body: NewLogin) -> Response:
     """Set the upstream login of one access mode. A new password does not end sessions; another role does."""
-    await targets.set_login(
-        call.store,
-        call.context.sealer,
-        name=name,
-        mode=mode,
-        login=body.login,
-        password=Secret(body.password.get_secret_value()),
-        expected_version=call.expected_version,
-        **call.why,
-    )
+    version, login = call.expected_version, body.login
+    if (body.password is None) == (body.secret_from is None):
+        raise ServiceError("password-missing", "give either password or secret_from", "")
+    if body.password is not None:
+        password = Secret(body.password.get_secret_value())
+        store, sealer = call.store, call.context.sealer
+        await targets.set_login(
+            store, sealer, name=name, mode=mode, login=login, password=password, expected_version=version, **call.why
+        )
+    else:
+        reference = read_reference(body.secret_from or "")
+        if not call.context.settings.now.secrets.allows(reference):
+            raise ServiceError(
+                "reference-not-allowed",
+                f"references like {reference} are not in secrets.allowed of the gateway's settings",
+                "Whoever runs the gateway decides which secrets it may fetch.",
+            )
+        await refer_login(
+            call.store, name=name, mode=mode, login=login, reference=reference, expected_version=version, **call.why
+        )
     return await _shown(call, name)
 
 

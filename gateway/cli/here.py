@@ -11,10 +11,11 @@ from gateway.access.model import Snapshot
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway
+from gateway.custody.references.fetching import Fetching
 from gateway.custody.sources import KeptSecrets
 from gateway.ports import CheckStep, EntryPreview, FormerLogin, GatewayUnavailable, RoleAudit, TargetAdmin, UnitOfWork
 from gateway.services.lookup import find_target
-from gateway.settings import Settings
+from gateway.settings import CurrentSettings, Settings
 from gateway.store.errors import StoreError
 from gateway.store.vault import SealedVault
 
@@ -82,7 +83,7 @@ class LocalGateway(BusGateway):
         super().__init__(settings.bus_socket)
         self._settings = settings
         self._store = store
-        self._vault = vault
+        self._secrets = KeptSecrets(vault, Fetching(CurrentSettings(settings)))
 
     async def check_target(self, name: str, mode: AccessMode) -> list[CheckStep]:
         try:
@@ -114,7 +115,7 @@ class LocalGateway(BusGateway):
         if role is None:
             return None
         return await preview_entry(
-            UpstreamDialer(KeptSecrets(self._vault)),
+            UpstreamDialer(self._secrets),
             target,
             role,
             entry=entry,
@@ -132,7 +133,7 @@ class LocalGateway(BusGateway):
             return None
         limits = self._settings.limits
         return await audit_target(
-            UpstreamDialer(KeptSecrets(self._vault)),
+            UpstreamDialer(self._secrets),
             target,
             role,
             mode=mode,
@@ -151,7 +152,7 @@ class LocalGateway(BusGateway):
             return [CheckStep("login", ok=False, detail=f"the target has no login for {mode}", remedy=remedy)]
         limits = self._settings.limits
         return await check_target(
-            UpstreamDialer(KeptSecrets(self._vault)),
+            UpstreamDialer(self._secrets),
             target,
             role,
             mode=mode,

@@ -46,6 +46,7 @@ GROUPS: Final = {
     "audit": (_NOW, "What was run, denied and changed."),
     "policy": (_NOW, "What the read-only policy says about a statement."),
     "store": (_MACHINE, "Where all of this is kept."),
+    "secrets": (_MACHINE, "Where upstream passwords are kept, and the key that seals them."),
 }
 COMMANDS: Final = {
     "connect": (_OWN, "Run psql on a target."),

@@ -206,6 +206,7 @@ def move(
     examples=[
         "pgbastion targets login shop --mode read_only --login app_ro",
         "pgbastion targets login shop --mode rw --login app_rw --password-file app_rw.password",
+        "pgbastion targets login shop --mode rw --login app_rw --from vault:kv/pgbastion/shop#app_rw",
     ],
 )
 def login(
@@ -215,10 +216,28 @@ def login(
     login: Annotated[str, typer.Option("--login", metavar="ROLE", help="The database role to log in as upstream.")],
     password_stdin: PasswordStdin = False,
     password_file: PasswordFile = None,
+    kept_in: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="REFERENCE",
+            help="Where the password is kept, instead of here: file:/PATH, env:NAME, vault:MOUNT/PATH#FIELD, aws-sm:NAME#FIELD, "
+            "gcp-sm:projects/P/secrets/NAME or rds-iam:REGION.",
+            show_default=False,
+        ),
+    ] = None,
     if_version: IfVersion = None,
     reason: Reason = "",
 ) -> None:
     """Set the upstream login of one access mode. Asks for the password, unless an option says where it is."""
+    if kept_in is not None:
+        if password_stdin or password_file is not None:
+            raise typer.BadParameter("give either a password or --from")
+        body = {"login": login, "secret_from": kept_in}
+        api.put(path("targets", name, "logins", mode.value), body, reason=reason, version=if_version)
+        say(f'Target "{name}" uses the database role {login} for {mode}. Its password is fetched when it is needed.')
+        note(f"Whether it can be: pgbastion targets test {name} --mode {mode}")
+        return
     password = given_password(from_stdin=password_stdin, file=password_file, prompt=f"Upstream password of {login}")
     if password is None:
         raise CommandError("no upstream password was given")

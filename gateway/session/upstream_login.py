@@ -1,9 +1,10 @@
 """We log in to PostgreSQL, with credentials that the client never learns, and check that what answers is what we asked for.
 
 Every answer is bounded in size and number. SCRAM must end with the server's right signature; a server that asks for no password,
-or for one in clear text, is refused. What PostgreSQL reports afterwards must show our settings in force. A pooler in between
-refuses them, or drops them without a word; where the role's own defaults are the same, only one thing tells it apart: it makes
-up the process id that goes with its cancel keys. So the server is asked for its own, once per session.
+or for one in clear text, is refused (but where a token stands for the password, inside verified TLS). What PostgreSQL reports
+afterwards must show our settings in force. A pooler in between refuses them, or drops them without a word; where the role's own
+defaults are the same, only one thing tells it apart: it makes up the process id that goes with its cancel keys. So the server is
+asked for its own, once per session.
 """
 
 from collections.abc import Callable
@@ -54,13 +55,18 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamPlan:
-    """What to ask for. `parameters` is our whole startup packet, in order; `pinned` what upstream must report."""
+    """What to ask for. `parameters` is our whole startup packet, in order; `pinned` what upstream must report.
+
+    `is_token`: the password is a token for this login alone, that servers of its kind ask for as it is. Only inside TLS that shows
+    which server it is.
+    """
 
     parameters: list[tuple[str, str]]
     mode: AccessMode
     pinned: dict[str, str]
     allow_md5: bool
     iterations_max: int
+    is_token: bool = False
 
     @property
     def application_name(self) -> str:
@@ -156,6 +162,9 @@ class UpstreamLogin:
                 return b""
             case 5 if self._plan.allow_md5 and len(body) == 4 and self._scram is None:
                 return self._md5_answer(body)
+            case 3 if self._plan.is_token and self._binding is not None and self._scram is None and not self._proved:
+                self._proved, self._binding = True, None  # by its certificate, which was verified
+                return frontend.message(b"p", self._reveal().encode() + b"\0") + _QUESTION
             case 5:
                 raise UpstreamRefused("md5-not-allowed", "the server asks for md5 and the target does not allow it")
             case 0 if self._proved:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.access.user_rules import LONGEST_NAME, LONGEST_PASSWORD, SHORTEST_PASSWORD, UserRules, characters
+from gateway.settings.secrets import Aws, Google, Secrets, Vault
 from gateway.settings.sign_in import Oidc, SignIn
 from gateway.statements.limits import KILOBYTES, MILLISECONDS, Bounds, Caps, amount
 
@@ -285,6 +286,10 @@ class Settings(_Section):
     statement_caps: StatementCaps = StatementCaps()
     store: Store = Store()
     users: Users = Users()
+    secrets: Secrets = Secrets()
+    vault: Vault = Vault()
+    aws: Aws = Aws()
+    google: Google = Google()
     admin_api: AdminApi = AdminApi()
 
     @property
