@@ -1,11 +1,17 @@
 """Statements and what the policy says about them."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, model_validator
 
 from admin_api.models.fields import Mode, Option, Record, Request
+from gateway.access.relations import MAX_NAMES
 from gateway.access_mode import AccessMode, GrantOption
-from gateway.services.policy import HIGHEST_MAJOR, LOWEST_MAJOR, Explanation
+from gateway.services.grant_terms import MAX_OF_LIMIT, Terms, read_schemas, read_tables
+from gateway.services.policy import HIGHEST_MAJOR, LOWEST_MAJOR, Explanation, Granted
 from gateway.services.policy_rules import Rule, record_of
+
+RelationName = Annotated[str, Field(max_length=300)]
 
 
 class Question(Request):
@@ -17,9 +23,44 @@ class Question(Request):
     allowed_functions: list[str] = Field([], max_length=1000)
     allowed_schemas: list[str] = Field(["public"], max_length=1000)
     allowed_settings: list[str] = Field([], max_length=1000)
+    grant: str | None = Field(
+        None,
+        max_length=100,
+        description="As under this grant: on its target, in its mode where none is given, with all that it carries.",
+    )
     options: list[Option] = Field([], max_length=len(GrantOption), description="As if the grant carried them.")
     max_changed_rows: int | None = Field(None, ge=1, description="As if the grant had this ceiling.")
+    statement_timeout_ms: int | None = Field(None, ge=1, le=MAX_OF_LIMIT["statement_timeout_ms"], description="The same.")
+    max_rows: int | None = Field(None, ge=1, le=MAX_OF_LIMIT["max_rows"], description="The same.")
+    max_bytes: int | None = Field(None, ge=1, le=MAX_OF_LIMIT["max_bytes"], description="The same.")
+    max_bytes_per_day: int | None = Field(None, ge=1, le=MAX_OF_LIMIT["max_bytes_per_day"], description="The same.")
+    schemas: list[RelationName] = Field(
+        [], max_length=MAX_NAMES, description="As if the grant opened only these, and `tables`."
+    )
+    tables: list[RelationName] = Field(
+        [], max_length=MAX_NAMES, description="As if the grant opened only these, and `schemas`."
+    )
     server_major: int = Field(HIGHEST_MAJOR, ge=LOWEST_MAJOR, le=HIGHEST_MAJOR)
+
+    @property
+    def terms(self) -> Terms:
+        """What the grant is to carry. Raises ServiceError for a name that is none."""
+        return Terms(
+            options=frozenset(self.options),
+            max_changed_rows=self.max_changed_rows,
+            statement_timeout_ms=self.statement_timeout_ms,
+            max_rows=self.max_rows,
+            max_bytes=self.max_bytes,
+            max_bytes_per_day=self.max_bytes_per_day,
+            schemas=read_schemas(self.schemas),
+            tables=read_tables(self.tables),
+        )
+
+    @model_validator(mode="after")
+    def _one_grant(self) -> "Question":
+        if self.grant is not None and (more := sorted(self.model_fields_set - {"sql", "mode", "grant", "server_major"})):
+            raise ValueError(f"grant says it all: leave out {more[0]}")
+        return self
 
 
 class ExplanationRecord(Record):
@@ -41,6 +82,9 @@ class ExplanationRecord(Record):
         description="How many rows it may change before it is rolled back; 0: no ceiling, or none counted."
     )
     reported: str = Field(description="The rule that is against it, where the grant only reports; empty: none.")
+    max_rows: int | None = Field(description="Of the grant: its reply is cut there, with an error; null: nowhere.")
+    max_bytes: int | None = Field(description="The same for bytes.")
+    statement_timeout_ms: int | None = Field(description="Of the grant: how long it may run.")
     lifts_read_only: bool = Field(description="It makes or drops a temporary table, and must stand by itself.")
 
 
@@ -62,7 +106,7 @@ def rule_record(rule: Rule) -> RuleRecord:
     return RuleRecord(**record_of(rule))
 
 
-def explanation_record(found: Explanation) -> ExplanationRecord:
+def explanation_record(found: Explanation, granted: Granted) -> ExplanationRecord:
     return ExplanationRecord(
         allowed=found.allowed,
         mode=found.mode,
@@ -80,5 +124,8 @@ def explanation_record(found: Explanation) -> ExplanationRecord:
         node=found.node,
         row_ceiling=found.row_ceiling,
         reported=found.reported,
+        max_rows=granted.reading.max_rows,
+        max_bytes=granted.reading.max_bytes,
+        statement_timeout_ms=granted.statement_timeout_ms,
         lifts_read_only=found.lifts_read_only,
     )

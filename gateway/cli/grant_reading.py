@@ -42,14 +42,14 @@ def _read_rows(text: str) -> str:
     return text
 
 
-def _read_schema(text: str) -> str:
+def read_schema(text: str) -> str:
     try:
         return write_name(parse_schema(text))
     except RelationNameError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _read_table(text: str) -> str:
+def read_table(text: str) -> str:
     try:
         return write_table(parse_table(text))
     except RelationNameError as error:
@@ -91,7 +91,7 @@ Schemas = Annotated[
     typer.Option(
         "--schema",
         metavar="SCHEMA",
-        parser=_read_schema,
+        parser=read_schema,
         help="Only tables of this schema are open; may be given several times, and with --table. On update: all that are.",
         show_default="whatever the upstream login may read",
     ),
@@ -101,7 +101,7 @@ Tables = Annotated[
     typer.Option(
         "--table",
         metavar="SCHEMA.TABLE",
-        parser=_read_table,
+        parser=read_table,
         help="Only this table or view is open; may be given several times, and with --schema. On update: all that are. "
         "See also: pgbastion targets init-sql --grant",
         show_default="whatever the upstream login may read",

@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from gateway.access_mode import AccessMode, GrantOption
-from gateway.cli import names
+from gateway.cli import grant_limits, grant_reading, names
 from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
 from gateway.cli.local import load_settings
 from gateway.cli.options import AsJson, Config, parse_mode
-from gateway.cli.output import JsonValue, Record, note, print_json, say, visible
+from gateway.cli.output import Record, note, print_json, say
+from gateway.cli.policy_shown import record_of, show_explanation
+from gateway.cli.policy_terms import AsIf, check_grant_alone
 from gateway.cli.reach import admin, example_text
 from gateway.services import policy_rules
 from gateway.services.policy import Explanation, Granted, Judging, Limited, default_policy
@@ -23,8 +25,6 @@ from gateway.services.policy_check import check_lines
 from gateway.statements.policy import Policy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What the policy says about a statement, and why.")
-
-_WINDOW = 60
 
 Mode = Annotated[
     AccessMode,
@@ -46,6 +46,34 @@ GrantOptions = Annotated[
 ]
 Ceiling = Annotated[
     int | None, typer.Option("--max-changed-rows", metavar="N", min=1, help="As if the grant had this ceiling of changed rows.")
+]
+GrantSchemas = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--schema",
+        metavar="SCHEMA",
+        parser=grant_reading.read_schema,
+        help="As if the grant opened only this schema (and others so given, and tables).",
+    ),
+]
+GrantTables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table",
+        metavar="SCHEMA.TABLE",
+        parser=grant_reading.read_table,
+        help="As if the grant opened only this table (and others so given, and schemas).",
+    ),
+]
+GrantsMode = Annotated[
+    AccessMode | None,
+    typer.Option(
+        "--mode",
+        parser=parse_mode,
+        metavar="MODE",
+        help="The session's access mode: read_only or read_write.",
+        show_default="the grant's, else read_only",
+    ),
 ]
 Major = Annotated[int, typer.Option("--server-major", min=13, max=18, help="The upstream server's major version.")]
 
@@ -88,51 +116,66 @@ def _policy(
         'pgbastion policy explain "SELECT * FROM orders FOR UPDATE"',
         'pgbastion policy explain --target shop "SELECT public.revenue_of(7)"',
         'pgbastion policy explain --mode rw --option no-ddl --max-changed-rows 100 "DELETE FROM orders"',
+        'pgbastion policy explain --target shop --table public.orders "SELECT * FROM customers"',
+        'pgbastion policy explain --grant 4b3c5a1e-... "SELECT * FROM customers"',
         "pgbastion policy explain - < report.sql",
     ],
 )
 def explain(
     api: Api,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="The statement, or several; - reads them from standard input.")],
-    mode: Mode = AccessMode.READ_ONLY,
+    mode: GrantsMode = None,
     target: Annotated[
         str | None,
         typer.Option("--target", help="Under this target's policy.", autocompletion=names.targets, show_default="the defaults"),
+    ] = None,
+    grant: Annotated[
+        str | None,
+        typer.Option("--grant", metavar="ID", help="As under this grant: its target, its mode, all that it carries."),
     ] = None,
     allow_function: Functions = None,
     allow_schema: Schemas = None,
     allow_setting: CustomSettings = None,
     option: GrantOptions = None,
     max_changed_rows: Ceiling = None,
+    statement_timeout: grant_limits.StatementTimeout = None,
+    max_rows: grant_reading.MaxRows = None,
+    max_bytes: grant_reading.MaxBytes = None,
+    schema: GrantSchemas = None,
+    table: GrantTables = None,
     server_major: Major = 18,
     as_json: AsJson = False,
 ) -> None:
     """Say whether SQL may run, by which rule, and what to do. Nothing is run. Exit status 0: allowed, 1: refused."""
     if target is not None and (allow_function or allow_schema or allow_setting):
         raise typer.BadParameter("give either --target or lists of your own")
+    as_if = AsIf(option or (), max_changed_rows, statement_timeout, max_rows, max_bytes, schema or (), table or ())
+    check_grant_alone(grant, as_if, target, allow_function, allow_schema, allow_setting)
     text = sys.stdin.buffer.read() if sql == "-" else os.fsencode(sql)
-    if target is None and not api.is_remote:
+    question: Record = {"sql": text.decode("utf-8", "replace"), "server_major": server_major}
+    if mode is not None:
+        question = {**question, "mode": mode.value}
+    if grant is not None:
+        found = api.post(path("policy", "explain"), {**question, "grant": grant})
+    elif target is None and not api.is_remote:
         limited = _limited(api.config)
-        granted = Granted(frozenset(option or ()), max_changed_rows)
-        policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, limited, granted)
-        found = _record(asyncio.run(_explained(text, policy)))
+        granted = as_if.granted(mode or AccessMode.READ_ONLY)
+        policy = _policy(
+            mode or AccessMode.READ_ONLY, allow_function, allow_schema, allow_setting, server_major, limited, granted
+        )
+        found = record_of(asyncio.run(_explained(text, policy)), granted)
     else:
-        question: Record = {
-            "sql": text.decode("utf-8", "replace"),
-            "mode": mode.value,
+        lists = {
             "target": target,
             "allowed_functions": allow_function or [],
             "allowed_schemas": allow_schema or ["public"],
             "allowed_settings": allow_setting or [],
-            "options": [each.value for each in option or ()],
-            "max_changed_rows": max_changed_rows,
-            "server_major": server_major,
         }
-        found = api.post(path("policy", "explain"), question)
+        found = api.post(path("policy", "explain"), {**question, **lists, **as_if.record})
     if as_json:
         print_json(found)
     else:
-        _explain(text, found)
+        show_explanation(text, found)
     raise typer.Exit(0 if found.get("allowed") else 1)
 
 
@@ -145,6 +188,11 @@ def check(
     allow_setting: CustomSettings = None,
     option: GrantOptions = None,
     max_changed_rows: Ceiling = None,
+    statement_timeout: grant_limits.StatementTimeout = None,
+    max_rows: grant_reading.MaxRows = None,
+    max_bytes: grant_reading.MaxBytes = None,
+    schema: GrantSchemas = None,
+    table: GrantTables = None,
     server_major: Major = 18,
     config: Config = None,
 ) -> None:
@@ -152,7 +200,8 @@ def check(
 
     A line that cannot be read is answered, too, as refused (rule invalid-line). Exit status 0: every line was answered.
     """
-    granted = Granted(frozenset(option or ()), max_changed_rows)
+    as_if = AsIf(option or (), max_changed_rows, statement_timeout, max_rows, max_bytes, schema or (), table or ())
+    granted = as_if.granted(mode)
     policy = _policy(mode, allow_function, allow_schema, allow_setting, server_major, _limited(config), granted)
     if file == "-":
         asyncio.run(check_lines(sys.stdin.fileno(), sys.stdout.buffer, policy))
@@ -192,78 +241,3 @@ async def _explained(text: bytes, policy: Policy) -> Explanation:
         return await explained(judging, sql=text, policy=policy)
     finally:
         await judging.close()
-
-
-def _record(found: Explanation) -> Record:
-    return {
-        "allowed": found.allowed,
-        "mode": found.mode.value,
-        "rule": found.rule,
-        "sqlstate": found.sqlstate,
-        "message": found.message,
-        "hint": found.hint,
-        "position": found.position,
-        "kind": found.kind,
-        "tables": found.tables,
-        "functions": found.functions,
-        "edited": found.sent_as is not None,
-        "sent_as": found.sent_as,
-        "notice": found.notice,
-        "node": found.node,
-        "row_ceiling": found.row_ceiling,
-        "reported": found.reported,
-        "lifts_read_only": found.lifts_read_only,
-    }
-
-
-def _explain(sql: bytes, found: Record) -> None:
-    mode, position = found.get("mode"), found.get("position")
-    if found.get("allowed"):
-        say(f"allowed in {mode} mode")
-        if found.get("reported"):
-            say(f"reported only, by rule {found.get('reported')}: {found.get('message')}")
-        if found.get("row_ceiling"):
-            say(f"rolled back if it changes more than {found.get('row_ceiling')} rows")
-        if found.get("lifts_read_only"):
-            say("by itself, outside of a transaction block")
-    else:
-        say(f"refused in {mode} mode by rule {found.get('rule')} (SQLSTATE {found.get('sqlstate')})")
-        say("")
-        say(f"  {found.get('message')}")
-        _caret(sql.decode("utf-8", "replace"), position if isinstance(position, int) else 0)
-        if found.get("hint"):
-            say("")
-            say(f"  hint: {found.get('hint')}")
-    say("")
-    for heading, name in (
-        ("statements", "kind"),
-        ("relations", "tables"),
-        ("functions", "functions"),
-        ("sent as", "sent_as"),
-        ("notice", "notice"),
-        ("decided by", "node"),
-    ):
-        _line(heading, found.get(name))
-
-
-def _line(heading: str, value: JsonValue) -> None:
-    values = list(value) if isinstance(value, list | tuple) else [value] if value else []
-    if values:
-        say(f"  {heading:<11}{', '.join(str(each) for each in values)}")
-
-
-def _caret(text: str, position: int) -> None:
-    """The line that the position is in, cut to a window around it, with a caret below. Nothing when there is no position."""
-    from rich.cells import cell_len
-
-    if not 1 <= position <= len(text) + 1:
-        return
-    before = text[: position - 1].rpartition("\n")[2]
-    after = text[position - 1 :].partition("\n")[0]
-    left = ("..." if len(before) > _WINDOW else "") + visible(before[-_WINDOW:])
-    right = visible(after[:_WINDOW]) + ("..." if len(after) > _WINDOW else "")
-    number = text.count("\n", 0, position - 1) + 1
-    prefix = f"  line {number}: "
-    say("")
-    say(f"{prefix}{left}{right}")
-    say(f"{' ' * (len(prefix) + cell_len(left))}^")

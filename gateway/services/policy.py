@@ -1,13 +1,16 @@
 """What the policy says about a statement: under a target's policy or the defaults, for people and for programs."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.access.model import Target
-from gateway.access_mode import AccessMode, GrantOption
+from gateway.access.model import ALL_READING, Reading, Target
+from gateway.access.relations import parse_schema, parse_table
+from gateway.access_mode import OPTIONS_OF, AccessMode, GrantOption
 from gateway.judging.judge import Judge
+from gateway.services.grant_terms import Terms
 from gateway.settings import Settings
+from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.policy import Bounds, Caps, Policy, is_small, judge, relabel
 from gateway.statements.verdict import Facts, Verdict
 
@@ -76,6 +79,22 @@ class Granted:
 
     options: frozenset[GrantOption] = frozenset()
     max_changed_rows: int | None = None
+    statement_timeout_ms: int | None = None
+    reading: Reading = ALL_READING
+
+    @classmethod
+    def by(cls, terms: Terms, mode: AccessMode) -> "Granted":
+        """In this mode: options of the other one mean nothing in it."""
+        reading = Reading(
+            terms.max_rows,
+            terms.max_bytes,
+            terms.max_bytes_per_day,
+            frozenset(map(parse_schema, terms.schemas)),
+            frozenset(map(parse_table, terms.tables)),
+        )
+        options = terms.options & OPTIONS_OF[mode]
+        changed = terms.max_changed_rows if mode is AccessMode.READ_WRITE else None
+        return cls(options, changed, terms.statement_timeout_ms, reading)
 
 
 class Judging:
@@ -186,6 +205,7 @@ def _policy(
     limited: Limited,
     granted: Granted,
 ) -> Policy:
+    reading = granted.reading
     return Policy(
         mode,
         functions,
@@ -193,9 +213,11 @@ def _policy(
         custom_settings,
         server_major,
         limited.max_statement_bytes,
-        limited.caps,
+        replace(limited.caps, statement_milliseconds=granted.statement_timeout_ms),
         options=granted.options,
         max_changed_rows=granted.max_changed_rows,
         hide_activity=limited.hide_activity,
         bounds=limited.bounds,
+        metered=reading.is_metered,
+        granted=GrantedRelations(reading.schemas, reading.tables) if reading.is_narrow else None,
     )

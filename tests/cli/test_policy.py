@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app
+from tests.cli.world import World
 
 COMMAND = (sys.executable, "-c", "from gateway.cli.main import run; run()", "policy")
 
@@ -81,6 +82,43 @@ def test_lists_can_be_tried() -> None:
     assert explain("--allow-schema", "app", "SET search_path = app").exit_code == 0
     assert explain("--allow-setting", "app.tenant", "SET app.tenant = 1").exit_code == 0
     assert explain("--server-major", "15", "SELECT json_scalar(1)").exit_code == 1
+
+
+def test_what_a_grant_carries_can_be_tried() -> None:
+    sql = "SELECT * FROM app.customers"
+    assert explain("--table", "app.orders", sql).exit_code == 1
+    refused = json.loads(explain("--json", "--table", "app.orders", sql).output)
+    assert refused["rule"] == "table-not-granted"
+    for given in (("--table", "app.customers"), ("--schema", "app"), ("--table", "app.orders", "--schema", "app")):
+        assert explain(*given, sql).exit_code == 0
+    shown = explain("--max-rows", "1000", "--max-bytes", "2MB", "--statement-timeout", "30s", sql)
+    assert "cut with an error beyond: shows at most 1000 rows, at most 2MB a statement" in shown.output
+    assert "cancelled when it runs for more than 30s" in shown.output
+    assert explain("--statement-timeout", "30s", "SET statement_timeout = '5min'").output.count("30000") > 0
+    assert explain("--table", "customers", sql).exit_code == 2
+    assert explain("--max-rows", "0", sql).exit_code == 2
+
+
+def test_many_are_judged_as_under_a_grant() -> None:
+    lines = b"\n".join(line(id=name, sql=f"SELECT * FROM app.{name}") for name in ("orders", "customers"))
+    answers = check(lines, "--table", "app.orders", "--max-rows", "10")
+    assert [(each["id"], each["rule"]) for each in answers] == [("orders", "allowed"), ("customers", "table-not-granted")]
+
+
+def test_under_a_grant_that_is_there(world: World) -> None:
+    world.run("users", "create", "ana")
+    world.run("targets", "create", "shop", "--host", "h", "--dbname", "d")
+    carried = ("--table", "app.orders", "--max-rows", "10", "--option", "no-ddl")
+    world.run("grants", "create", "--user", "ana", "--target", "shop", "--mode", "rw", *carried)
+    (grant,) = world.json("grants", "list")
+    under = ("policy", "explain", "--grant", grant["id"])
+    assert "cut with an error beyond: shows at most 10 rows" in world.run(*under, "SELECT * FROM app.orders").stdout
+    refused = world.json(*under, "SELECT * FROM app.customers", status=1)
+    assert (refused["rule"], refused["mode"]) == ("table-not-granted", "read_write")
+    assert world.json(*under, "UPDATE app.orders SET a = 1", status=1)["rule"] == "where-missing"
+    assert world.json(*under, "--mode", "ro", "INSERT INTO app.orders VALUES (1)", status=1)["mode"] == "read_only"
+    assert "grant says it all" in world.run(*under, "--max-rows", "5", "SELECT 1", status=2).stderr.replace("--", "")
+    assert "there is no grant" in world.error("policy", "explain", "--grant", "nobody", "SELECT 1")
 
 
 def test_from_standard_input_and_terminal_safe() -> None:
