@@ -37,13 +37,11 @@ SINK_FIELDS: Final = frozenset({"at", "mono", "worker", "seq"})
 _MAX_NAMES: Final = 100  # of tables and functions in one record
 _MAX_MESSAGE: Final = 1000  # characters
 
-_PHASES: Final = {
-    "query": b'"event":"statement","phase":"query",',
-    "parse": b'"event":"statement","phase":"parse",',
-    "execute": b'"event":"statement","phase":"execute",',
+#: `statement_started` as formats, for the hottest path: session, statement_id, parameters, statement.
+STATEMENT_STARTED: Final = {
+    phase: b'"event":"statement","phase":"%b",%%b,"statement":%%d,"parameters":%%d,%%b' % phase.encode()
+    for phase in ("query", "parse", "execute")
 }
-#: `statement_started` as a format, for the hottest path: head, statement_id, parameters, statement.
-STATEMENT_STARTED: Final = b'%b%d,"parameters":%d,%b'
 _OUTCOMES: Final = {
     outcome: f'"event":"statement_end","outcome":"{outcome}",'.encode()
     for outcome in ("ok", "error", "cancelled", "skipped", "unknown")
@@ -98,14 +96,9 @@ def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
     return _inside(fields)
 
 
-def statement_head(session: bytes, phase: str) -> bytes:
-    """What `statement_started` of this session and phase begins with. `phase`: "query", "parse" or "execute"."""
-    return b'%b%b,"statement":' % (_PHASES[phase], session)
-
-
-def statement_started(head: bytes, statement: bytes, statement_id: int, parameters: int) -> bytes:
-    """Before the statement's bytes leave, or are refused. `head` is made once, by `statement_head`."""
-    return STATEMENT_STARTED % (head, statement_id, parameters, statement)
+def statement_started(session: bytes, phase: str, statement: bytes, statement_id: int, parameters: int) -> bytes:
+    """Before the statement's bytes leave, or are refused. `phase`: "query", "parse" or "execute"."""
+    return STATEMENT_STARTED[phase] % (session, statement_id, parameters, statement)
 
 
 def statement_ended(

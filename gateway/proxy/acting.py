@@ -36,8 +36,7 @@ def act(session: "LiveSession") -> None:
     for effect in effects:
         match effect:
             case ClientQuit():
-                session.quitting = True
-                asyncio.get_running_loop().call_later(_QUIT_GRACE_SECONDS, session.end, "client quit", None)
+                session.quitting = asyncio.get_running_loop().call_later(_QUIT_GRACE_SECONDS, session.end, "client quit", None)
             case JudgeElsewhere():
                 shared.tally.judged_in_child += 1
                 session.worker.judge.submit(effect.sql, effect.policy, partial(_judged, session, effect))

@@ -69,7 +69,10 @@ def leave_client(transport: asyncio.Transport, words: bytes, *, gone: bool) -> N
         return
     if words:
         transport.write(words)
+    all_sent = not transport.get_write_buffer_size() and transport.get_extra_info("ssl_object") is None
     transport.close()
+    if all_sent:  # the kernel has it, or there was nothing; inside TLS the peer has to answer, too
+        return
     asyncio.get_running_loop().call_later(_FLUSH_SECONDS, cut, transport)
 
 

@@ -54,13 +54,25 @@ class Greeter:
         self._gone = False
         self._pending: PendingSession | None = None
         self._deadline = self._loop.call_later(worker.settings.limits.pre_auth_timeout_seconds, self._expire)
-        self._loop.add_reader(sock.fileno(), self._readable)
+        self._watched = False  # by the loop, because nothing was there yet
+        self._readable()  # most have spoken by the time they are accepted
+
+    def _watch(self) -> None:
+        if not self._watched:
+            self._watched = True
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._sock.fileno())
 
     def _readable(self) -> None:
         try:
             if self._first and self._identity is not None:
+                beginning = self._sock.recv(1, socket.MSG_PEEK)
                 self._first = False
-                if self._sock.recv(1, socket.MSG_PEEK)[:1] == bytes((_TLS_HANDSHAKE,)):
+                if beginning == bytes((_TLS_HANDSHAKE,)):
                     self._hand_over(self._identity, direct_tls=True)
                     return
             data = self._sock.recv(_CHUNK)
@@ -69,7 +81,7 @@ class Greeter:
                 return
             self._greeted(data)
         except BlockingIOError:
-            return
+            self._watch()
         except SilentClose:
             self._close()
         except ProtocolViolation as broken:
@@ -87,7 +99,7 @@ class Greeter:
                     if injected:  # which it is told inside TLS
                         self._hand_over(self._identity, injected=True)
                     else:
-                        self._loop.remove_reader(self._sock.fileno())
+                        self._unwatch()
                         self._hello = HelloWatch(self._loop, self._sock, self._shake_hands, self._close)
                     return
                 case Refuse():
@@ -100,6 +112,7 @@ class Greeter:
                     self._close()
                     return
             step = self._greeting.feed(b"")
+        self._watch()
 
     def _shake_hands(self) -> None:
         self._hello = None
@@ -112,7 +125,7 @@ class Greeter:
     def _hand_over(
         self, identity: ServerIdentity | None, *, direct_tls: bool = False, injected: bool = False, begin: Begin | None = None
     ) -> None:
-        self._loop.remove_reader(self._sock.fileno())
+        self._unwatch()
         arrival = Arrival(self._address, identity, direct_tls, injected, begin)
         self._connecting = self._loop.create_task(self._connect(arrival), name="handshake")
         self._worker.keep(self._connecting)
@@ -154,7 +167,7 @@ class Greeter:
         if self._hello is not None:
             self._hello.stop()
             self._hello = None  # it knows us, too
-        self._loop.remove_reader(self._sock.fileno())
+        self._unwatch()
         self._sock.close()
         self.left()
 

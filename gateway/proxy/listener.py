@@ -16,7 +16,7 @@ from gateway.bus.lines import Payload
 from gateway.proxy import rights_clock
 from gateway.proxy.greeter import Greeter
 from gateway.proxy.registry import Registry
-from gateway.proxy.sockets import keep_alive
+from gateway.proxy.sockets import ACCEPTED_INHERIT, keep_alive
 from gateway.proxy.worker import Worker
 from gateway.wire.startup import CancelRequest
 
@@ -88,7 +88,8 @@ class Listener:
             self._refuse(sock, address, reason)
             return
         sock.setblocking(False)
-        keep_alive(sock)
+        if not ACCEPTED_INHERIT:
+            keep_alive(sock)
         Greeter(worker, sock, address, lambda: worker.knocking.leave(address), self.cancel)
 
     def _refuse(self, sock: socket.socket, address: IPv4Address | IPv6Address, rule: str) -> None:

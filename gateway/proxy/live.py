@@ -62,9 +62,10 @@ class LiveSession(asyncio.Protocol):
         self._upstream_side = UpstreamSide(shared)
         self._client = client
         self.upstream = opened.connection.transport
-        self.cancel = UpstreamCancel(opened.place, opened.welcome.process_id, opened.welcome.key)
-        self._client_gate = ReadGate(client)
-        self._upstream_gate = ReadGate(self.upstream)
+        self._backend = opened.seat.backend
+        self._cancel: UpstreamCancel | None = None  # these three are made when they are needed
+        self._client_gate: ReadGate | None = None
+        self._upstream_gate: ReadGate | None = None
         self._trail = worker.trail
         self._counters = worker.counters
         self._releasing: Releasing | None = None  # what waits for the audit trail
@@ -72,7 +73,7 @@ class LiveSession(asyncio.Protocol):
         self._client_gone = False
         self._upstream_gone: asyncio.Event | None = None  # while somebody waits for it
         self.answered: asyncio.Event | None = None  # while a statement is being stopped
-        self.quitting = False
+        self.quitting: asyncio.TimerHandle | None = None  # once the client has said so
         self._account = Account(who, shared)
         self._attending: Attending | None = None
         if (steady := steady_of(self, shared, self._account, worker, client, self.upstream)) is not None:
@@ -93,6 +94,13 @@ class LiveSession(asyncio.Protocol):
     @property
     def bytes_in(self) -> int:
         return self._account.bytes_in
+
+    @property
+    def cancel(self) -> UpstreamCancel:
+        """For what runs upstream."""
+        if self._cancel is None:
+            self._cancel = UpstreamCancel(self._backend.place, self._backend.process_id, self._backend.key)
+        return self._cancel
 
     @property
     def at_rest(self) -> bool:
@@ -147,17 +155,18 @@ class LiveSession(asyncio.Protocol):
         if shared.effects:
             act(self)
         if not out and self.client_side.held_bytes > _HELD_LIMIT:  # on hold, nothing leaves
-            self._client_gate.close(Reason.ON_HOLD)
+            self._gate_of_client().close(Reason.ON_HOLD)
 
     def record(self) -> None:
-        append = self._trail.append
-        for record in self.shared.records:
-            append(record)
-        self.shared.records.clear()
+        records, append = self.shared.records, self._trail.append
+        if not self._trail.write_now(records):
+            for record in records:
+                append(record)
+        records.clear()
 
     def _forward_when_written(self, out: bytes) -> None:
         if self._releasing is None:
-            self._releasing = Releasing(self._trail, self.upstream, self._client_gate, self._unwritten)
+            self._releasing = Releasing(self._trail, self.upstream, self._gate_of_client(), self._unwritten)
         self._releasing.add(out, self.shared.records)
         self.shared.records.clear()
 
@@ -188,33 +197,41 @@ class LiveSession(asyncio.Protocol):
 
     def resume(self, out: bytes) -> None:
         """The client's side goes on with what it had on hold: this may leave."""
-        if not self.client_side.on_hold:
+        if not self.client_side.on_hold and self._client_gate is not None:
             self._client_gate.open(Reason.ON_HOLD)
         self._from_client(out)
 
     # -- back-pressure and loss ----------------------------------------------------------------------------------------
 
+    def _gate_of_client(self) -> ReadGate:
+        self._client_gate = gate = self._client_gate or ReadGate(self._client)
+        return gate
+
+    def _gate_of_upstream(self) -> ReadGate:
+        self._upstream_gate = gate = self._upstream_gate or ReadGate(self.upstream)
+        return gate
+
     def pause_writing(self) -> None:
-        self._upstream_gate.close(Reason.OTHER_SIDE_FULL)
+        self._gate_of_upstream().close(Reason.OTHER_SIDE_FULL)
 
     def resume_writing(self) -> None:
-        self._upstream_gate.open(Reason.OTHER_SIDE_FULL)
+        self._gate_of_upstream().open(Reason.OTHER_SIDE_FULL)
 
     def upstream_full(self) -> None:
-        self._client_gate.close(Reason.OTHER_SIDE_FULL)
+        self._gate_of_client().close(Reason.OTHER_SIDE_FULL)
 
     def upstream_drained(self) -> None:
-        self._client_gate.open(Reason.OTHER_SIDE_FULL)
+        self._gate_of_client().open(Reason.OTHER_SIDE_FULL)
 
     def eof_received(self) -> bool:
         """A client that closes while its query runs is gone; one that closes while idle has finished."""
-        if not self.quitting:
+        if self.quitting is None:
             self.end("client vanished" if self.shared.busy else "client quit", None)
-        return self.quitting and not self._who.tls  # TLS closes both ways, whatever is said here
+        return self.quitting is not None and not self._who.tls  # TLS closes both ways, whatever is said here
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client_gone = True
-        if not self.quitting:  # else what it sent before its Terminate may finish, for a moment
+        if self.quitting is None:  # else what it sent before its Terminate may finish, for a moment
             vanished = exc is not None or self.shared.busy
             self.end("client vanished" if vanished else "client quit", None)
 
@@ -222,7 +239,7 @@ class LiveSession(asyncio.Protocol):
         if self._upstream_gone is not None:
             self._upstream_gone.set()
         self._seat.leave()
-        if self.quitting:
+        if self.quitting is not None:
             self.end("client quit", None)
         elif self.shared.upstream_fatal:
             self.end(f"upstream ended the session ({self.shared.upstream_fatal})", None)
@@ -255,7 +272,7 @@ class LiveSession(asyncio.Protocol):
 
     def probe(self) -> None:
         """Nothing tells of a client that goes away while nobody reads from it."""
-        unread = self._client_gate.closed or self.client_side.on_hold
+        unread = self.client_side.on_hold or (self._client_gate is not None and self._client_gate.closed)
         if not self.ended and unread and peer_is_gone(self._client):
             self._client_gone = True
             self.end("client vanished", None)
@@ -316,6 +333,8 @@ class LiveSession(asyncio.Protocol):
         for part in (self._releasing, self._attending):
             if part is not None:
                 part.close()
+        if self.quitting is not None:
+            self.quitting.cancel()
         if self.answered is not None:
             self.answered.set()
         self.worker.registry.remove(self, self._account.process_id)
@@ -346,7 +365,7 @@ class LiveSession(asyncio.Protocol):
             return
         self.upstream.write(TERMINATE)
         if running:
-            self._upstream_gate.open_for_good()
+            self._gate_of_upstream().open_for_good()
             self._upstream_gone = asyncio.Event()
             self.cancel.see_off(self.upstream, self._upstream_gone)
         else:

@@ -24,7 +24,7 @@ from gateway.proxy.client_certificates import certificate_of
 from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened, open_session
 from gateway.proxy.shared_buffer import set_protocol
-from gateway.proxy.standing import Introduction, proved_by
+from gateway.proxy.standing import Introduction, proved_by, still_holds
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
 from gateway.session.effects import fatal
@@ -200,6 +200,7 @@ class PendingSession(asyncio.Protocol):
         worker.login_succeeded(startup.user)
         self._early = outcome.rest + self._early
         final = outcome.final
+        asked_of = worker.directory.snapshot
         lease = self._authorize(user)
         if isinstance(lease, Denial):
             self._refuse(lease.rule, fatal(lease.sqlstate, lease.message, lease.hint, f"pgbastion rule: {lease.rule}"), final)
@@ -216,7 +217,8 @@ class PendingSession(asyncio.Protocol):
             self._refuse("upstream-or-settings", opened, final)
             return
         self.session_id = opened.session_id
-        self._go_live(user, opened, final)
+        same = still_holds(lease, asked_of, worker.directory.snapshot, self.session_id)
+        self._go_live(user, opened, final, lease if same else None)
 
     def _authorize(self, user: User) -> Lease | Denial:
         startup, snapshot = cast(StartupMessage, self._startup), self._worker.directory.snapshot
@@ -238,10 +240,10 @@ class PendingSession(asyncio.Protocol):
             proof=proof,
         )
 
-    def _go_live(self, user: User, opened: Opened, final: bytes) -> None:
-        """From the last question to AuthenticationOk without giving up the event loop."""
+    def _go_live(self, user: User, opened: Opened, final: bytes, known: Lease | None) -> None:
+        """From the last question to AuthenticationOk without giving up the event loop. `known`: its answer, if it is the same."""
         worker = self._worker
-        lease = self._authorize(user)
+        lease = known or self._authorize(user)
         if self._done or isinstance(lease, Denial) or worker.draining or not worker.knows_rights or not worker.trail.healthy:
             opened.abandon()
             if self._done:

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ _KEPT_ALIVE: Final = (
         if hasattr(socket, name)
     ),
 )
+
+
+#: What a listening socket was told holds for those that it accepts.
+ACCEPTED_INHERIT: Final = sys.platform == "linux"
 
 
 class PortError(Exception):
@@ -67,6 +72,7 @@ def open_doors(host: str, port: int, backlog: int, shares: int, *, setting: str 
                 made[-1].append(sock)
                 sock.setblocking(False)
                 sock.listen(backlog)
+                keep_alive(sock)
                 port = sock.getsockname()[1]
     except BaseException:
         for share in made:

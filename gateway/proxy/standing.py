@@ -111,6 +111,16 @@ class Standing:
         return max(now, ends)
 
 
+def still_holds(lease: Lease, asked_of: Snapshot, snapshot: Snapshot, session_id: str) -> bool:
+    """Whether `authorize` could only say the same again: nothing was changed since, and by the clock nothing is due.
+
+    `session_id`: as it is now; it may be another one than was asked of.
+    """
+    if asked_of is not snapshot or session_id in snapshot.terminated:
+        return False
+    return lease.changes_at is None or rights_clock.now() < lease.changes_at
+
+
 def _next_password(lease: Lease) -> Lease:
     """As if the session had logged in with the password that it gave its person."""
     return replace(lease, user=replace(lease.user, credential_version=lease.user.credential_version + 1))

@@ -37,8 +37,11 @@ cdef enum Owed:
 cdef enum:
     HEADER = 5
     READY = 6  # the size of a ReadyForQuery
-    NUMBERS = 200  # bytes that are enough for the numbers and names in a record
+    NUMBERS = 260  # bytes that are enough for the numbers and names in a record
 
+cdef bytes OF_STATEMENT_QUERY = b'"event":"statement","phase":"query",'
+cdef bytes OF_STATEMENT_PARSE = b'"event":"statement","phase":"parse",'
+cdef bytes OF_STATEMENT_EXECUTE = b'"event":"statement","phase":"execute",'
 cdef bytes EXECUTE_SYNC = b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04"
 cdef bytes DESCRIBE_EXECUTE_SYNC = b"D\0\0\0\x06P\0" + EXECUTE_SYNC
 cdef bytes ENDED_WELL = b'"event":"statement_end","outcome":"ok",'
@@ -81,7 +84,7 @@ cdef class Steady:
     cdef dict remembered, shapes, prepared_group, prepared_in_flight, prepared, portals_group, portals
     cdef Journal journal
     cdef Stamp stamp
-    cdef bytes query_head, parse_head, execute_head, short, name
+    cdef bytes full, short, name
     cdef long long limit, began, number
     cdef Py_ssize_t parameters, shape_bytes
     cdef Owed owed
@@ -100,11 +103,9 @@ cdef class Steady:
         self.to_upstream = upstream.write
         self.client_data_at_length = session.data_received
         self.upstream_data_at_length = session.upstream_data
-        self.query_head, self.parse_head, self.execute_head = (shared.heads[phase] for phase in ("query", "parse", "execute"))
+        self.full = shared.full
         self.short = shared.short
         self.limit = min(0x3FFFFFFE, shared.facts.max_message_bytes)
-        self.prepared, self.prepared_group, self.prepared_in_flight = shared.prepared.tables
-        self.portals, self.portals_group, _ = shared.portals.tables
         self.owed = NOTHING
         self.at_rest = False
 
@@ -158,6 +159,9 @@ cdef class Steady:
             self.at_rest = True
         if self.trail.at_once is None:
             return False
+        if self.prepared is None:
+            self.prepared, self.prepared_group, self.prepared_in_flight = self.shared.prepared.tables
+            self.portals, self.portals_group, _ = self.shared.portals.tables
         if self.shared.in_force is not self.in_force:
             self.in_force = self.shared.in_force
             self.remembered = self.in_force.remembered
@@ -199,13 +203,13 @@ cdef class Steady:
                 return False
             fragment = like[1]
             by_shape = True
-        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + PyBytes_GET_SIZE(self.query_head) + size + NUMBERS
+        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + PyBytes_GET_SIZE(self.full) + size + NUMBERS
         cdef long long now = microseconds()
         self.stamp.new_second(now)
         cdef unsigned char* out = self.journal.room(room + self.stamp.room())
         if out == NULL:
             return False
-        cdef Py_ssize_t at = self.started(out, now, self.query_head, 0)
+        cdef Py_ssize_t at = self.started(out, now, OF_STATEMENT_QUERY, 0)
         if by_shape:
             at += put(out + at, b'"sql":"')
             memcpy(out + at, text + HEADER, length)
@@ -282,16 +286,16 @@ cdef class Steady:
         cdef bytes fragment = judged.fragment
         cdef long long now = microseconds()
         self.stamp.new_second(now)
-        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + PyBytes_GET_SIZE(self.execute_head) + self.stamp.room() + NUMBERS
+        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + PyBytes_GET_SIZE(self.full) + self.stamp.room() + NUMBERS
         cdef unsigned char* out = self.journal.room(2 * room)
         if out == NULL:
             return False
         at = 0
         if parsed is not None:
-            at = self.started(out, now, self.parse_head, 0)
+            at = self.started(out, now, OF_STATEMENT_PARSE, 0)
             at += put(out + at, fragment)
             at += put(out + at, b"}\n")
-        at += self.started(out + at, now, self.execute_head, parameters)
+        at += self.started(out + at, now, OF_STATEMENT_EXECUTE, parameters)
         at += put(out + at, fragment)
         at += put(out + at, b"}\n")
         self.journal.took(at)
@@ -318,6 +322,8 @@ cdef class Steady:
         self.number = self.shared.statements + 1
         self.shared.statements = self.number
         at += put(out + at, head)
+        at += put(out + at, self.full)
+        at += put(out + at, b',"statement":')
         at += put_number(out + at, <unsigned long long>self.number)
         at += put(out + at, b',"parameters":')
         at += put_number(out + at, <unsigned long long>parameters)
@@ -399,8 +405,9 @@ cdef class Steady:
         """The session's state as if all had gone the general way."""
         self.shared.status = IDLE if idle else IN_TRANSACTION
         if self.owed == OF_QUERY:
-            self.prepared_group[UNNAMED] = None
-            self.prepared.pop(UNNAMED, None)
+            if self.prepared or self.prepared_in_flight or self.prepared_group:
+                self.prepared_group[UNNAMED] = None
+                self.prepared.pop(UNNAMED, None)
         else:
             if self.prepared_group:
                 self.prepared_group.clear()

@@ -10,11 +10,13 @@ import os
 import secrets
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address
 from typing import Final, Protocol, TypeVar, cast
 
-from gateway.access.model import DatabaseRole, Target
+from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.ports import SecretSource, SecretUnavailable
 from gateway.proxy.client_keys import ClientKeyMemory
 from gateway.proxy.shared_buffer import SharedBuffer, set_protocol
@@ -102,11 +104,17 @@ class UpstreamConnection(asyncio.Protocol):
 class _Attached(asyncio.Protocol):
     """The session's own methods as the transport's callbacks."""
 
+    __slots__ = ("_session", "data_received")
+
     def __init__(self, session: Relay) -> None:
         self._session = session
         self.data_received = session.upstream_data  # type: ignore[method-assign]
-        self.pause_writing = session.upstream_full  # type: ignore[method-assign]
-        self.resume_writing = session.upstream_drained  # type: ignore[method-assign]
+
+    def pause_writing(self) -> None:
+        self._session.upstream_full()
+
+    def resume_writing(self) -> None:
+        self._session.upstream_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._session.upstream_lost()
@@ -190,10 +198,13 @@ class UpstreamDialer:
 
     async def _connect(self, target: Target) -> tuple[UpstreamConnection, Place]:
         loop = asyncio.get_running_loop()
-        infos = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        infos = _literal(target.host, target.port) or [
+            (family, cast("tuple[str, int]", address))
+            for family, _, _, _, address in await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        ]
         failure: OSError = OSError(f"{target.host} has no address")
-        for family, _, _, _, address in infos[:8]:
-            place = Place(family, cast("tuple[str, int]", address), upstream_context(target.tls, target.ca_pem), target.host)
+        for family, address in infos[:8]:
+            place = _place(family, address, target.tls, target.ca_pem, target.host)
             try:
                 _, connection = await connect(place, UpstreamConnection)
             except ssl.SSLError:
@@ -203,6 +214,21 @@ class UpstreamDialer:
                 continue
             return connection, place
         raise failure
+
+
+@lru_cache(256)
+def _place(family: int, address: tuple[str, int], tls: TlsMode, ca_pem: str | None, host: str) -> Place:
+    """The same object for all sessions there. Raises TlsError for a broken CA."""
+    return Place(family, address, upstream_context(tls, ca_pem), host)
+
+
+@lru_cache(256)
+def _literal(host: str, port: int) -> Sequence[tuple[int, tuple[str, int]]]:
+    """Of a host that is an IPv4 address: there is nothing to look up. Empty for any other."""
+    try:
+        return ((socket.AF_INET, (str(IPv4Address(host)), port)),)
+    except ValueError:
+        return ()
 
 
 async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
@@ -233,6 +259,8 @@ async def _reach(sock: socket.socket, address: tuple[str, int] | tuple[str, int,
     """What `loop.sock_connect` is for; uvloop's has a thread look up the address first, although it is one."""
     error = sock.connect_ex(address)
     if error == errno.EINPROGRESS:
+        if _is_there(sock):  # over the loopback it is done by now
+            return
         loop = asyncio.get_running_loop()
         settled = loop.create_future()
         loop.add_writer(sock.fileno(), _settle, settled)
@@ -243,6 +271,14 @@ async def _reach(sock: socket.socket, address: tuple[str, int] | tuple[str, int,
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
+
+
+def _is_there(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _settle(future: "asyncio.Future[None]") -> None:

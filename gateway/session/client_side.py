@@ -10,7 +10,7 @@ from gateway.session.client_messages import Messages
 from gateway.session.conversation import Conversation
 from gateway.session.effects import ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, fatal
 from gateway.session.holding import HoldStream
-from gateway.session.usual import UsualRequest
+from gateway.session.usual import UsualRequest, lengths
 from gateway.statements.verdict import Verdict
 from gateway.wire.errors import SilentClose, WireError
 from gateway.wire.framing import HEADER_SIZE, KNOWN_FRONTEND, SMALL_LIMIT, check_frontend_length, unpack_header
@@ -38,11 +38,11 @@ class ClientSide:
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
-        self._messages = Messages(shared)
+        self._messages: Messages | None = None  # until one comes that has no short cut
         self._usual = UsualRequest(shared)
-        self._plain_lengths = range(4, min(SMALL_LIMIT, shared.facts.max_message_bytes) + 1)  # allowed of every message
+        self._plain_lengths = lengths(4, min(SMALL_LIMIT, shared.facts.max_message_bytes))  # allowed of every message
         self._body_left = 0  # of a CopyData that is passing through
-        self._partial = bytearray()  # the beginning of a message that must be whole
+        self._partial: bytes | bytearray = b""  # the beginning of a message that must be whole
         self._wanted = 0
         self._held: bytearray | None = None  # while on hold: the held message and all behind it
         self.waiting_for_replies = False
@@ -80,7 +80,7 @@ class ClientSide:
             if len(self._partial) < self._wanted:
                 return b""
             data = bytes(self._partial)
-            self._partial = bytearray()
+            self._partial = b""
             self._wanted = 0
         try:
             return self._relay(data, now)
@@ -119,7 +119,7 @@ class ClientSide:
                 position = size
                 break
             try:
-                instead = self._messages.read(kind, data[position + HEADER_SIZE : end], now)
+                instead = (self._messages or self._begin()).read(kind, data[position + HEADER_SIZE : end], now)
             except HoldStream as hold:
                 if hold.first:
                     out.append(data[start:position])
@@ -142,11 +142,15 @@ class ClientSide:
             if position < size:
                 self._wanted = HEADER_SIZE  # and then as much as that header says
         if self._wanted:
-            self._partial += data[position:]
+            self._partial = bytearray(data[position:])
         if start == 0 and position == size and not out:
             return data
         out.append(data[start:position])
         return b"".join(out)
+
+    def _begin(self) -> Messages:
+        self._messages = messages = Messages(self._shared)
+        return messages
 
     def _hold(self, hold: HoldStream, rest: bytes) -> None:
         self._held = bytearray(rest)
@@ -163,14 +167,14 @@ class ClientSide:
             return b""
         in_force = self._shared.in_force
         if effect.policy is in_force.policy:
-            self._messages.in_hand = in_force.remember(effect.sql, verdict)
+            (self._messages or self._begin()).in_hand = in_force.remember(effect.sql, verdict)
         return self.resume(now)
 
     def password_changed(self, effect: ChangeOwnPassword, verdict: Verdict, now: float) -> bytes:
         """The person's own password was changed (`own_password.CHANGED`), or was not. Returns what may leave now."""
         if self._held is None or self._quit:
             return b""
-        self._messages.own_password.conclude(effect, verdict)
+        (self._messages or self._begin()).own_password.conclude(effect, verdict)
         return self.resume(now)
 
     def resume(self, now: float) -> bytes:
@@ -192,4 +196,4 @@ class ClientSide:
         """The session ends: nothing that was held or half read will leave."""
         self._quit = True
         self._held = None
-        self._partial = bytearray()
+        self._partial = b""

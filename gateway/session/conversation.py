@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.audit.events import STATEMENT_STARTED, FieldValue, session_event, statement_ended, statement_head
+from gateway.audit.events import STATEMENT_STARTED, FieldValue, session_event, statement_ended
 from gateway.session.denial import Refusal, fields_of
 from gateway.session.effects import CatalogTouched, Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
@@ -43,6 +43,9 @@ class Facts:
     by_password: bool = True
 
 
+_NONE: Final[frozenset[str]] = frozenset()  # each empty one made anew takes 216 bytes
+
+
 def _settled() -> None:
     """The ledger knows all."""
 
@@ -51,14 +54,13 @@ class Conversation:
     """`records` (audit bodies) and `effects` are emptied by the shell after each call into either side."""
 
     __slots__ = (
-        "_full",
         "_marks",
         "audit_sqlstate",
         "catalog_touched",
         "effects",
         "facts",
         "first_policy",
-        "heads",
+        "full",
         "in_force",
         "ledger",
         "lists_changed",
@@ -92,8 +94,8 @@ class Conversation:
         self.lists_changed = False  # since the session began: more of the policy than what is in the database
         self.catalog_touched = False  # by DDL, in a transaction that may not be over
         self.ledger: Final = Ledger()
-        self.prepared: Final = Names[Judged]()
-        self.portals: Final = Names[Entry]()
+        self.prepared: Final[Names[Judged]] = Names()
+        self.portals: Final[Names[Entry]] = Names()
         self.records: list[bytes] = []
         self.effects: list[Effect] = []
         self.statements = 0
@@ -101,13 +103,12 @@ class Conversation:
         self.volume: Volume | None = None  # of a grant that limits what is sent; its policy is `metered`
         self.watched: Watched | None = None  # see there: one statement, with all behind it on hold
         #: the temporary tables that the session made, whether or not they still are
-        self.temporary: frozenset[str] = frozenset()
+        self.temporary: frozenset[str] = _NONE
         self.unnamed_is_ours = False  # at upstream the unnamed statement may be one that the client did not prepare
         self.name_lost = False  # upstream's application_name was reset to that of a session that waits
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
-        self._full = full_fragment
-        self.heads = {phase: statement_head(full_fragment, phase) for phase in ("query", "parse", "execute")}
+        self.full = full_fragment
         self.short = short_fragment
         self.tally = tally or Tally()
         self._marks = 0
@@ -163,7 +164,7 @@ class Conversation:
         """Record that a text (its audit fragment) is about to leave, or was refused; returns its number in the session."""
         self.tally.statements += 1
         self.statements = number = self.statements + 1
-        self.records.append(STATEMENT_STARTED % (self.heads[phase], number, parameters, text))
+        self.records.append(STATEMENT_STARTED[phase] % (self.full, number, parameters, text))
         return number
 
     def ended(self, entry: Entry, now: float, outcome: str) -> None:
@@ -174,7 +175,7 @@ class Conversation:
             )
 
     def event(self, name: str, fields: Mapping[str, FieldValue]) -> None:
-        self.records.append(session_event(name, self._full, fields))
+        self.records.append(session_event(name, self.full, fields))
 
     def abandon_all(self, now: float) -> None:
         """The session ends while upstream still owes replies: nobody will learn how these statements went."""

@@ -5,9 +5,11 @@ group succeeded. Across groups only replies decide: a name whose definition in a
 message that uses it must wait.
 """
 
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Never, TypeVar
 
 T = TypeVar("T")
+
+_NOTHING: Final[dict[bytes, Never]] = {}  # what nothing was ever defined in: shared, and never written to
 
 
 class Unsettled:
@@ -23,9 +25,14 @@ class Names(Generic[T]):
     __slots__ = ("_confirmed", "_group", "_in_flight")
 
     def __init__(self) -> None:
-        self._confirmed: dict[bytes, T | None] = {}
-        self._group: dict[bytes, T | None] = {}
-        self._in_flight: dict[bytes, int] = {}
+        self._confirmed: dict[bytes, T | None] = _NOTHING  # type: ignore[assignment]
+        self._group: dict[bytes, T | None] = _NOTHING  # type: ignore[assignment]
+        self._in_flight: dict[bytes, int] = _NOTHING  # type: ignore[assignment]
+
+    def _begin(self) -> None:
+        """Before anything is written: most sessions never define a name."""
+        if self._in_flight is _NOTHING:
+            self._confirmed, self._group, self._in_flight = {}, {}, {}
 
     def __len__(self) -> int:
         return len(self._confirmed) + len(self._group)
@@ -33,15 +40,18 @@ class Names(Generic[T]):
     @property
     def tables(self) -> tuple[dict[bytes, T | None], dict[bytes, T | None], dict[bytes, int]]:
         """What replies told, what was sent since the last Sync, and how often a name is in flight; the same all the time."""
+        self._begin()
         return self._confirmed, self._group, self._in_flight
 
     def send(self, name: bytes, value: T | None) -> None:
         """A definition (None: a Close) leaves; `confirm` or `abandon` follows with its reply."""
+        self._begin()
         self._group[name] = value
         self._in_flight[name] = self._in_flight.get(name, 0) + 1
 
     def send_with_sync(self, name: bytes) -> None:
         """A definition leaves together with the Sync that ends its group."""
+        self._begin()
         self._in_flight[name] = self._in_flight.get(name, 0) + 1
         if self._group:
             self._group.clear()
@@ -50,6 +60,7 @@ class Names(Generic[T]):
         if value is None:
             self._confirmed.pop(name, None)
         else:
+            self._begin()
             self._confirmed[name] = value
         self._landed(name)
 
@@ -70,7 +81,8 @@ class Names(Generic[T]):
 
     def will_drop(self, name: bytes) -> None:
         """What was just sent makes upstream drop it (a Query drops the unnamed statement)."""
-        self._group[name] = None
+        if self._confirmed or self._in_flight or self._group:
+            self._group[name] = None
 
     def dropped(self, name: bytes) -> None:
         """A reply tells that upstream dropped it."""

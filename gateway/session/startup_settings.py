@@ -6,6 +6,7 @@ DISCARD ALL; so the pinned ones come last.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gateway.access_mode import AccessMode
@@ -108,7 +109,9 @@ def upstream_parameters(login: str, dbname: str, mode: AccessMode, label: str, w
     return parameters
 
 
+@lru_cache(512)
 def pinned_settings(mode: AccessMode, upstream_role: str) -> dict[str, str]:
+    """The same object each time: all sessions keep it."""
     pinned = {**ALWAYS_PINNED, "session_authorization": upstream_role}
     if mode is AccessMode.READ_ONLY:
         pinned["default_transaction_read_only"] = "on"

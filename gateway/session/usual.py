@@ -4,6 +4,7 @@ Both do in one go what `client_messages` and `upstream_side` do message by messa
 the message goes the long way, which has the rules. Everything is looked at before anything is changed.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from gateway.audit.events import statement_ended
@@ -27,6 +28,17 @@ _READY: Final = (message(b"Z", b"I"), message(b"Z", b"T"))
 _READY_SIZE: Final = 6
 
 
+_PLAINEST: Final = bytes(6)  # a Bind without any names, formats and values
+_PLAINEST_HEAD: Final = read_bind_head(_PLAINEST)
+_NOT_BOUND: Final = Entry(BIND)
+
+
+@lru_cache(64)
+def lengths(shortest: int, longest: int) -> range:
+    """Of messages: the same object for all sessions."""
+    return range(shortest, longest + 1)
+
+
 class UsualRequest:
     """One Query whose verdict is known; or a Bind of the unnamed portal to a known statement, with its Execute and Sync."""
 
@@ -34,11 +46,11 @@ class UsualRequest:
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
-        self._lengths = range(5, min(LARGE_LIMIT, shared.facts.max_message_bytes) + 1)
+        self._lengths = lengths(5, min(LARGE_LIMIT, shared.facts.max_message_bytes))
         # Binds of one statement begin alike, up to their values; and nothing changes in their entry.
-        self._last_beginning = bytes(6)  # of one without any names, formats and values
-        self._last_head = read_bind_head(self._last_beginning)
-        self._last_bound = Entry(BIND)
+        self._last_beginning = _PLAINEST
+        self._last_head = _PLAINEST_HEAD
+        self._last_bound = _NOT_BOUND
 
     def take(self, data: bytes, now: float) -> bool:
         """True: it may pass as it is, and is in the ledger and in the records."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.audit.events import event, session_fragment, statement_ended, statement_fragment, statement_head, statement_started
+from gateway.audit.events import event, session_fragment, statement_ended, statement_fragment, statement_started
 from gateway.cli.main import run
 from gateway.proxy.audit_trail import AuditTrail
 from gateway.statements.verdict import Facts, Verdict
@@ -87,7 +87,7 @@ def numbers(records: list[dict[str, Any]]) -> list[int]:
 
 def statement(user: str, sql: str, verdict: Verdict = ALLOWED, target: str = "shop") -> bytes:
     session = session_fragment(f"s-{user}", user, "192.0.2.1", target, "read_only", "psql")
-    return statement_started(statement_head(session, "query"), statement_fragment(sql, verdict, 1000), 1, 0)
+    return statement_started(session, "query", statement_fragment(sql, verdict, 1000), 1, 0)
 
 
 def test_nothing_yet_is_not_an_error(stage: Stage) -> None:

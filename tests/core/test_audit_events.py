@@ -14,7 +14,6 @@ from gateway.audit.events import (
     session_fragment_short,
     statement_ended,
     statement_fragment,
-    statement_head,
     statement_started,
 )
 from gateway.statements.verdict import Facts, Verdict
@@ -38,7 +37,7 @@ def decode(body: bytes) -> dict[str, object]:
 
 def test_a_statement_says_who_where_what_and_the_verdict() -> None:
     text = statement_fragment("select * from shop.orders", ALLOWED, 1000)
-    assert decode(statement_started(statement_head(SESSION, "query"), text, 7, 0)) == {
+    assert decode(statement_started(SESSION, "query", text, 7, 0)) == {
         "event": "statement",
         "phase": "query",
         "session": "s1",
@@ -62,9 +61,7 @@ def test_a_statement_says_who_where_what_and_the_verdict() -> None:
 
 
 def test_a_denial_has_its_sqlstate_and_message() -> None:
-    record = decode(
-        statement_started(statement_head(SESSION, "parse"), statement_fragment("insert into t", DENIED, 1000), 1, 2)
-    )
+    record = decode(statement_started(SESSION, "parse", statement_fragment("insert into t", DENIED, 1000), 1, 2))
     assert (record["verdict"], record["rule"]) == ("denied", "write-statement")
     assert (record["sqlstate"], record["message"]) == ("25006", "INSERT is refused")
 
@@ -85,7 +82,7 @@ def test_an_end_has_what_there_is() -> None:
 
 def test_an_unknown_phase_or_outcome_is_a_mistake_of_the_program() -> None:
     with pytest.raises(KeyError):
-        statement_started(statement_head(SESSION, "fetch"), b"", 1, 0)
+        statement_started(SESSION, "fetch", b"", 1, 0)
     with pytest.raises(KeyError):
         statement_ended(SESSION, 1, 1, None, "", "fine")
 
@@ -93,7 +90,7 @@ def test_an_unknown_phase_or_outcome_is_a_mistake_of_the_program() -> None:
 @given(anything, anything, anything)
 def test_nothing_a_client_sends_breaks_out(user: str, application: str, sql: str) -> None:
     session = session_fragment("s1", user, "::1", "t", "read_only", application)
-    record = decode(statement_started(statement_head(session, "query"), statement_fragment(sql, ALLOWED, 10_000), 1, 0))
+    record = decode(statement_started(session, "query", statement_fragment(sql, ALLOWED, 10_000), 1, 0))
     assert record["user"] == user
     assert record["application"] == application[:256]
     assert record["statement"] == 1

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from gateway.access.authorize import authorize
 from gateway.access.model import Grant, Lease, Snapshot
 from gateway.access_mode import AccessMode, GrantOption
-from gateway.proxy.standing import Introduction, Standing
+from gateway.proxy.standing import Introduction, Standing, still_holds
 from tests.support.snapshots import ALICE, GRANT, SALES, world
 
 ADDRESS = IPv4Address("10.1.2.3")
@@ -98,3 +98,18 @@ def test_what_somebody_else_changed_meanwhile_ends_it() -> None:
     assert stays.renew(with_password(2)) is None
     stays.password_changed(done=False)
     assert stays.renew(with_password(2)) is not None
+
+
+def test_an_answer_is_good_for_the_same_question_until_something_changes() -> None:
+    snapshot = world(grants=(ending("short", 0.1),))
+    lease = standing(snapshot).lease
+    assert still_holds(lease, snapshot, snapshot, "s-1")
+    assert not still_holds(lease, snapshot, replace(snapshot), "s-1")
+    ended = world(grants=(ending("short", 60),), terminated={"s-2": "leave"})
+    lease_of_other = standing(ended).lease
+    assert still_holds(lease_of_other, ended, ended, "s-1")
+    assert not still_holds(lease_of_other, ended, ended, "s-2")
+    while still_holds(lease, snapshot, snapshot, "s-1"):
+        """Until its grant ends."""
+    assert lease.changes_at is not None
+    assert datetime.now(UTC) >= lease.changes_at - timedelta(milliseconds=1)
