@@ -64,6 +64,12 @@ class Provider:
         self._read_at: datetime | None = None
         self._keys_at: datetime | None = None
 
+    async def check(self) -> None:
+        """Everything that a sign-in needs of us and of it, but for the person: discovery, keys, our secret."""
+        endpoints = await self._known()
+        await self._read_keys(endpoints, self._clock())
+        self._as_client(endpoints, {})
+
     async def authorization_url(self, flow: Flow) -> str:
         """Where the person's browser goes."""
         endpoints = await self._known()

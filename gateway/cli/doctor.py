@@ -28,7 +28,8 @@ def doctor(
 ) -> None:
     """Check this installation, and say what to do. Changes nothing. Exit status: 1 when there is a problem, else 0.
 
-    Looks at settings, files and their modes, key, store, audit directory, certificate, ports, limits, clock, rights and targets.
+    Looks at settings, files and their modes, keys, store, secrets kept elsewhere, audit directory, certificate, ports, limits,
+    clock, rights, owners, the identity provider and targets.
     """
     with working("Looking"):
         found = asyncio.run(_look(config, with_targets=not skip_targets))
@@ -43,7 +44,15 @@ def doctor(
 
 
 async def _look(config: Path | None, *, with_targets: bool) -> list[Finding]:
-    from gateway.cli import doctor_files, doctor_rights, doctor_system
+    from gateway.cli import (
+        doctor_files,
+        doctor_managed,
+        doctor_passwords,
+        doctor_rights,
+        doctor_secrets,
+        doctor_sign_in,
+        doctor_system,
+    )
     from gateway.settings import find_config
 
     try:
@@ -61,6 +70,10 @@ async def _look(config: Path | None, *, with_targets: bool) -> list[Finding]:
     found += [finding async for finding in doctor_system.look_at_system(settings, now, last_change_at)]
     if snapshot is not None:
         found += doctor_rights.look_at_rights(snapshot, now)
+        found += doctor_passwords.look_at_passwords(snapshot, now)
+        found += doctor_managed.look_at_managed(snapshot, now)
+        found += [finding async for finding in doctor_sign_in.look_at_sign_in(settings, snapshot, now)]
+        found += [finding async for finding in doctor_secrets.look_at_references(settings, snapshot)]
         if with_targets and settings.key_file.exists() and not any(each.state is State.PROBLEM for each in about_store):
             found += [finding async for finding in doctor_rights.look_at_targets(settings, snapshot)]
     return found

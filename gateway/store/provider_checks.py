@@ -23,6 +23,15 @@ class ProviderCheck:
     vouched_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedCheck:
+    """When the provider last said yes about somebody, and when it is to be asked again."""
+
+    account_id: str
+    vouched_at: datetime
+    due_at: datetime
+
+
 #: Whose account was removed meanwhile is passed over. (Both databases spell it alike.)
 _PUT = text(
     "INSERT INTO provider_checks (account_id, sealed_refresh, vouched_at, due_at) "
@@ -53,6 +62,12 @@ async def take_due(connection: AsyncConnection, now: datetime, next_due_at: date
         await connection.execute(put_off, [{"key": row["account_id"]} for row in found])
         await connection.commit()
     return [ProviderCheck(row["account_id"], row["sealed_refresh"], datetime.fromisoformat(row["vouched_at"])) for row in found]
+
+
+async def read_planned(connection: AsyncConnection) -> Sequence[PlannedCheck]:
+    table = tables.provider_checks
+    found = await connection.execute(select(table.c.account_id, table.c.vouched_at, table.c.due_at))
+    return [PlannedCheck(key, datetime.fromisoformat(vouched), datetime.fromisoformat(due)) for key, vouched, due in found]
 
 
 async def drop_check(connection: AsyncConnection, account_id: str) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.access.accounts import Account, Identity
 from gateway.audit.admin_event import AdminEvent
-from gateway.store.provider_checks import ProviderCheck
+from gateway.store.provider_checks import PlannedCheck, ProviderCheck
 from gateway.store.sql_store import SqlStore
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -43,6 +43,7 @@ async def test_a_check_goes_with_its_account(place):
     user_id = await with_account(place, "alice")
     await place.store.put_provider_check(ProviderCheck(user_id, b"one", NOW), NOW)
     await place.store.put_provider_check(ProviderCheck(user_id, b"two", LATER), NOW)
+    assert await place.store.planned_checks() == [PlannedCheck(user_id, LATER, NOW)]
     (check,) = await at(place, NOW).take_provider_checks(NOW, 10)
     assert (check.sealed_refresh, check.vouched_at) == (b"two", LATER)
     async with place.store.begin() as work:
