@@ -16,12 +16,16 @@ class Kept:
         self.days: dict[date, dict[tuple[str, str], int]] = {}
         self.broken = False
 
-    async def record_sent(self, day: date, sums: dict[tuple[str, str], int]) -> None:
+    async def record_sent(self, day: date, more: dict[tuple[str, str], int]) -> None:
+        await asyncio.sleep(0)
         if self.broken:
             raise StoreUnavailableError("gone")
-        self.days.setdefault(day, {}).update(sums)
+        kept = self.days.setdefault(day, {})
+        for key, size in more.items():
+            kept[key] = kept.get(key, 0) + size
 
     async def sent_on(self, day: date) -> dict[tuple[str, str], int]:
+        await asyncio.sleep(0)
         if self.broken:
             raise StoreUnavailableError("gone")
         return dict(self.days.get(day, {}))
@@ -122,6 +126,67 @@ async def test_a_restart_of_the_clerk_forgets_nothing() -> None:
     found = again.of("u", "g")
     await until(lambda: found.sent == 50)
     await again.close()
+
+
+class Beats:
+    """Seconds, as a test has them pass."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def told(ledger: DayLedger, size: int) -> int:
+    today = datetime.now(UTC).date().isoformat()
+    answer = await ledger.sent(Message("worker:0", "sent", {"day": today, "sent": [["u", "g", size]]}))
+    (total,) = answer["totals"]  # type: ignore[misc]
+    return total
+
+
+async def test_gateways_that_share_a_store_count_together() -> None:
+    store, beats = Kept(), Beats()
+    here, there = DayLedger(store, beats), DayLedger(store, beats)
+    assert (await told(here, 100), await told(there, 7)) == (100, 7)
+    await asyncio.gather(here.write(), there.write())
+    beats.now += 1
+    assert (await told(here, 0), await told(there, 0)) == (107, 107)
+    assert await told(there, 3) == 110
+    assert await told(here, 0) == 107  # a second old at most
+    await there.write()
+    beats.now += 1
+    assert await told(here, 5) == 115
+    await here.write()
+    await here.write()
+    assert list(store.days.values()) == [{("u", "g"): 115}]
+
+
+async def test_what_is_told_while_it_is_written_counts_once() -> None:
+    store, beats = Kept(), Beats()
+    ledger, other = DayLedger(store, beats), DayLedger(store, beats)
+    for turn in range(20):
+        beats.now += turn % 3 / 2
+        await asyncio.gather(told(ledger, 10), ledger.write(), told(other, 1), other.write(), told(ledger, 10))
+    for each in (ledger, other):
+        await each.write()
+    beats.now += 1
+    assert await told(ledger, 0) == await told(other, 0) == 420
+
+
+async def test_what_the_store_does_not_take_is_added_later() -> None:
+    store, beats = Kept(), Beats()
+    ledger = DayLedger(store, beats)
+    assert await told(ledger, 10) == 10
+    store.broken = True
+    await ledger.write()
+    beats.now += 1
+    assert await told(ledger, 1) == 11  # and what was known counts on
+    store.broken = False
+    await ledger.write()
+    beats.now += 1
+    assert await told(ledger, 0) == 11
+    assert list(store.days.values()) == [{("u", "g"): 11}]
 
 
 async def test_a_new_day_begins_anew() -> None:
