@@ -24,6 +24,15 @@ class SessionRecord(Record):
     grant: str = Field(description="The id of the grant that it stands on.")
     valid_until: str | None = Field(description="When that right ends; another may carry the session on then.")
     proof: str = Field(description="What its person came with.", examples=["password", "credential 1f3c9a2e-..."])
+    max_sessions: int | None = Field(description="Of each person on that grant; this and what follows: null: no limit.")
+    statement_timeout_ms: int | None = Field(description="How long a statement may run.")
+    idle_timeout_seconds: int | None = Field(description="How long it may be idle.")
+    idle_in_transaction_timeout_seconds: int | None = Field(description="The same while a transaction is open.")
+    max_rows: int | None = Field(description="A statement that shows more rows is cut there.")
+    max_bytes: int | None = Field(description="The same for the bytes of its rows.")
+    max_bytes_per_day: int | None = Field(description="How many bytes of rows the person may be sent in a day (UTC).")
+    schemas: list[str] = Field(description="All that is open, with `tables`; neither: what the upstream login may read.")
+    tables: list[str] = Field(description="As `schemas`: schema.table.", examples=[["public.orders"]])
 
 
 class SessionPage(Page):

@@ -5,9 +5,29 @@ from datetime import UTC, datetime
 
 from gateway.access.model import Lease
 from gateway.access.proof import in_words
+from gateway.access.relations import write_name, write_table
 from gateway.bus.lines import Payload
 from gateway.proxy.standing import Introduction
 from gateway.session.conversation import Conversation
+
+
+def _limits(lease: Lease) -> Payload:
+    """Those that the grant has."""
+    limits, reading = lease.limits, lease.reading
+    found: dict[str, int | None] = {
+        "max_sessions": limits.max_sessions,
+        "statement_timeout_ms": limits.statement_timeout_ms,
+        "idle_timeout_seconds": limits.idle_timeout_seconds,
+        "idle_in_transaction_timeout_seconds": limits.idle_in_transaction_timeout_seconds,
+        "max_rows": reading.max_rows,
+        "max_bytes": reading.max_bytes,
+        "max_bytes_per_day": reading.max_bytes_per_day,
+    }
+    open_ones: Payload = {
+        "schemas": [*sorted(map(write_name, reading.schemas))],
+        "tables": [*sorted(map(write_table, reading.tables))],
+    }
+    return {name: limit for name, limit in found.items() if limit is not None} | (open_ones if reading.is_narrow else {})
 
 
 class Account:
@@ -49,6 +69,7 @@ class Account:
             "worker": worker,
             "process_id": self.process_id,
             "valid_until": lease.valid_until.isoformat() if lease.valid_until else None,
+            **_limits(lease),
         }
 
     def totals(self, reason: str) -> dict[str, str | int | float | bool | None]:

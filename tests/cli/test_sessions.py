@@ -32,11 +32,32 @@ def session(name: str, user: str, target: str) -> Payload:
         "grant": "g-1",
         "valid_until": None,
         "proof": "password",
+        "max_sessions": None,
+        "statement_timeout_ms": None,
+        "idle_timeout_seconds": None,
+        "idle_in_transaction_timeout_seconds": None,
+        "max_rows": None,
+        "max_bytes": None,
+        "max_bytes_per_day": None,
+        "schemas": [],
+        "tables": [],
     }
 
 
 CARRYING = {"mode": "read_write", "options": ["no-ddl", "report-only"], "max_changed_rows": 1000}
-SESSIONS = [session("s-1", "ana", "shop"), {**session("s-2", "ben", "shop"), **CARRYING}, session("s-3", "ana", "hr")]
+LIMITED = {
+    "max_sessions": 5,
+    "statement_timeout_ms": 30_000,
+    "max_rows": 1000,
+    "max_bytes_per_day": 1024**3,
+    "schemas": ["reports"],
+    "tables": ["public.orders"],
+}
+SESSIONS = [
+    session("s-1", "ana", "shop"),
+    {**session("s-2", "ben", "shop"), **CARRYING},
+    {**session("s-3", "ana", "hr"), **LIMITED},
+]
 
 
 @contextmanager
@@ -107,7 +128,11 @@ def test_what_a_sessions_grant_carries_is_shown(world: World, cancelled: list[st
         heading, _, *lines = world.run(*words).stdout.strip().splitlines()
         assert "carries" in heading
         assert ["no-ddl, report-only, at most 1000 rows" in line for line in lines if "read_write" in line] == [True]
-    assert "carries" not in world.run("sessions", "list", "--user", "ana").stdout
+    assert "carries" not in world.run("sessions", "show", "s-1").stdout
+    said = ("at most 5 sessions", "statement at most 30s", "shows at most 1000 rows", "at most 1GB a day")
+    for words in (["sessions", "list", "--target", "hr"], ["sessions", "show", "s-3"]):
+        shown = world.run(*words).stdout
+        assert [each for each in (*said, "only reports.*, public.orders") if each not in " ".join(shown.split())] == []
 
 
 def test_cancelled(world: World, cancelled: list[str]) -> None:
