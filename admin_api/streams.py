@@ -19,7 +19,7 @@ from admin_api.admission import still_valid
 from admin_api.calls import Look
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot
-from gateway.services.actor import resolve_actor
+from gateway.services.actor import Actor, resolve_actor
 from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreError
 
@@ -141,15 +141,20 @@ class EventStream(Response):
             return True
         if actor.owner and before.owner:
             return False
-        return (actor.rights, actor.owner, _places(snapshot)) != (before.rights, before.owner, _places(self._call.whole))
+        return (actor.rights, actor.owner, _places(snapshot, actor)) != (
+            before.rights,
+            before.owner,
+            _places(self._call.whole, before),
+        )
 
     async def _stopping(self) -> str:
         await self._call.context.stopping.wait()
         return "the admin API stops"
 
 
-def _places(snapshot: Snapshot) -> dict[str, str]:
-    return {target.name: target.environment_id for target in snapshot.targets.values()}
+def _places(snapshot: Snapshot, actor: Actor) -> dict[str, str]:
+    """Of the targets that it has rights over: others may come and go."""
+    return {target.name: target.environment_id for target in snapshot.targets.values() if target.environment_id in actor.rights}
 
 
 async def _departure(receive: Receive) -> str:
