@@ -20,6 +20,7 @@ _NOT_STARTED: Final = "The first start makes it: pgbastion serve"
 _LOW_BYTES: Final = 1 << 30
 _TOO_LOW_BYTES: Final = 64 << 20
 _SOON: Final = timedelta(days=14)
+_CRL_SOON: Final = timedelta(days=3)
 
 
 def look_at_files(settings: "Settings", now: datetime) -> Iterator[Finding]:
@@ -34,6 +35,8 @@ def look_at_files(settings: "Settings", now: datetime) -> Iterator[Finding]:
         yield _certificate("certificate", *_server_files(settings), settings.tls.names, now)
         if settings.tls.client_ca_file is not None:
             yield _client_authorities(settings.tls.client_ca_file, now)
+        if settings.tls.client_crl_file is not None:
+            yield _client_revocations(settings.tls.client_crl_file, now)
         if settings.tls.cert_file is not None and settings.public.ca_file is None:
             text = "nobody can be issued a short-lived credential: how clients verify the certificate is not set"
             yield warning("public address", text, 'Set public.ca_file to its CA\'s file, or to "system".')
@@ -149,6 +152,26 @@ def _client_authorities(file: Path, now: datetime) -> Finding:
     text = f"{file}, {len(found)} CA{'s' if len(found) > 1 else ''}, until {ends:%Y-%m-%d}"
     if ends <= now + _SOON:
         return warning(check, text, "Machines with certificates of a CA that has ended cannot log in with them.")
+    return ok(check, text)
+
+
+def _client_revocations(file: Path, now: datetime) -> Finding:
+    from gateway.proxy.client_trust import check_revocations
+
+    check = "revoked certificates"
+    try:
+        found = check_revocations(file.read_bytes())
+    except (OSError, ValueError) as error:
+        return problem(
+            check, f"{file}: {error}", "Name a file with the revocation lists (PEM) of the CAs in tls.client_ca_file."
+        )
+    due = min((each.next_update_utc for each in found if each.next_update_utc is not None), default=None)
+    until = "" if due is None else f", good until {due:%Y-%m-%d %H:%M} UTC"
+    text = f"{file}, {sum(len(each) for each in found)} revoked{until}"
+    if due is not None and due <= now:
+        return problem(check, text, "No client certificate is taken until there is a newer list.")
+    if due is not None and due - now < _CRL_SOON:
+        return warning(check, text, "When it is out of date, no client certificate is taken: put a newer one there.")
     return ok(check, text)
 
 

@@ -8,9 +8,10 @@ from typing import Final
 import structlog
 from cryptography import x509
 
-from gateway.proxy.certificates import CertificateFiles, TlsError, ensure_certificate
+from gateway.proxy.certificates import CertificateFiles, ensure_certificate
+from gateway.proxy.client_trust import trust_clients
 from gateway.settings import Settings
-from gateway.upstream_tls import binding_of, peer_binding, upstream_context
+from gateway.upstream_tls import TlsError, binding_of, peer_binding, upstream_context
 
 __all__ = [
     "ALPN",
@@ -45,11 +46,15 @@ class ServerIdentity:
 class ServerTls:
     """Our certificate. Raises TlsError when the first one cannot be loaded."""
 
-    def __init__(self, cert_file: Path, key_file: Path, client_ca_file: Path | None = None) -> None:
-        """`client_ca_file`: clients are asked for a certificate, and may have none; one that these CAs did not sign is refused."""
+    def __init__(
+        self, cert_file: Path, key_file: Path, client_ca_file: Path | None = None, client_crl_file: Path | None = None
+    ) -> None:
+        """`client_ca_file`: clients are asked for a certificate, and may have none; one that these CAs did not sign, or that
+        `client_crl_file` says they have revoked, is refused."""
         self._cert_file = cert_file
         self._key_file = key_file
         self._client_ca_file = client_ca_file
+        self._client_crl_file = client_crl_file
         self._seen = self._stamp()
         self._identity = self._load()
 
@@ -87,7 +92,7 @@ class ServerTls:
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         found = []
-        for path in (self._cert_file, self._key_file, self._client_ca_file):
+        for path in (self._cert_file, self._key_file, self._client_ca_file, self._client_crl_file):
             if path is None:
                 continue
             try:
@@ -112,29 +117,19 @@ class ServerTls:
             binding = binding_of(x509.load_pem_x509_certificates(self._cert_file.read_bytes())[0])
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise TlsError(f"cannot use {self._cert_file} with {self._key_file}: {_reason(error)}") from error
-        self._trust_clients(context)
+        if self._client_ca_file is not None:
+            trust_clients(context, self._client_ca_file, self._client_crl_file)
         if self._stamp() != before:
             raise TlsError(f"{self._cert_file} or {self._key_file} changed while it was read")
         return ServerIdentity(context, binding)
 
-    def _trust_clients(self, context: ssl.SSLContext) -> None:
-        if self._client_ca_file is None:
-            return
-        try:
-            context.load_verify_locations(cafile=self._client_ca_file)
-        except OSError as error:
-            raise TlsError(f"cannot use {self._client_ca_file}: {_reason(error)}") from error
-        # As for targets: CAs of the kind that the PostgreSQL manual shows how to make.
-        context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
-        context.verify_mode = ssl.CERT_OPTIONAL
 
-
-def server_files(settings: Settings) -> tuple[Path, Path, Path | None]:
-    """Certificate and key: the configured ones, else those that `ensure_certificate` makes; and the CAs of clients."""
-    clients = settings.tls.client_ca_file
+def server_files(settings: Settings) -> tuple[Path, Path, Path | None, Path | None]:
+    """Certificate and key: the configured ones, else those that `ensure_certificate` makes; CAs of clients; their CRLs."""
+    clients = settings.tls.client_ca_file, settings.tls.client_crl_file
     if settings.tls.cert_file is not None and settings.tls.key_file is not None:
-        return settings.tls.cert_file, settings.tls.key_file, clients
-    return settings.tls_dir / "server.pem", settings.tls_dir / "server.key", clients
+        return settings.tls.cert_file, settings.tls.key_file, *clients
+    return settings.tls_dir / "server.pem", settings.tls_dir / "server.key", *clients
 
 
 def _reason(error: Exception) -> str:

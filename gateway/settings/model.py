@@ -62,7 +62,7 @@ Network = Annotated[str, AfterValidator(_network)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class _WithCertificate(_Section):
@@ -91,12 +91,20 @@ class Tls(_WithCertificate):
     """Without `cert_file` a CA and a certificate for `names` are made at first start, in `<state_dir>/tls`.
 
     `client_ca_file`: machine users may log in with certificates that these CAs signed. None: nobody is asked for one.
+    `client_crl_file`: what these CAs have revoked.
     """
 
     mode: Literal["require", "allow", "disable"] = "require"
     names: list[str] = ["localhost", "127.0.0.1", "::1"]
     client_ca_file: Path | None = None
+    client_crl_file: Path | None = None
     handshake_timeout_seconds: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _revoked_by_somebody(self) -> "Tls":
+        if self.client_crl_file is not None and self.client_ca_file is None:
+            raise ValueError("client_crl_file needs client_ca_file")
+        return self
 
 
 class Public(_Section):

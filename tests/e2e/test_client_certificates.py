@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import asyncpg
 import psycopg
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 from gateway.access.model import UserKind
 from gateway.services import certificates, users
@@ -154,6 +157,65 @@ def test_other_certificates(guarded: RunningGateway, machine: Machine, tmp_path:
     while not any("a client's certificate was refused" in line for line in guarded.log):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def listed(ca: trustme.CA, file: Path, *revoked: Path, days: float = 1.0) -> None:
+    """The CA's revocation list, put in the file's place."""
+    key = serialization.load_pem_private_key(ca.private_key_pem.bytes(), None)
+    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes())
+    now = datetime.now(UTC)
+    made = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(now - timedelta(days=2))
+    made = made.next_update(now + timedelta(days=days))
+    for path in revoked:
+        serial = x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+        made = made.add_revoked_certificate(
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - timedelta(days=1)).build()
+        )
+    new = file.with_suffix(".new")
+    new.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))  # type: ignore[arg-type]
+    new.replace(file)
+
+
+def shut_out(gateway: RunningGateway, machine: Machine) -> None:
+    """Within the time in which files are looked at."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            connect(gateway, machine).close()
+        except psycopg.OperationalError:
+            break
+        time.sleep(0.1)
+    with pytest.raises(psycopg.OperationalError, match=r"SSL|closed the connection"):
+        connect(gateway, machine)
+
+
+def test_a_revoked_certificate_is_shut_out_and_others_are_not(shared_database: Database, tmp_path: Path) -> None:
+    ca, crl = trustme.CA(), tmp_path / "ca.crl"
+    (tmp_path / "ca.pem").write_bytes(ca.cert_pem.bytes())
+    listed(ca, crl)
+    with running_gateway(
+        throttle=WIDE_OPEN, tls={"client_ca_file": str(tmp_path / "ca.pem"), "client_crl_file": str(crl)}
+    ) as gateway:
+        store, machines = gateway.admin.store, []
+        for _ in range(2):
+            person, target = gateway.analyst(shared_database)
+            gateway.admin.change(users.update_user(store, name=person.name, kind=UserKind.MACHINE, **WHY))
+            names = {f"cn:{person.name}"}
+            gateway.admin.change(certificates.set_certificate_names(store, name=person.name, certificate_names=names, **WHY))
+            machines.append(Machine(person, target, *issued_to(ca, person.name, tmp_path)))
+        for machine in machines:
+            wait_until_in(gateway, machine)
+        lost, kept = machines
+        listed(ca, crl, lost.cert)
+        shut_out(gateway, lost)
+        wait_until_in(gateway, kept)
+        with gateway.client(lost.person, lost.target) as session:  # by the password, without the certificate
+            assert session.execute("SELECT 1").fetchone() == (1,)
+        listed(ca, crl, days=-1)  # out of date: nobody can say any more
+        shut_out(gateway, kept)
+        listed(ca, crl)
+        wait_until_in(gateway, kept)
+        wait_until_in(gateway, lost)
 
 
 def test_a_name_taken_off_ends_sessions(guarded: RunningGateway, machine: Machine) -> None:

@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import NameOID
+from pydantic import ValidationError
 
 from gateway.access.model import TlsMode
 from gateway.proxy.certificates import CertificateFiles
 from gateway.proxy.tls import ServerTls, TlsError, TlsReloadError, ensure_certificate, peer_binding, upstream_context
+from gateway.settings import Settings
 
 NAMES = ["localhost", "127.0.0.1", "::1"]
 
@@ -340,3 +342,39 @@ def test_old_protocols_are_refused_on_both_sides(files: CertificateFiles) -> Non
     for context in (ServerTls(files.cert_file, files.key_file).context, upstream):
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
         assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
+# --- revocation lists
+
+
+def test_a_list_that_cannot_be_used_keeps_the_former(files: CertificateFiles, tmp_path: Path) -> None:
+    crl = tmp_path / "ca.crl"
+    crl.write_bytes(revocations(files))
+    tls = ServerTls(files.cert_file, files.key_file, files.ca_file, crl)
+    former = tls.identity
+    assert former.context.verify_flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    authority = files.ca_file.read_bytes()
+    for text in (b"", b"garbage", revocations(files)[:80], authority, revocations(files) + authority):
+        crl.write_bytes(text)
+        with pytest.raises(TlsReloadError, match="former certificate stays"):
+            tls.reload()
+        with pytest.raises(TlsError, match=r"ca\.crl"):
+            ServerTls(files.cert_file, files.key_file, files.ca_file, crl)
+        assert tls.identity is former
+    crl.write_bytes(revocations(files) * 2)
+    tls.look()
+    assert tls.identity is not former
+
+
+def test_a_list_is_of_no_use_without_its_ca(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="client_crl_file needs client_ca_file"):
+        Settings.model_validate({"state_dir": tmp_path, "tls": {"client_crl_file": tmp_path / "ca.crl"}})
+
+
+def revocations(files: CertificateFiles) -> bytes:
+    """An empty list of our own CA."""
+    key = serialization.load_pem_private_key((files.ca_file.parent / "ca.key").read_bytes(), None)
+    now = datetime.now(UTC)
+    made = x509.CertificateRevocationListBuilder().issuer_name(certificate(files.ca_file).subject)
+    made = made.last_update(now).next_update(now + timedelta(days=1))
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)  # type: ignore[arg-type]
