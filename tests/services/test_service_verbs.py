@@ -2,22 +2,33 @@
 
 import asyncio
 import inspect
+import shutil
 from importlib import import_module
 
 import pytest
 
+from gateway.services.accounts import AccountPassword
 from gateway.services.allowlist import NamedEntry
 from gateway.services.errors import ServiceError
 from gateway.services.grants import NamedGrant
 from gateway.services.tokens import NewToken
 from gateway.services.users import Credentials
 from tests.services.verbs import NOT_IN_THE_SMALL_WORLD, VERBS
-from tests.services.world import PASSWORD_CANARY, UPSTREAM_CANARY
+from tests.services.world import PASSWORD_CANARY, UPSTREAM_CANARY, opened
 
-MODULES = ("users", "groups", "targets", "grants", "allowlist", "tokens", "sessions", "lockdown")
+MODULES = (
+    *("users", "groups", "targets", "grants", "allowlist", "tokens", "sessions", "lockdown"),
+    *("environments", "admin_roles", "certificates", "accounts", "claim_mappings", "secret_references"),
+)
 every_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
 VERSIONED = [verb for verb in VERBS.values() if verb.row is not None]
 every_versioned_verb = pytest.mark.parametrize("verb", VERSIONED, ids=lambda verb: verb.name)
+
+
+@pytest.fixture
+def world(template_with_admins, tmp_path):
+    shutil.copytree(template_with_admins, tmp_path / "state")
+    return opened(tmp_path / "state")
 
 
 def test_no_verb_is_missing_here():
@@ -53,7 +64,13 @@ async def test_a_verb_leaves_its_events_and_one_revision(world, verb):
 def row_of(result):
     """What a verb gives back, without what it wraps."""
     match result:
-        case Credentials(user=row) | NewToken(token=row) | NamedGrant(grant=row) | NamedEntry(entry=row):
+        case (
+            Credentials(user=row)
+            | NewToken(token=row)
+            | NamedGrant(grant=row)
+            | NamedEntry(entry=row)
+            | AccountPassword(account=row)
+        ):
             return row
     return result
 
@@ -63,11 +80,15 @@ def rows_of(snapshot):
         *snapshot.global_entries,
         *(e for level in (snapshot.user_entries, snapshot.target_entries) for e in level.values()),
     )
-    named = (snapshot.users, snapshot.groups, snapshot.targets, snapshot.tokens)
+    named = (
+        *(snapshot.users, snapshot.groups, snapshot.targets, snapshot.tokens),
+        *(snapshot.environments, snapshot.admin_roles, snapshot.accounts),
+    )
     return [
         *(row for rows in named for row in rows.values()),
         *(g for held in snapshot.grants.values() for g in held),
         *flat(entries),
+        *snapshot.claim_mappings,
     ]
 
 
@@ -117,17 +138,18 @@ async def test_no_event_holds_a_secret(world):
         except (ServiceError, LookupError, ValueError):
             continue  # an earlier verb took away what this one wants
     written = repr(await world.events())
-    assert written.count("action=") > 25
-    shown_once = [each.generated for each in made if isinstance(each, Credentials) and each.generated]
+    assert written.count("action=") > 40
+    shown_once = [each.generated for each in made if isinstance(each, Credentials | AccountPassword) and each.generated]
     shown_once += [each.secret for each in made if isinstance(each, NewToken)]
-    assert len(shown_once) == 3
+    assert len(shown_once) == 5
     snapshot = await world.read()
     hidden = [secret.reveal() for secret in shown_once]
     hidden += [user.verifier for user in snapshot.users.values()]
     hidden += [repr(token.token_hash)[2:-1] for token in snapshot.tokens.values()]
     hidden += [token.token_hash.hex() for token in snapshot.tokens.values()]
+    hidden += [each.account.password_hash for each in made if isinstance(each, AccountPassword)]
     hidden += [role.sealed_secret.hex() for target in snapshot.targets.values() for role in target.roles.values()]
-    for secret in (*hidden, UPSTREAM_CANARY, PASSWORD_CANARY, "SCRAM-SHA-256", "StoredKey", "pgb_"):
+    for secret in (*hidden, UPSTREAM_CANARY, PASSWORD_CANARY, "SCRAM-SHA-256", "StoredKey", "pgb_", "argon2"):
         assert secret not in written
 
 

@@ -1,14 +1,31 @@
-"""Every verb with a call of it that succeeds in the small world, so that each is held to the same rules."""
+"""Every verb with a call of it that succeeds in the small world with admins, so that each is held to the same rules."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.access.model import ListMode, Snapshot, TokenScope
+from gateway.access.accounts import Identity
+from gateway.access.model import ListMode, Permission, Snapshot, TokenScope
+from gateway.access.secret_reference import SecretReference
 from gateway.access.verifiers import make_verifier
 from gateway.ports import SessionFacts
 from gateway.secret import Secret
-from gateway.services import allowlist, grants, groups, lockdown, sessions, targets, tokens, users
+from gateway.services import (
+    accounts,
+    admin_roles,
+    allowlist,
+    certificates,
+    claim_mappings,
+    environments,
+    grants,
+    groups,
+    lockdown,
+    secret_references,
+    sessions,
+    targets,
+    tokens,
+    users,
+)
 from gateway.services.allowlist import Everybody, OfTarget, OfUser
 from gateway.services.targets import Permitted
 from tests.services.world import ALICE, ANALYSTS, BY, PLACE, RO, RW, UPSTREAM_CANARY, World, in_days, moved
@@ -84,6 +101,23 @@ def the_entry(snapshot: Snapshot) -> Any:
     return entry
 
 
+def an_account(name: str) -> Callable[[Snapshot], Any]:
+    return lambda snapshot: snapshot.accounts[snapshot.users[name].id]
+
+
+def prod(snapshot: Snapshot) -> Any:
+    return snapshot.environments["prod"]
+
+
+def dba(snapshot: Snapshot) -> Any:
+    return snapshot.admin_roles["dba"]
+
+
+def the_mapping(snapshot: Snapshot) -> Any:
+    (mapping,) = snapshot.claim_mappings
+    return mapping
+
+
 VERIFIER = make_verifier("another password", b"0123456789abcdef")
 
 _USERS = [
@@ -114,6 +148,12 @@ _TARGETS = [
         targets.set_login,
         ("target.login_changed",),
         plain(name="sales", mode=RO, login="app_ro", password=Secret(UPSTREAM_CANARY)),
+        a_target("sales"),
+    ),
+    Verb(
+        secret_references.refer_login,
+        ("target.login_changed",),
+        plain(name="sales", mode=RO, login="app_ro", reference=SecretReference.parse("vault:kv/pgbastion/sales#app_ro")),
         a_target("sales"),
     ),
     Verb(targets.remove_login, ("target.login_removed",), plain(name="sales", mode=RO), a_target("sales")),
@@ -170,7 +210,57 @@ _OTHERS = [
     Verb(sessions.cancel_session, ("session.cancelled",), plain(session_id="s-1")),
     Verb(lockdown.lock_down, ("gateway.locked_down",), plain()),
 ]
-VERBS = {verb.function: verb for verb in (*_USERS, *_GROUPS, *_TARGETS, *_GRANTS, *_ALLOWLIST, *_OTHERS)}
+_ADMINS = [
+    Verb(environments.create_environment, ("environment.created",), plain(name="staging")),
+    Verb(environments.rename_environment, ("environment.renamed",), plain(name="prod", new_name="live"), prod),
+    Verb(
+        environments.move_to_environment,
+        ("target.environment_changed",),
+        plain(name="sales", environment="prod"),
+        a_target("sales"),
+    ),
+    Verb(environments.delete_environment, ("environment.deleted",), plain(name="prod"), prod),
+    Verb(admin_roles.create_admin_role, ("admin_role.created",), plain(name="ops", members=("dora", "emil"))),
+    Verb(
+        admin_roles.grant_permissions,
+        ("admin_role.permissions_granted",),
+        plain(name="dba", environment="prod", permissions=frozenset({Permission.TUNNEL})),
+        dba,
+    ),
+    Verb(
+        admin_roles.revoke_permissions,
+        ("admin_role.permissions_revoked",),
+        plain(name="dba", environment="prod", permissions=frozenset({Permission.READ})),
+        dba,
+    ),
+    Verb(admin_roles.change_members, ("admin_role.members_changed",), plain(name="dba", add=("emil",), remove=("dora",)), dba),
+    Verb(admin_roles.delete_admin_role, ("admin_role.deleted",), plain(name="dba"), dba),
+    Verb(
+        certificates.set_certificate_names,
+        ("user.certificates_changed",),
+        plain(name="robot", certificate_names={"cn:robot"}),
+        a_user("robot"),
+    ),
+]
+_SIGNING_IN = [
+    Verb(accounts.create_account, ("account.created",), plain(name="emil")),
+    Verb(accounts.recover_account, ("account.recovered",), plain(name="dora"), an_account("dora")),
+    Verb(accounts.set_managed, ("account.managed",), plain(name="emil", managed=True), an_account("emil")),
+    Verb(accounts.end_sign_ins, ("account.signed_out",), plain(name="dora"), an_account("dora")),
+    Verb(accounts.link_identity, ("account.linked",), plain(name="dora", identity=Identity("https://login.example", "d-1"))),
+    Verb(accounts.unlink_identity, ("account.unlinked",), plain(name="emil"), an_account("emil")),
+    Verb(accounts.delete_account, ("account.deleted",), plain(name="dora"), an_account("dora")),
+    Verb(claim_mappings.create_mapping, ("claim_mapping.created",), plain(value="theirs", group="analysts")),
+    Verb(
+        claim_mappings.delete_mapping,
+        ("claim_mapping.deleted",),
+        lambda snapshot: {"mapping_id": the_mapping(snapshot).id},
+        the_mapping,
+    ),
+]
+#: Who signs in and who may do what goes first: others delete people.
+_ALL = (*_SIGNING_IN, *_ADMINS, *_USERS, *_GROUPS, *_TARGETS, *_GRANTS, *_ALLOWLIST, *_OTHERS)
+VERBS = {verb.function: verb for verb in _ALL}
 
 NOT_IN_THE_SMALL_WORLD = {users.set_own_verifier, lockdown.lift_lockdown, tokens.ensure_first_token}
 """These want another world, and have tests of their own."""

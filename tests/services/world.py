@@ -1,15 +1,28 @@
 """One small store for tests of the services: alice may read sales, by herself; group analysts, with bob, may read sales too."""
 
 import asyncio
+import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gateway.access.model import Snapshot, TlsMode, TokenScope
+from gateway.access.accounts import Identity
+from gateway.access.model import Permission, Snapshot, TlsMode, TokenKind, TokenScope, UserKind
 from gateway.access_mode import AccessMode
-from gateway.audit.admin_event import RecordedAdminEvent
+from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 from gateway.secret import Secret
-from gateway.services import allowlist, grants, groups, targets, tokens, users
+from gateway.services import (
+    accounts,
+    admin_roles,
+    allowlist,
+    claim_mappings,
+    environments,
+    grants,
+    groups,
+    targets,
+    tokens,
+    users,
+)
 from gateway.services.allowlist import Everybody
 from gateway.services.grants import GroupHolder, UserHolder
 from gateway.services.targets import Permitted, Place
@@ -62,6 +75,40 @@ def opened(folder: Path) -> World:
     ensure_key(folder / "master.key")
     url = f"sqlite+aiosqlite:///{folder}/store.sqlite3"
     return World(folder, url, SqlStore(url), SealedVault.load(folder / "master.key"))
+
+
+def made_with_admins(folder: Path, template: Path) -> World:
+    """The small world with admins: dora signs in by herself, emil through a provider, robot is a machine; the role dba, which
+    the provider's dbas hold, may look into prod, where nothing is."""
+    shutil.copytree(template, folder)
+    world = opened(folder)
+    asyncio.run(_add_admins(world))
+    return world
+
+
+async def _add_admins(world: World) -> None:
+    store = world.store
+    for name in ("dora", "emil"):
+        await users.create_user(store, name=name, password=Secret(PASSWORD_CANARY), **BY)
+    await users.create_user(store, name="robot", kind=UserKind.MACHINE, password=Secret(PASSWORD_CANARY), **BY)
+    await accounts.create_account(store, name="dora", password=Secret(PASSWORD_CANARY), **BY)
+    await accounts.link_identity(store, name="emil", identity=Identity("https://login.example", "e-1"), **BY)
+    await environments.create_environment(store, name="prod", **BY)
+    await admin_roles.create_admin_role(store, name="dba", members=("dora",), **BY)
+    some = frozenset({Permission.READ})
+    await admin_roles.grant_permissions(store, name="dba", environment="prod", permissions=some, **BY)
+    await claim_mappings.create_mapping(store, value="dbas", role="dba", **BY)
+    async with store.begin() as work:
+        token = replace(
+            work.snapshot.tokens["spare"],
+            id="sign-in-of-dora",
+            name="sign-in-of-dora",
+            token_hash=bytes(32),
+            kind=TokenKind.SESSION,
+            user_id=work.snapshot.users["dora"].id,
+        )
+        work.put(token)
+        await work.commit(AdminEvent("user:dora", "sign_in.created", token.id, token.name, ""))
 
 
 async def _fill(world: World) -> None:
