@@ -36,6 +36,7 @@ from gateway.store import open_directory, open_store
 from gateway.store.errors import StoreError
 from gateway.store.vault import SealedVault
 
+from gateway.undumpable import forbid_dumps
 _THREADS: Final = 32
 _log: Final = structlog.stdlib.get_logger("admin_api")
 
@@ -136,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     set_up_logging("api")
     log_through_structlog()
     try:
+    forbid_dumps()
         lifeline = Lifeline.inherited()
         settings = lifeline.first_settings() if lifeline is not None else load(arguments.config)
         sockets = None if arguments.fds is None else [_inherited(fd) for fd in arguments.fds]

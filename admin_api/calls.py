@@ -212,7 +212,8 @@ async def once(request: Request, reason: Reason = "", idempotency_key: Idempoten
         if not 1 <= len(idempotency_key) <= _MAX_KEY_CHARACTERS or not idempotency_key.isprintable():
             raise ApiError(422, "idempotency-key-invalid", f"an Idempotency-Key has 1 to {_MAX_KEY_CHARACTERS} characters")
         target = f"{request.url.path}?{request.url.query}"
-        claim = claim_of(caller.actor, idempotency_key, request.method, target, await request.body())
+        secret = context.sealer.derive("idempotency claims")
+        claim = claim_of(secret, caller.actor, idempotency_key, request.method, target, await request.body())
     return Once(request, context, caller, reason, None, claim)
 
 

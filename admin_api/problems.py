@@ -35,7 +35,7 @@ _log: Final = structlog.stdlib.get_logger("admin_api")
 class WrongField(BaseModel):
     """One field that cannot be accepted: where it stands ("body.port", "query.limit") and what is wrong with it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     field: str
     message: str
@@ -46,6 +46,7 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(
         frozen=True,
+        hide_input_in_errors=True,
         json_schema_extra={
             "example": {
                 "type": "urn:pgbastion:rule:user-unknown",

@@ -259,6 +259,7 @@ def main(argv: list[str] | None = None) -> int:
             import_module(name)
     lifeline = Lifeline.inherited()
     try:
+    forbid_dumps()
         settings, duty = lifeline.first_duty() if lifeline is not None else (load(arguments.config), None)
     except LifelineError:
         return 0  # a spare that was not needed

@@ -31,6 +31,7 @@ from gateway.supervision.preparation import Prepared, only_one, prepare
 from gateway.supervision.service_manager import ServiceManager
 from gateway.supervision.supervisor import Supervisor
 
+from gateway.undumpable import forbid_dumps
 __all__ = ["Part", "StartError", "run"]
 
 _CANCEL_AGAIN_SECONDS: Final = 0.2
@@ -45,6 +46,7 @@ def run(given: Path | None, only: Part | None = None, flags: Sequence[str] = ())
     set_up_logging("supervisor")
     os.umask(0o077)
     try:
+    forbid_dumps()
         config = find_config(given).resolve()
         settings = load(config, flags)
         parts = _parts(settings, only)

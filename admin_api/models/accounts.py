@@ -52,7 +52,7 @@ class AccountRecord(Record):
 class AccountMade(AccountRecord):
     """`generated`: a password that was made, shown only now; null in a repetition, and where one was given or kept."""
 
-    generated: str | None
+    generated: str | None = Field(repr=False)
 
 
 class AccountPage(Page):

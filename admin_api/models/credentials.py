@@ -58,7 +58,7 @@ class Endpoint(Record):
 class CredentialMade(CredentialRecord):
     """`password`: shown only now; null in a repetition. `database`: what to name in a connection string."""
 
-    password: str | None
+    password: str | None = Field(repr=False)
     database: str = Field(examples=["shop:rw"])
     gateway: Endpoint
 

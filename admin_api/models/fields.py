@@ -22,13 +22,13 @@ class Request(BaseModel):
 class Record(BaseModel):
     """An object as it is shown."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 class Page(BaseModel):
     """One page of a listing. `next`: pass it as `after` for the page that follows; null: this is the last."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     next: str | None = None
 

@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64encode
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from admin_api.models.fields import Password, Record, Request, Shown
 from gateway.access.model import Snapshot, TokenKind
@@ -17,7 +17,7 @@ _CODE: Final = "Of the authenticator, or a recovery code. Empty: there is none."
 class SignInRequest(Request):
     name: str = Field(max_length=100, examples=["ana_miller"])
     password: Password = Field(examples=["a password of hers"])
-    code: str = Field("", max_length=40, description=_CODE, examples=["123456"])
+    code: Password = Field(SecretStr(""), max_length=40, description=_CODE, examples=["123456"])
 
 
 class EnrolmentConfirmation(SignInRequest):
@@ -47,18 +47,18 @@ class SignInMade(Record):
     """`token` and `recovery_codes` are shown only now."""
 
     user: str = Field(examples=["ana_miller"])
-    token: str
+    token: str = Field(repr=False)
     valid_until: Shown
     recovery_codes_left: int
-    recovery_codes: list[str] = Field(description="Each is good for one sign-in without the authenticator.")
+    recovery_codes: list[str] = Field(repr=False, description="Each is good for one sign-in without the authenticator.")
 
 
 class EnrolmentBegun(Record):
     """Nothing has changed yet: confirm it with a code that the new authenticator shows."""
 
     user: str
-    secret: str = Field(description="For an authenticator, in base32.")
-    url: str = Field(description="The same as an otpauth:// URL, which QR codes hold.")
+    secret: str = Field(repr=False, description="For an authenticator, in base32.")
+    url: str = Field(repr=False, description="The same as an otpauth:// URL, which QR codes hold.")
     pending: str
 
 

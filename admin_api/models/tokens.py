@@ -46,7 +46,7 @@ class TokenRecord(Record):
 class TokenMade(TokenRecord):
     """`token`: shown only now; null in a repetition."""
 
-    token: str | None
+    token: str | None = Field(repr=False)
 
 
 class TokenPage(Page):

@@ -77,7 +77,7 @@ class UserRecord(Record):
 class UserMade(UserRecord):
     """`password`: the one that was made, shown only now; null when you chose it, and in a repetition."""
 
-    password: str | None = None
+    password: str | None = Field(None, repr=False)
 
 
 class UserPage(Page):

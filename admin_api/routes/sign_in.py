@@ -172,7 +172,7 @@ async def _attempt(request: Request, name: str | None) -> AsyncIterator[str]:
 
 
 def _proofs(body: SignInRequest, address: str) -> Proofs:
-    return Proofs(body.name, secret(body.password) or Secret(""), body.code, address)
+    return Proofs(body.name, secret(body.password) or Secret(""), body.code.get_secret_value(), address)
 
 
 def _terms(request: Request) -> Terms:

@@ -12,13 +12,21 @@ from typing import Final
 MASK: Final = "***"
 
 _MAX_DEPTH: Final = 3  # of bodies within bodies; what lies deeper is masked whole
-_SIGNS: Final = ("passw", "passphrase", "://", "client_secret", "secret_access_key")
+_SIGNS: Final = ("passw", "passphrase", "://", "secret", "pwd")
 _SIGN_BYTES: Final = tuple(sign.encode() for sign in _SIGNS)
-_SECRET_WORD: Final = re.compile(r"(?:password|passwd|passphrase|client_secret|secret_access_key)\Z", re.IGNORECASE)
+_WORDS: Final = "password|passwd|pwd|passphrase|client_secret|secret_access_key"
+_SECRET_WORD: Final = re.compile(rf"(?:{_WORDS}|\Asecret)\Z", re.IGNORECASE)
+#: Here a password is a name or a number only by mistake, and the statement fails; what was typed is one all the same.
+_SETS_PASSWORD: Final = re.compile(
+    r"set\b|alter\s+system\b|(?:create|alter)\s+(?:role|user|group|database)\b", re.IGNORECASE
+)
+_NO_PASSWORD: Final = frozenset({"null", "default", "to"})
+_PUNCTUATION: Final = "=:>,(|"  # may stand between the word and its string
+_EQUALS: Final = frozenset({"=", ":", ":=", "=>"})
 
 # The value of a password inside a string: `password=x`, `password ''x''`, `password := x`, and the user part of a URI.
 _INNER_PASSWORD: Final = re.compile(
-    r"(?:password|passwd|passphrase|client_secret|secret_access_key)\\?[\"']*\s*"
+    rf"(?:{_WORDS})\\?[\"']*\s*"
     r"(?:(?::?=>?|:|%3d)\s*|(?=\\?'|[eE]\\?'|[uU]&\\?'|\$|%))",
     re.IGNORECASE,
 )
@@ -75,10 +83,14 @@ def _redact(sql: str, *, depth: int) -> str:
     parts: list[str] = []
     armed = False  # the next string is a password
     masked = False  # the last string was one: its continuations ('a' 'b', 'a' || 'b') are too
+    begins, sets = True, False  # a statement begins here; it is one that sets a password
+    bare = False  # within a password without quotes
     end = 0
     while match := _TOKEN.match(sql, end):
         kind, text, start = match.lastgroup, match.group(), end
         end = match.end()
+        if bare := bare and kind != "space" and text != ";":
+            continue
         if kind == "block":
             end = _comment_end(sql, start)
             close = end - 2 if end - start >= 4 and sql.endswith("*/", start, end) else end
@@ -87,20 +99,30 @@ def _redact(sql: str, *, depth: int) -> str:
             parts.append("--" + _body(text[2:], depth=depth, nested=False)[0])
         elif kind in ("escape", "string", "dollar"):
             opening, body, closing, end = _literal(sql, match)
-            if armed or masked:
+            if masked or (armed and body.strip() not in _EQUALS):
                 parts.append(f"{opening}{MASK}{closing}")
                 armed, masked = False, True
             else:
-                body, armed = _body(body, depth=depth, nested=kind != "dollar")
+                body, more = _body(body, depth=depth, nested=kind != "dollar")
+                armed = armed or more
                 parts.append(f"{opening}{body}{closing}")
-        else:
+        elif kind == "space":
             parts.append(text)
-            if kind in ("word", "quoted"):
-                name = text.strip('"')
-                armed, masked = _SECRET_WORD.search(name) is not None or (armed and name.lower() == "to"), False
-            elif kind == "other":
-                armed = armed and text in "=:>,(|"
+        else:
+            if begins:
+                begins, sets = False, _SETS_PASSWORD.match(sql, start) is not None
+            name = text.strip('"').lower()
+            if bare := armed and sets and name not in _NO_PASSWORD and text not in (*_PUNCTUATION, ";", "$", ")"):
+                parts.append(MASK)
+                armed = False
+                continue
+            parts.append(text)
+            if kind == "other":
+                begins = text == ";"
+                armed = armed and text in _PUNCTUATION
                 masked = masked and text == "|"
+            else:
+                armed, masked = _SECRET_WORD.search(name) is not None or (armed and name == "to"), False
     return "".join(parts)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
+from typer._click.exceptions import UsageError
 from typer.core import TyperCommand, TyperGroup
 
 from gateway import __version__
@@ -17,6 +18,7 @@ from gateway.cli.options import CA_FILE_VARIABLE, TOKEN_FILE_VARIABLE, URL_VARIA
 from gateway.cli.output import complain
 from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreError
+from gateway.undumpable import forbid_core_files
 
 if TYPE_CHECKING:
     from typer._click.shell_completion import CompletionItem
@@ -84,11 +86,20 @@ class _Lazy(TyperGroup):
         ctx.meta[_ONLY_HELP] = True
         super().format_help(ctx, formatter)  # type: ignore[arg-type]
 
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if error.message.startswith(_TOO_MANY):  # it would repeat them
+                error.message = "There are arguments that this command does not take. (Secrets never stand on a command line.)"
+            raise
+
     def shell_complete(self, ctx: typer.Context, incomplete: str) -> "list[CompletionItem]":  # type: ignore[override]
         ctx.meta[_ONLY_HELP] = True
         return super().shell_complete(ctx, incomplete)
 
 
+_TOO_MANY: Final = "Got unexpected extra argument"
 _ONLY_HELP: Final = "gateway.cli.main.only_help"
 
 app = typer.Typer(
@@ -143,6 +154,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
         completion_init()
     threading.excepthook = _overhear
+    forbid_core_files()
     try:
         app(args=arguments, prog_name=PROGRAM)
     except (CommandError, ServiceError) as error:

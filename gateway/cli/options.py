@@ -57,6 +57,16 @@ def expiry(text: str | None) -> datetime | None:
     return None if text is None else parse_expiry(text, datetime.now(UTC))
 
 
+def file_of_secret(file: Path | None) -> Path | None:
+    """Never repeats what it was given: who gives a secret itself in place of its file should not meet it in a log."""
+    try:
+        if file is None or (file.exists() and not file.is_dir()):
+            return file
+    except (OSError, ValueError):  # such as a name that is too long for one
+        pass
+    raise typer.BadParameter("there is no such file (it names a file: the secret itself never stands on a command line)")
+
+
 def until(text: str | None) -> str | None:
     """As the API wants it."""
     found = expiry(text)
@@ -101,7 +111,7 @@ AnyMode = Annotated[
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 PasswordFile = Annotated[
     Path | None,
-    typer.Option("--password-file", metavar="FILE", help="Read the password from this file.", exists=True, dir_okay=False),
+    typer.Option("--password-file", metavar="FILE", help="Read the password from this file.", callback=file_of_secret),
 ]
 IfVersion = Annotated[
     int | None,
@@ -131,8 +141,7 @@ TokenFile = Annotated[
         metavar="FILE",
         help="The API token for --url.",
         show_default=f"${TOKEN_FILE_VARIABLE}, or the token itself in $PGBASTION_TOKEN",
-        exists=True,
-        dir_okay=False,
+        callback=file_of_secret,
         rich_help_panel="Everywhere",
     ),
 ]

@@ -75,7 +75,11 @@ def _generated() -> None:
 
 def _current(uri: str) -> str | None:
     """None: whatever the driver finds by itself."""
-    if "PGPASSWORD" in os.environ or urlsplit(uri).password or not sys.stdin.isatty():
+    try:
+        given = "PGPASSWORD" in os.environ or urlsplit(uri).password
+    except ValueError:
+        raise _unreadable() from None
+    if given or not sys.stdin.isatty():
         return None
     from getpass import getpass
 
@@ -104,9 +108,18 @@ async def _change(uri: str, current: str | None, given: Secret | None, ask: Call
             await session.close(timeout=_SECONDS)
     except asyncpg.PostgresError as error:
         raise CommandError(str(error), getattr(error, "hint", None) or "") from None
-    except (OSError, TimeoutError, ValueError, asyncpg.InterfaceError) as error:
+    except ValueError:  # of the URI: its texts repeat a part of it, which may be one of the password
+        raise _unreadable() from None
+    except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
         raise CommandError(f"cannot connect: {error or 'no answer in time'}", "Can you connect there with psql?") from None
     return None if chosen is not None else new
+
+
+def _unreadable() -> CommandError:
+    return CommandError(
+        "the URI cannot be read",
+        "In a password, characters such as / ? # @ [ ] stand there as %2F %3F %23 %40 %5B %5D. Or leave it out: you are asked.",
+    )
 
 
 def _rules(told: str | None) -> UserRules:

@@ -127,8 +127,8 @@ def given_token(file: Path | None, url: str = "") -> Secret:
             text = file.read_text("ascii")
             if file.stat().st_mode & 0o077:
                 note(f"Note: others can read the token in {file}: chmod 600 {file}")
-        except OSError as error:
-            raise CommandError(f"the token file {file} cannot be read: {error.strerror}") from error
+        except OSError as error:  # its name is not repeated: perhaps it is the token itself
+            raise CommandError(f"the token file cannot be read: {error.strerror}", _TOKEN_HINT) from None
         except UnicodeDecodeError:
             raise CommandError(f"the token file {file} does not hold an API token") from None
     token = text.strip()

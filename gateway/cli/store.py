@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.backup import facts, facts_text
 from gateway.cli.local import our_settings
-from gateway.cli.options import AsJson, Config, Yes
+from gateway.cli.options import AsJson, Config, Yes, file_of_secret
 from gateway.cli.output import Record, note, print_json, say, show
 from gateway.cli.progress import progress
 from gateway.cli.prompts import confirm
@@ -66,7 +66,7 @@ def migrate_to(
     ],
     password_file: Annotated[
         Path | None,
-        typer.Option("--password-file", metavar="FILE", help="Holds the database's password.", exists=True, dir_okay=False),
+        typer.Option("--password-file", metavar="FILE", help="Holds the database's password.", callback=file_of_secret),
     ] = None,
     yes: Yes = False,
     as_json: AsJson = False,

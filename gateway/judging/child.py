@@ -15,6 +15,7 @@ from gateway.affinity import unpin
 from gateway.judging.codec import LENGTH, CodecError, Requests, encode_reply
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
+from gateway.undumpable import forbid_dumps
 
 READY: Final = LENGTH.pack(0)
 # Deep enough for anything people write; 8 MB of stack hold several times as much.
@@ -34,12 +35,12 @@ def _confine(memory_bytes: int) -> None:
     unpin()  # the worker that started us has a CPU to itself
     limits = (
         (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 16),
     )
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
         adjust.write("1000")
+    forbid_dumps()
     for which, wanted in limits:
         _, hard = resource.getrlimit(which)
         ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -166,7 +166,7 @@ class Worker:
     ahead: Ahead
     own_logins: OwnLogins
     peers: Peers
-    mock_secret: bytes
+    mock_secret: bytes = field(repr=False)
     health: TargetHealth
     counters: Counters = field(default_factory=Counters)
     draining: bool = False

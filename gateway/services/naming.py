@@ -26,6 +26,7 @@ _EXTENSION: Final = re.compile(r'extension:[^\s".*]{1,63}')
 _SIMPLE: Final = re.compile(r'[^\s".*,]{1,63}')
 _SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _MAX_IDENTIFIER_BYTES: Final = 63
+_NO_STRING: Final = "Each part of it is a field of its own: host, port, database, login; the password is asked for."
 _MAX_REMARK_CHARACTERS: Final = 500
 _MAX_SUBJECT_CHARACTERS: Final = 255
 _MAX_ISSUER_CHARACTERS: Final = 500
@@ -100,9 +101,16 @@ def check_host(host: str) -> None:
             raise ValueError
         ip_address(host)
     except ValueError:
+        if _holds_login(host):
+            raise ServiceError("host-invalid", "a connection string is no host name", _NO_STRING) from None
         raise ServiceError(
             "host-invalid", f"{host!r} is neither a host name nor an IP address", "Give the port with --port."
         ) from None
+
+
+def _holds_login(text: str) -> bool:
+    """It is not repeated: there may be a password in it."""
+    return "://" in text or "@" in text or "password" in text.lower()
 
 
 def check_port(port: int) -> None:
@@ -130,6 +138,8 @@ def check_open_ahead(number: int) -> None:
 
 def check_identifier(what: str, text: str) -> None:
     """A database's or a database role's name: anything PostgreSQL takes, but nothing that could end a field."""
+    if "://" in text or "password=" in text.lower():
+        raise ServiceError("name-invalid", f"a connection string cannot be a {what}", _NO_STRING)
     if not text or len(text.encode("utf-8", "replace")) > _MAX_IDENTIFIER_BYTES or not text.isprintable():
         raise ServiceError(
             "name-invalid",

@@ -6,7 +6,7 @@ Who is refused is told nothing but that; the audit says what was wrong. How ofte
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -61,7 +61,7 @@ class Proofs:
 
     name: str
     password: Secret
-    code: str = ""
+    code: str = field(default="", repr=False)
     address: str = ""
 
 

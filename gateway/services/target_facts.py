@@ -57,6 +57,10 @@ def check_place(place: Place) -> None:
     check_port(place.port)
     check_identifier("database's name", place.dbname)
     if place.ca_pem is not None:
+        if "PRIVATE KEY" in place.ca_pem:  # what is here is shown, exported and backed up
+            raise ServiceError(
+                "ca-with-private-key", "there is a private key among the CA certificates", "Give the certificates alone."
+            )
         try:
             load_pem_x509_certificates(place.ca_pem.encode("utf-8"))
         except ValueError:

@@ -7,7 +7,7 @@ the user name comes from the startup packet, so that `n=` is ignored and may be 
 import hmac
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import pbkdf2_hmac, sha256
 from typing import Final
 
@@ -26,8 +26,8 @@ class ServerKeys:
 
     iterations: int
     salt: bytes
-    stored_key: bytes
-    server_key: bytes
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
 
 
 def _mac(key: bytes, text: bytes) -> bytes:

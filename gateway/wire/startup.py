@@ -1,6 +1,6 @@
 """What a client says before it logs in. (Documentation: "Message Formats", SSLRequest to StartupMessage.)"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.wire.errors import ProtocolViolation, SilentClose
@@ -29,7 +29,7 @@ class CancelRequest:
     """`process_id` and `key` as the client got them in BackendKeyData (4 bytes in 3.0, up to 256 in 3.2)."""
 
     process_id: int
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,15 @@ HOLDS_A_PASSWORD = [
     "-- ALTER ROLE a PASSWORD '{}'\nselect 1",
     "/* ALTER ROLE a PASSWORD '{}' */ select 1",
     "/* a /* b */ password={} */ select 1",
+    "ALTER ROLE a PASSWORD {}",  # an error; typed all the same
+    "ALTER ROLE a PASSWORD {} VALID UNTIL 'infinity'",
+    "select 1; create user a password \"{}\"",
+    "ALTER ROLE a PASSWORD 12{}!",
+    "/* c */ SET my.password = {}",
+    "ALTER SYSTEM SET my.password TO {}",
+    "select dblink(concat('password', '=', '{}'))",
+    "CREATE USER MAPPING FOR a SERVER s OPTIONS (uid 'u', pwd '{}')",
+    "ALTER SERVER s OPTIONS (ADD secret '{}')",
 ]
 
 HOLDS_NONE = [
@@ -60,6 +69,12 @@ HOLDS_NONE = [
     "select 'http://example.org:8080/x'",
     "insert into users (name, password) select a, b from t where c = 'x'",
     "select 'my password'",
+    "SET ROLE a; select password from users where name = 'ann'",
+    "create table a (password text not null)",
+    "update a set password = crypt(b, gen_salt('bf'))",
+    "ALTER ROLE a PASSWORD NULL",
+    "ALTER ROLE a SET password_encryption = 'scram-sha-256'",
+    "select pwd, secret from t where x = 'b'",
 ]
 
 
