@@ -54,6 +54,7 @@ from gateway.store.vault import SealedVault
 
 _THROTTLE_SECONDS: Final = 0.2  # how long the other workers may take to say what they know
 #: What is imported only when it is used: a spare has it all before it is needed.
+from gateway.undumpable import forbid_dumps
 _LOADED_EARLY: Final = ("aiosqlite", "sqlalchemy.ext.asyncio", "gateway.store.directory", "gateway.store.sqlite_feed", "uvloop")
 _log: Final = structlog.stdlib.get_logger("gateway.worker")
 
