@@ -23,6 +23,7 @@ from admin_api.connections import guarded
 from admin_api.context import AdminContext
 from admin_api.oidc.desk import ProviderDesk
 from admin_api.oidc.watch import ProviderWatch
+from admin_api.outside_watch import OutsideWatch
 from admin_api.reading import OwnWrites
 from admin_api.server import GRACE_SECONDS, AdminServer, Certificate, ServerError, is_plain, listen, log_through_structlog
 from admin_api.token_uses import TokenUses
@@ -35,8 +36,8 @@ from gateway.settings import CurrentSettings, Settings, SettingsError, load
 from gateway.store import open_directory, open_store
 from gateway.store.errors import StoreError
 from gateway.store.vault import SealedVault
-
 from gateway.undumpable import forbid_dumps
+
 _THREADS: Final = 32
 _log: Final = structlog.stdlib.get_logger("admin_api")
 
@@ -97,7 +98,9 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
         writing = asyncio.create_task(uses.keep_writing())
         app.state.desk = desk = ProviderDesk(context)
         vouching = asyncio.create_task(ProviderWatch(store, vault, desk.provider, context.clock).run())
+        observing = asyncio.create_task(OutsideWatch(store, vault, gateway, reading.read, context.clock).run())
         await server.serve(listening)
+        observing.cancel()
         vouching.cancel()
         writing.cancel()
         await uses.write()
@@ -134,10 +137,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--fds", type=lambda text: [int(fd) for fd in text.split(",")])
     arguments = parser.parse_args(argv)
     os.umask(0o077)
+    forbid_dumps()
     set_up_logging("api")
     log_through_structlog()
     try:
-    forbid_dumps()
         lifeline = Lifeline.inherited()
         settings = lifeline.first_settings() if lifeline is not None else load(arguments.config)
         sockets = None if arguments.fds is None else [_inherited(fd) for fd in arguments.fds]

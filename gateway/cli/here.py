@@ -13,7 +13,17 @@ from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway
 from gateway.custody.references.fetching import Fetching
 from gateway.custody.sources import KeptSecrets
-from gateway.ports import CheckStep, EntryPreview, FormerLogin, GatewayUnavailable, RoleAudit, TargetAdmin, UnitOfWork
+from gateway.ports import (
+    CheckStep,
+    EntryPreview,
+    FormerLogin,
+    GatewayUnavailable,
+    OutsideLook,
+    RoleAudit,
+    TargetAdmin,
+    TargetObservation,
+    UnitOfWork,
+)
 from gateway.services.lookup import find_target
 from gateway.settings import CurrentSettings, Settings
 from gateway.store.errors import StoreError
@@ -63,8 +73,23 @@ class TellingStore:
     async def target_admin(self, target_id: str) -> TargetAdmin | None:
         return await self._store.target_admin(target_id)
 
+    async def target_observation(self, target_id: str) -> TargetObservation | None:
+        return await self._store.target_observation(target_id)
+
+    async def outside_looks(self, target_id: str, since: datetime) -> list[OutsideLook]:
+        return await self._store.outside_looks(target_id, since)
+
     async def former_logins(self, target_id: str) -> list[FormerLogin]:
         return await self._store.former_logins(target_id)
+
+    async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        return await self._store.take_lease(name, holder, seconds)
+
+    async def drop_lease(self, name: str, holder: str) -> None:
+        await self._store.drop_lease(name, holder)
+
+    async def gateway_id(self) -> str:
+        return await self._store.gateway_id()
 
     async def put_provider_check(self, check: "ProviderCheck", due_at: datetime) -> None:
         await self._store.put_provider_check(check, due_at)
