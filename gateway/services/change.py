@@ -49,6 +49,7 @@ class Change:
 
     def __init__(self, work: UnitOfWork, who: Actor, reason: str) -> None:
         self._work = work
+        self._before = work.snapshot  # where several verbs are one change, the work's follows what they stage
         self._who = who
         self._actor = who.name
         self._reason = reason
@@ -138,7 +139,7 @@ class Change:
     async def commit(self) -> int:
         """Everything staged, in one transaction; the new revision. What has no event cannot be committed (ValueError)."""
         event, *more = self._events
-        check_owners_stay(self._work.snapshot, self._staged, self._gone)
+        check_owners_stay(self._before, self._staged, self._gone)
         check_managed_stay(self._work.snapshot, self._staged, self._gone)
         if not self._asked:
             self.require(event.action)

@@ -100,6 +100,16 @@ async def test_several_changes_of_one_request_are_one_revision_or_none(api: Api)
     assert user.valid_until is not None
 
 
+async def test_several_changes_of_one_request_leave_an_owner(api: Api) -> None:
+    await api.user()
+    await api.admin.patch("/v1/roles/owners/members", json={"add": ["ana"]})
+    for body in ({"enabled": False}, {"valid_until": SOON, "enabled": False}):
+        refused = await api.admin.patch("/v1/users/ana", json=body)
+        assert (refused.status_code, refused.json()["rule"]) == (422, "last-owner")
+    user = (await api.store.read()).users["ana"]
+    assert (user.enabled, user.valid_until) == (True, None)
+
+
 async def test_a_groups_life(api: Api) -> None:
     await api.user("ana")
     await api.user("ben")
@@ -121,6 +131,10 @@ async def test_a_targets_life(api: Api) -> None:
     assert made["open_ahead"] == 2
     assert (await api.admin.patch("/v1/targets/shop", json={"open_ahead": 3})).json()["open_ahead"] == 3
     assert (await api.admin.patch("/v1/targets/shop", json={"open_ahead": -1})).json()["rule"] == "open-ahead-invalid"
+    patched = await api.admin.patch("/v1/targets/shop", json={"rotate_every_days": 30})
+    assert patched.json()["rotate_every_days"] == 30
+    assert (await api.admin.patch("/v1/targets/shop", json={"rotate_every_days": None})).json()["rotate_every_days"] is None
+    assert (await api.admin.patch("/v1/targets/shop", json={"rotate_every_days": 0})).json()["rule"] == "rotate-every-invalid"
     assert (made["port"], made["tls"], made["max_sessions"], made["own_ca"]) == (5432, "verify-full", 5, False)
     login = await api.admin.put("/v1/targets/shop/logins/read_only", json={"login": "app_ro", "password": "s3cret-of-upstream"})
     assert login.json()["logins"] == {"read_only": "app_ro"}
