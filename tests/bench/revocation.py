@@ -1,11 +1,13 @@
 """How long a right outlives its end: from the commit of a change to the last byte that a client of it still gets.
 
     python -m tests.bench.revocation --trials 1000
-    python -m tests.bench.revocation --trials 1000 --states idle active
+    python -m tests.bench.revocation --each 200 --states idle active
 
 Each round ends the right of five sessions at once, in as many states: idle, running a query, in a transaction, in a COPY that
 streams, and pending (its proof of the password is sent in the moment of the commit); `--states` asks for some of these. The ways
-in which it ends take turns. A trial is one session; its farewell (FATAL 57P01) counts as a byte.
+in which it ends take turns, each at least once. A trial is one session; its farewell (FATAL 57P01) counts as a byte. `--each 200`:
+two hundred trials of each way in each state, however many that makes. The table has a row for each way, for each way in each
+state, and for each state.
 """
 
 import argparse
@@ -98,7 +100,11 @@ class Stage:
             "lockdown": (lambda: lockdown.lock_down(store, **WHY), lambda: lockdown.lift_lockdown(store, **WHY)),
             "user deleted": (lambda: users.delete_user(store, name=name, **WHY), self._create_user),
             "password changed": (self._set_password, self._nothing),
-            "expired": (self._expire, lambda: users.set_user_expiry(store, name=name, valid_until=None, **WHY)),
+            "grant expired": (
+                self._expire_grant,
+                lambda: grants.create_grant(store, mode=grants.AccessMode.READ_ONLY, **grant),
+            ),
+            "user expired": (self._expire, lambda: users.set_user_expiry(store, name=name, valid_until=None, **WHY)),
         }
 
     async def _create_user(self) -> None:
@@ -113,6 +119,14 @@ class Stage:
         """The clock ends it; that is the moment from which the time counts."""
         until = datetime.now(UTC) + timedelta(seconds=EXPIRY_SECONDS)
         await users.set_user_expiry(self.store, name=self.person.name, valid_until=until, **WHY)
+        self.committed_at = time.monotonic() + (until - datetime.now(UTC)).total_seconds()
+
+    async def _expire_grant(self) -> None:
+        """The same of the grant."""
+        snapshot = await self.store.read()
+        (live,) = [each for each in snapshot.grants[snapshot.groups[self.group].id] if each.valid_until is None]
+        until = datetime.now(UTC) + timedelta(seconds=EXPIRY_SECONDS)
+        await grants.update_grant(self.store, grant_id=live.id, valid_until=until, **WHY)
         self.committed_at = time.monotonic() + (until - datetime.now(UTC)).total_seconds()
 
     async def _nothing(self) -> None:
@@ -267,35 +281,44 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def table(trials: Sequence[Trial]) -> str:
-    """Milliseconds: p50, p95, p99 and the longest, by change and by state."""
+    """Milliseconds: p50, p95, p99 and the longest, by change, by change and state, and by state."""
     groups_of: dict[str, list[float]] = defaultdict(list)
     for trial in trials:
-        for name in (trial.change, trial.state, "all"):
+        for name in (trial.change, _both(trial), trial.state, "all"):
             groups_of[name].append(trial.seconds * 1000)
-    rows = [f"{'ms':<18}{'trials':>8}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"]
-    for name in (*dict.fromkeys(trial.change for trial in trials), *dict.fromkeys(trial.state for trial in trials), "all"):
+    changes, states = (dict.fromkeys(getattr(trial, kind) for trial in trials) for kind in ("change", "state"))
+    both = [_both(Trial(change, state, 0.0)) for change in changes for state in states]
+    rows = [f"{'ms':<36}{'trials':>8}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"]
+    for name in (*changes, *both, *states, "all"):
         values = groups_of[name]
         figures = "".join(f"{percentile(values, share):>9.1f}" for share in (0.5, 0.95, 0.99, 1.0))
-        rows.append(f"{name:<18}{len(values):>8}{figures}")
+        rows.append(f"{name:<36}{len(values):>8}{figures}")
     return "\n".join(rows)
 
 
-def measure(made: Stage, trials: int, states: Sequence[str] = STATES) -> list[Trial]:
+def _both(trial: Trial) -> str:
+    return f"{trial.change}, {trial.state}"
+
+
+def measure(made: Stage, trials: int, states: Sequence[str] = STATES, *, each: int = 1) -> list[Trial]:
+    """At least `trials`, and at least `each` of each way in each state."""
     changes = list(made.changes())
-    for number in range(math.ceil(trials / len(states))):
+    for number in range(max(math.ceil(trials / len(states)), each * len(changes))):
         run_round(made, changes[number % len(changes)], states)
     return made.trials
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.bench.revocation", description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--trials", type=int, help="at least so many in all (1000, without --each)")
+    parser.add_argument("--each", type=int, default=1, help="at least so many of each way in each state")
     parser.add_argument("--states", nargs="+", choices=STATES, default=STATES, metavar="STATE", help=", ".join(STATES))
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as made, running_upstream(Path(made)) as upstream:
         logins = make_logins(upstream)
         with fresh_database(upstream, logins) as database, stage(database) as ready:
-            print(table(measure(ready, given.trials, given.states)))
+            trials = given.trials or (1000 if given.each == 1 else 0)
+            print(table(measure(ready, trials, given.states, each=given.each)))
     return 0
 
 

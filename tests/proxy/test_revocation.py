@@ -6,10 +6,10 @@ from tests.support.upstream import Database
 
 def test_rights_end_in_time_in_every_state(database: Database) -> None:
     with stage(database) as made:
-        trials = measure(made, 45)
+        trials = measure(made, 50)
         print(table(trials))
         assert {trial.state for trial in trials} == set(STATES)
-        assert len({trial.change for trial in trials}) == 9
+        assert len({trial.change for trial in trials}) == 10
         assert max(trial.seconds for trial in trials) < 2
         farewells = made.gateway.events(event="session_end")
         assert {record["reason"] for record in farewells} >= {
