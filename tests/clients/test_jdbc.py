@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.access_mode import AccessMode
 from tests.support.doors import LARGE_ROWS, Door, missing, program, run
+from tests.support.gateway import RunningGateway
+from tests.support.upstream import Database
 
 pytestmark = pytest.mark.xdist_group("jdbc")  # the program takes seconds: once is enough
 
@@ -105,6 +108,20 @@ def test_writing(writer: Door) -> None:
         "notify": "hello",
     }
     assert writer.scratch("jdbc") == [(20, "copied"), (21, "updated")]
+
+
+def test_limits_of_a_grant(gateway: RunningGateway, clients_database: Database) -> None:
+    """A fetch size reads one statement in portions: they count together. A portion that was cut is no row to the driver."""
+    person, target = gateway.analyst(clients_database, max_rows=100, max_sessions=5)
+    door = Door(gateway, clients_database, person, target, AccessMode.READ_ONLY)
+    assert through("limits", door) == {
+        "few rows by fetch size": "100 rows, all, after",
+        "many rows by fetch size": "90 rows, 54000, after",
+        "many rows at once": "0 rows, 54000, after",
+        "many rows, first fifty": "50",
+        "copy out": "100 rows, 54000, after",
+        "as many connections as a tool opens": "53300 there there there there",
+    }
 
 
 def test_metadata_is_what_it_is_directly(reader: Door) -> None:

@@ -1,11 +1,12 @@
 """Limits of what may be read, and of which tables, through real drivers: what the client gets, and in what state PostgreSQL is."""
 
+import asyncio
 import shutil
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from gateway.access_mode import AccessMode
+from gateway.bus.gateway import BusGateway
 from tests.support.gateway import Person, RunningGateway
 from tests.support.upstream import Database, Login, Upstream, fresh_database
 
@@ -180,6 +182,22 @@ def test_copy(shop: Shop) -> None:
         assert len(list(copy.rows())) == ROWS
 
 
+def test_bytes_of_a_statement(gateway: RunningGateway, stock: Database) -> None:
+    """Whole rows, as many as fit; a COPY's, too."""
+    person, target = gateway.analyst(stock, max_bytes=10_000)
+    connection = gateway.client(person, target)
+    for turn in range(2):
+        assert connection.execute(f"SELECT repeat('x', 1000) FROM many LIMIT {8 + turn}").fetchall()
+        with pytest.raises(errors.ProgramLimitExceeded, match="max-bytes"):
+            connection.execute("SELECT repeat('x', 1000) FROM many")
+        copied: list[tuple[Any, ...]] = []
+        with pytest.raises(errors.ProgramLimitExceeded, match="max-bytes"):
+            copied.extend(_copied(connection, "COPY (SELECT repeat('x', 999) FROM many) TO STDOUT"))
+        assert 8_000 < sum(len(row[0]) for row in copied) <= 10_000
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+    connection.close()
+
+
 def test_what_a_cut_statement_changed_is_rolled_back(writer: Shop) -> None:
     connection = writer.client()
     before = writer.changed()
@@ -264,6 +282,17 @@ def test_it_is_told(shops: dict[AccessMode, Shop]) -> None:
         connection.execute(MANY)
     cut = shop.gateway.wait_for_event(event="cut", user=shop.person.name)
     assert (cut["rule"], cut["rows"], cut["limit"]) == ("max-rows", ROWS, ROWS)
+
+
+def test_a_session_s_limits_are_listed(gateway: RunningGateway, stock: Database) -> None:
+    terms = {"max_rows": 7, "max_bytes": 2**20, "max_bytes_per_day": 2**40, "max_sessions": 3, "statement_timeout_ms": 5000}
+    person, target = gateway.analyst(stock, **terms, tables=frozenset({'public."Many"', "public.many"}))
+    with gateway.client(person, target):
+        listed = asyncio.run(BusGateway(gateway.state_dir / "bus.sock").sessions())
+        (found,) = [asdict(each) for each in listed if each.user == person.name]
+    assert {name: found[name] for name in terms} == terms
+    assert (found["idle_timeout_seconds"], found["schemas"]) == (None, ())
+    assert found["tables"] == ('public."Many"', "public.many")
 
 
 def _refused(connection: "psycopg.Connection[Any]", text: str) -> str:

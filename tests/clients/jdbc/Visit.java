@@ -1,7 +1,8 @@
 // What a JDBC program does, one named step after another; each prints "name<TAB>outcome". The tests judge.
-// Run as: java -cp postgresql.jar Visit.java read|write|metadata, with JDBC_URL, JDBC_USER and JDBC_PASSWORD in the environment.
+// Run as: java -cp postgresql.jar Visit.java read|write|limits|metadata, with JDBC_URL, JDBC_USER and JDBC_PASSWORD in the environment.
 
 import java.io.StringReader;
+import java.io.StringWriter;
 import java.math.BigDecimal;
 import java.sql.Array;
 import java.sql.Connection;
@@ -13,6 +14,8 @@ import java.sql.ResultSetMetaData;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.OffsetDateTime;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Properties;
 import java.util.UUID;
 import org.postgresql.PGConnection;
@@ -82,8 +85,92 @@ public class Visit {
         switch (arguments[0]) {
             case "read" -> read();
             case "write" -> write();
+            case "limits" -> limits();
             default -> metadata();
         }
+    }
+
+    // Under a grant of at most 100 rows a statement and five sessions.
+    static void limits() {
+        step("few rows by fetch size", c -> fetched(c, 100, 30));
+        step("many rows by fetch size", c -> fetched(c, 1000, 30));
+        step("many rows at once", c -> fetched(c, 1000, 0));
+        step("many rows, first fifty", c -> {
+            try (Statement statement = c.createStatement()) {
+                statement.setMaxRows(50);
+                return count(statement.executeQuery(rows(1000)));
+            }
+        });
+        step("copy out", c -> {
+            StringWriter copied = new StringWriter();
+            String outcome = "copied";
+            try {
+                c.unwrap(PGConnection.class).getCopyAPI().copyOut("COPY (" + rows(1000) + ") TO STDOUT", copied);
+            } catch (SQLException failure) {
+                outcome = failure.getSQLState();
+            }
+            return copied.toString().lines().count() + " rows, " + outcome + ", " + value(c, "SELECT 'after'");
+        });
+        step("as many connections as a tool opens", c -> {
+            Properties login = with("user", System.getenv("JDBC_USER"));
+            login.setProperty("password", System.getenv("JDBC_PASSWORD"));
+            String url = System.getenv("JDBC_URL");
+            List<Connection> opened = new ArrayList<>();
+            try {
+                for (int number = 2; number <= 5; number++) {
+                    opened.add(DriverManager.getConnection(url, login));
+                }
+                String outcome = "a sixth";
+                try {
+                    opened.add(DriverManager.getConnection(url, login));
+                } catch (SQLException failure) {
+                    outcome = failure.getSQLState();
+                }
+                opened.remove(0).close();
+                opened.add(again(url, login)); // "Test connection"
+                for (Connection each : opened) {
+                    outcome += " " + value(each, "SELECT 'there'");
+                }
+                return outcome;
+            } finally {
+                for (Connection each : opened) {
+                    each.close();
+                }
+            }
+        });
+    }
+
+    static String rows(int number) {
+        return "SELECT g FROM generate_series(1, " + number + ") g";
+    }
+
+    // The gateway may hear of the one that was closed a moment later.
+    static Connection again(String url, Properties login) throws Exception {
+        for (int attempt = 0; attempt < 50; attempt++) {
+            try {
+                return DriverManager.getConnection(url, login);
+            } catch (SQLException failure) {
+                Thread.sleep(100);
+            }
+        }
+        return DriverManager.getConnection(url, login);
+    }
+
+    static String fetched(Connection connection, int number, int size) throws SQLException {
+        connection.setAutoCommit(false);
+        int found = 0;
+        String outcome = "all";
+        try (Statement statement = connection.createStatement()) {
+            statement.setFetchSize(size);
+            ResultSet rows = statement.executeQuery(rows(number));
+            while (rows.next()) {
+                found++;
+            }
+        } catch (SQLException failure) {
+            outcome = failure.getSQLState();
+        }
+        connection.rollback();
+        return found + " rows, " + outcome + ", " + value(connection, "SELECT 'after'");
     }
 
     static void read() {
