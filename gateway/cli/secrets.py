@@ -138,9 +138,8 @@ def _report(done: "KeyRotation", settings: "Settings", *, as_json: bool) -> None
     former = ", ".join(done.former)
     stays = "stays in the file, and seals nothing" if done.kept else "is not in the file any more"
     begun = "The rotation that was begun is done" if done.resumed else "The master key is another one now"
-    say(
-        f"{begun}: {count} values are sealed with key {done.key_id}, and each was opened again. The old key ({former}) {stays}."
-    )
+    values = f"{count} values are" if count != 1 else "1 value is"
+    say(f"{begun}: {values} sealed with key {done.key_id}, and each was opened again. The old key ({former}) {stays}.")
     for each in done.notes:
         note(f"Note: {each}")
     say(f"Next: a new backup, and a copy of {settings.key_file} apart from it. Old backups open only with the old key.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from gateway.access.model import DatabaseRole, Target, TlsMode
+from gateway.access.secret_reference import SecretProvider
 from gateway.access_mode import AccessMode
 from gateway.ports import CheckStep
 from gateway.proxy import target_causes as causes
@@ -140,6 +141,8 @@ def _logged_in(role: DatabaseRole, welcome: Welcome, target: Target) -> CheckSte
             f"password again; then pgbastion targets update {target.name} --forbid-md5"
         )
         return CheckStep("login", ok=True, detail=f'as "{role.login}", by md5', remedy=advice)
+    if role.reference is not None and role.reference.provider is SecretProvider.RDS_IAM and not welcome.used_channel_binding:
+        return CheckStep("login", ok=True, detail=f'as "{role.login}", by a password or token that was fetched for it')
     how = "SCRAM-SHA-256 bound to the TLS channel" if welcome.used_channel_binding else "SCRAM-SHA-256"
     return CheckStep("login", ok=True, detail=f'as "{role.login}", by {how}')
 
