@@ -23,10 +23,13 @@ from typing import Final
 import structlog
 
 from gateway.affinity import pin, unpin
+from gateway.allocation import map_large_blocks
 from gateway.audit import events
 from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
+from gateway.custody.references.fetching import Fetching
 from gateway.custody.sources import KeptSecrets
+from gateway.custody.successors import SuccessiveSecrets
 from gateway.ending import CLOSE_SECONDS, alone_at_the_end, end_within, leave
 from gateway.judging.judge import Judge
 from gateway.log_setup import set_up_logging
@@ -51,10 +54,10 @@ from gateway.proxy.worker import Policies, Worker
 from gateway.settings import CurrentSettings, Settings, load
 from gateway.store import open_directory
 from gateway.store.vault import SealedVault
+from gateway.undumpable import forbid_dumps
 
 _THROTTLE_SECONDS: Final = 0.2  # how long the other workers may take to say what they know
 #: What is imported only when it is used: a spare has it all before it is needed.
-from gateway.undumpable import forbid_dumps
 _LOADED_EARLY: Final = ("aiosqlite", "sqlalchemy.ext.asyncio", "gateway.store.directory", "gateway.store.sqlite_feed", "uvloop")
 _log: Final = structlog.stdlib.get_logger("gateway.worker")
 
@@ -77,7 +80,8 @@ class Gateway:
         errands = Errands()
         self._bus = BusPeer(settings.bus_socket, f"worker:{duty.number}", errands.handlers)
         throttle = settings.throttle
-        dialer, policies = UpstreamDialer(KeptSecrets(vault)), Policies(current)
+        dialer = UpstreamDialer(SuccessiveSecrets(KeptSecrets(vault, Fetching(current)), vault, self._directory))
+        policies = Policies(current)
         health = TargetHealth(lambda: datetime.now(UTC))
         self._worker = Worker(
             number=duty.number,
@@ -255,12 +259,12 @@ def main(argv: list[str] | None = None) -> int:
     where.add_argument("--port", type=int)
     arguments = parser.parse_args(argv)
     os.umask(0o077)
+    forbid_dumps()
     for name in _LOADED_EARLY:
         with contextlib.suppress(ImportError):  # uvloop is not everywhere
             import_module(name)
     lifeline = Lifeline.inherited()
     try:
-    forbid_dumps()
         settings, duty = lifeline.first_duty() if lifeline is not None else (load(arguments.config), None)
     except LifelineError:
         return 0  # a spare that was not needed
@@ -276,6 +280,7 @@ def main(argv: list[str] | None = None) -> int:
         )
 
     # What is loaded by now stays; what a statement makes is freed by its reference counts, so that cycles are looked for rarely.
+    map_large_blocks()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     try:

@@ -28,10 +28,11 @@ from gateway.supervision.clerk import clerk_at_work
 from gateway.supervision.custodian import custodian_at_work
 from gateway.supervision.parts import ApiPart, Part, StartError, WorkerPart
 from gateway.supervision.preparation import Prepared, only_one, prepare
+from gateway.supervision.rotations import rotations_on_schedule
 from gateway.supervision.service_manager import ServiceManager
 from gateway.supervision.supervisor import Supervisor
-
 from gateway.undumpable import forbid_dumps
+
 __all__ = ["Part", "StartError", "run"]
 
 _CANCEL_AGAIN_SECONDS: Final = 0.2
@@ -45,8 +46,8 @@ def run(given: Path | None, only: Part | None = None, flags: Sequence[str] = ())
     """
     set_up_logging("supervisor")
     os.umask(0o077)
-    try:
     forbid_dumps()
+    try:
         config = find_config(given).resolve()
         settings = load(config, flags)
         parts = _parts(settings, only)
@@ -120,7 +121,7 @@ async def _clerk(current: CurrentSettings, parts: frozenset[Part]) -> AsyncItera
     if Part.GATEWAY not in parts:
         yield
         return
-    async with clerk_at_work(settings), custodian_at_work(current):
+    async with clerk_at_work(settings), custodian_at_work(current), rotations_on_schedule(settings):
         yield
 
 
