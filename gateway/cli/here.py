@@ -13,6 +13,7 @@ from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway
 from gateway.custody.references.fetching import Fetching
 from gateway.custody.sources import KeptSecrets
+from gateway.custody.successors import SuccessiveSecrets
 from gateway.ports import (
     CheckStep,
     EntryPreview,
@@ -108,7 +109,7 @@ class LocalGateway(BusGateway):
         super().__init__(settings.bus_socket)
         self._settings = settings
         self._store = store
-        self._secrets = KeptSecrets(vault, Fetching(CurrentSettings(settings)))
+        self._secrets = SuccessiveSecrets(KeptSecrets(vault, Fetching(CurrentSettings(settings))), vault, None)
 
     async def check_target(self, name: str, mode: AccessMode) -> list[CheckStep]:
         try:
