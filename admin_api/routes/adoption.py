@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from fastapi import APIRouter
+from pydantic import SecretStr
 from starlette.responses import Response
 
 from admin_api.calls import Change, Doing, Looking, gone, told
@@ -56,8 +57,7 @@ async def adopt_target(call: Doing, name: str, body: Adoption) -> Response:
 
     Made again, it finishes what broke off, or has nothing to do. A dry run says what would be done.
     """
-    url = None if body.admin_url is None else parse_admin_url(Secret(body.admin_url.get_secret_value()))
-    target, created = await _target(call, name, url, body)
+    target, url, created = await _target(call, name, body)
     admin = await _admin(call, target, url)
     writer = Writing.NONE if body.no_read_write else body.read_write_role or Writing.USUAL
     asked = Asked(body.read_only_role, writer, tuple(body.schemas), body.connection_limit)
@@ -91,7 +91,9 @@ async def adopt_target(call: Doing, name: str, body: Adoption) -> Response:
 async def undo(call: Doing, name: str, body: Undoing) -> Response:
     """Give the target its former logins back, and drop the roles that were made for it. What they own is reassigned."""
     target = await call.find_target("targets.adopt", name)
-    url = None if body.admin_url is None else parse_admin_url(Secret(body.admin_url.get_secret_value()))
+    url = _url(body.admin_url)
+    if url is not None:
+        url.check_leads_to(target)
     admin = await _admin(call, target, url)
     by = Adopter(call.store, call.context.sealer, **call.why)
     done = await undo_adoption(by, target, admin, restore=body.restore, reassign_to=body.reassign_to, dry_run=body.dry_run)
@@ -105,22 +107,28 @@ async def forget(call: Doing, name: str) -> Response:
     return gone()
 
 
-async def _target(call: Change, name: str, url: AdminUrl | None, body: Adoption) -> tuple[Target, bool]:
-    """The one there is, or a new one that nobody keeps yet; and whether it is new."""
+async def _target(call: Change, name: str, body: Adoption) -> tuple[Target, AdminUrl | None, bool]:
+    """The one there is, or a new one that nobody keeps yet; its URL, if one was given; and whether it is new."""
     snapshot, actor = await call.rights()
-    if name in within_reach(snapshot, actor).targets or url is None:
+    if name in within_reach(snapshot, actor).targets or body.admin_url is None:
         target = await call.find_target("targets.adopt", name)
+        url = _url(body.admin_url)
         if url is not None:
             url.check_leads_to(target)
-        return target, False
-    place = Place(url.host, url.port, url.dbname, body.tls or url.tls or TlsMode.VERIFY_FULL, body.ca_pem)
+        return target, url, False
     check_target_name(name)
-    check_place(place)
-    check_name_is_free("target", name, snapshot.targets)
     where = DEFAULT_ENVIRONMENT if body.environment is None else find_environment(snapshot, body.environment).id
     for verb in ("targets.create", "targets.adopt"):
         require(actor, verb, snapshot, environment_id=where)
-    return sketch_target(name, place, where), True
+    check_name_is_free("target", name, snapshot.targets)
+    url = parse_admin_url(Secret(body.admin_url.get_secret_value()))
+    place = Place(url.host, url.port, url.dbname, body.tls or url.tls or TlsMode.VERIFY_FULL, body.ca_pem)
+    check_place(place)
+    return sketch_target(name, place, where), url, True
+
+
+def _url(given: SecretStr | None) -> AdminUrl | None:
+    return None if given is None else parse_admin_url(Secret(given.get_secret_value()))
 
 
 async def _admin(call: Change, target: Target, url: AdminUrl | None) -> AdminLogin:

@@ -129,6 +129,7 @@ async def adopt(by: Adopter, target: Target, admin: AdminLogin, asked: Asked, *,
 async def _at_work(by: Adopter, target: Target, admin: AdminLogin) -> AsyncIterator[AdminConnection]:
     """Connected, and alone. What the server says comes as ServiceError."""
     check_no_rotation(target)
+    await check_may_adopt(by, target)
     by.told(Step.CONNECT)
     try:
         async with admin_connection(target, admin.login, admin.password) as connection:
@@ -138,6 +139,12 @@ async def _at_work(by: Adopter, target: Target, admin: AdminLogin) -> AsyncItera
             yield connection
     except UpstreamAdminError as error:
         raise refused(error, admin.login) from None
+
+
+async def check_may_adopt(by: Adopter, target: Target) -> None:
+    """Before anything is done on the server. Raises NotPermitted."""
+    async with begin(by.store, by.actor, by.reason) as change:
+        change.require("targets.adopt", target=target)
 
 
 def check_no_rotation(target: Target) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError, admin_connection
-from gateway.services.adoption import AdminLogin, Adopter, check_no_rotation, marked_roles, refused
+from gateway.services.adoption import AdminLogin, Adopter, check_may_adopt, check_no_rotation, marked_roles, refused
 from gateway.services.change import begin
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_target
@@ -40,6 +40,7 @@ async def undo_adoption(
 ) -> Undone:
     """`restore`: its former logins, where there were any; else the target is left without. Raises ServiceError."""
     check_no_rotation(target)
+    await check_may_adopt(by, target)
     try:
         async with admin_connection(target, admin.login, admin.password) as connection:
             ours = await marked_roles(connection, target)

@@ -55,6 +55,14 @@ WORDS: Final[dict[str, Need]] = {
     "targets delete sales": ("database", "deprovision"),
     "targets test sales --mode ro": MODIFY,
     "targets refresh sales": MODIFY,
+    "targets rotate-credential sales": SECRETS,
+    "targets managed sales --mode per-user": SECRETS,
+    "targets managed-logins sales": READ,
+    "targets clean sales --dry-run": SECRETS,
+    "targets adopt sales": SECRETS,
+    "targets adoption sales": READ,
+    "targets who-still-uses sales": LOGS,
+    "targets observe sales --every 5m": MODIFY,
     "targets health": ANYBODY,
     "targets audit sales --mode ro": READ,
     "targets init-sql sales": READ,
@@ -109,6 +117,7 @@ WORDS: Final[dict[str, Need]] = {
     "policy explain SELECT --target sales": READ,
     "export": OWNER,
     "apply FILE --yes": OWNER,
+    "secrets list": ANYBODY,
     "whoami": ANYBODY,
 }
 REFUSALS: Final = ("may not do this", "there is no ", "does not exist, or you have no grant")
@@ -117,6 +126,7 @@ ELSEWHERE: Final = {
     "login", "logout", "passwd", "accounts enrol", "accounts passwd",  # of who proves by a password who they are
     "audit search", "audit tail",  # read files on this machine; from elsewhere they are the routes
     "serve", "doctor", "backup", "restore", "completion", "store info", "store migrate-to",  # of the machine
+    "secrets status", "secrets rotate-key",
     "oidc mappings", "policy check", "policy rules",
 }  # fmt: skip
 

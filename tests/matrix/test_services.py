@@ -13,6 +13,7 @@ import pytest
 import gateway.services
 from gateway.access.accounts import Identity
 from gateway.access.model import ListMode, Permission, TokenScope
+from gateway.access.secret_reference import SecretReference
 from gateway.access.user_rules import UserRules
 from gateway.access.verifiers import make_verifier
 from gateway.access_mode import AccessMode
@@ -29,8 +30,13 @@ from gateway.services import (
     groups,
     lockdown,
     manifest,
+    outside_use,
+    rotation,
+    rotation_schedule,
+    secret_references,
     sessions,
     signing_in,
+    target_admins,
     targets,
     tokens,
     users,
@@ -143,8 +149,22 @@ CALLS: Final = [
     call(targets.permit, POLICY, name="sales", kind=Permitted.SCHEMA, item="shop"),
     call(targets.remove_login, SECRETS, name="sales", mode=RO),
     call(targets.set_login, SECRETS, name="sales", mode=RO, login="app", password=Secret("upstream")),
+    call(
+        secret_references.refer_login,
+        SECRETS,
+        name="sales",
+        mode=RO,
+        login="app",
+        reference=SecretReference.parse("vault:kv/pgbastion/sales"),
+    ),
     call(targets.set_max_sessions, MODIFY, name="sales", max_sessions=9),
     call(targets.set_open_ahead, MODIFY, name="sales", open_ahead=2),
+    call(target_admins.keep_admin, SECRETS, name="sales", login="postgres", password=Secret("of the admin")),
+    call(target_admins.forget_admin, SECRETS, name="sales"),
+    call(outside_use.observe, MODIFY, name="sales", every_seconds=60, keep_days=7),
+    call(outside_use.stop_observing, MODIFY, name="sales"),
+    call(rotation.rotate_credentials, SECRETS, name="sales"),
+    call(rotation_schedule.set_rotate_every, MODIFY, name="sales", days=30),
     call(tokens.create_token, ANYBODY, name="new", scope=TokenScope.READ, valid_until=LATER),
     call(tokens.create_token, OWNER, name="new", scope=TokenScope.READ, valid_until=LATER, bounds=Bounds("bob_b")),
     call(tokens.revoke_token, OWNER, name="bobs"),
@@ -161,9 +181,10 @@ CALLS: Final = [
     call(users.set_verifier, OWNER, name="bob_b", verifier=VERIFIER),
     call(users.update_user, OWNER, name="bob_b", read_only=True),
 ]
-WITH_VAULT: Final = {targets.move_target, targets.set_login, manifest.apply_manifest}
+WITH_VAULT: Final = {targets.move_target, targets.set_login, manifest.apply_manifest, target_admins.keep_admin}
 
 SATISFIED: Final = {
+    "admin-login-missing",
     "account-not-linked",
     "certificates-for-machines",
     "list-mode-unchanged",
@@ -171,6 +192,7 @@ SATISFIED: Final = {
     "target-enabled-already",
     "user-enabled-already",
     "lockdown-unknown",
+    "secret-unreadable",
     "sign-in-unknown",
 }
 """Refusals about the state of things, which are told only to those within reach of them."""
@@ -185,12 +207,19 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> SealedVault:
 
 async def refusal(each: Call, name: str, vault: SealedVault) -> ServiceError | None:
     given = {key: _for(value, name) for key, value in each.given.items()}
-    first = (vault,) if each.verb in WITH_VAULT else ()
+    first = _first(each.verb, vault)
     try:
         await each.verb(MemoryStore(), *first, **given, actor=name if ":" in name else f"user:{name}", **_reason(each.verb))
     except ServiceError as error:
         return error
     return None
+
+
+def _first(verb: Verb, vault: SealedVault) -> tuple[Any, ...]:
+    """What comes between the store and what is asked for."""
+    if verb is rotation.rotate_credentials:
+        return (rotation.Means(vault),)
+    return (vault,) if verb in WITH_VAULT else ()
 
 
 def _reason(verb: Verb) -> dict[str, str]:
@@ -251,7 +280,7 @@ async def test_a_token_that_only_looks_changes_nothing(vault: SealedVault) -> No
         looking = replace(store.snapshot.tokens["ownerless"], scope=TokenScope.READ)
         store.snapshot = replace(store.snapshot, tokens={**store.snapshot.tokens, "ownerless": looking})
         given = {key: _for(value, "may_admin") for key, value in each.given.items()}
-        first = (vault,) if each.verb in WITH_VAULT else ()
+        first = _first(each.verb, vault)
         with pytest.raises(ServiceError):
             await each.verb(store, *first, **given, actor="token:ownerless", **_reason(each.verb))
         assert store.events == [], each
