@@ -18,8 +18,8 @@ Connect = Callable[[Target, str, Secret], AbstractAsyncContextManager[AdminConne
 """custody.upstream_admin.admin_connection, or what stands for it."""
 
 _WRONG_PASSWORD: Final = "28P01"  # noqa: S105
-_ATTEMPTS: Final = 10
-_PAUSE_SECONDS: Final = 0.5
+_PATIENT_SECONDS: Final = 6.0
+_PAUSE_SECONDS: Final = 0.3
 _FACTS: Final = (
     "SELECT pg_catalog.pg_is_in_recovery()::text, r.rolvaliduntil::text "
     "FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
@@ -56,18 +56,18 @@ async def lets_in(
     connect: Connect, slot: Slot, password: Secret, *, patient: bool = False
 ) -> tuple[Answer, UpstreamAdminError | None]:
     """Over a connection of its own. `patient`: what is not the server's own word on the password is tried for some seconds."""
-    failure: UpstreamAdminError | None = None
-    for attempt in range(_ATTEMPTS if patient else 1):
-        if attempt:
-            await asyncio.sleep(_PAUSE_SECONDS)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + (_PATIENT_SECONDS if patient else 0.0)
+    while True:
         try:
             async with connect(slot.target, slot.login, password):
                 return Answer.YES, None
         except UpstreamAdminError as error:
-            failure = error
             if error.sqlstate == _WRONG_PASSWORD:
                 return Answer.NO, error
-    return Answer.UNKNOWN, failure
+            if loop.time() >= deadline:
+                return Answer.UNKNOWN, error
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def knows_it_too(connect: Connect, slot: Slot, new: Secret, former: Secret) -> Answer:
@@ -75,19 +75,26 @@ async def knows_it_too(connect: Connect, slot: Slot, new: Secret, former: Secret
 
     NO: it is another server, where the former one stays. UNKNOWN: nobody can tell yet.
     """
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            await asyncio.sleep(_PAUSE_SECONDS)
-        answer, _ = await lets_in(connect, slot, new)
-        if answer is Answer.YES:
-            return Answer.YES
-        try:
-            async with connect(slot.target, slot.login, former) as connection:
-                if not (await facts_of(connection)).in_recovery:
+    try:
+        async with asyncio.timeout(_PATIENT_SECONDS):
+            while True:
+                answer, _ = await lets_in(connect, slot, new)
+                if answer is Answer.YES:
+                    return Answer.YES
+                if answer is Answer.NO and await _is_another_server(connect, slot, former):
                     return Answer.NO
-        except UpstreamAdminError:
-            continue
-    return Answer.UNKNOWN
+                await asyncio.sleep(_PAUSE_SECONDS)
+    except TimeoutError:
+        return Answer.UNKNOWN
+
+
+async def _is_another_server(connect: Connect, slot: Slot, former: Secret) -> bool:
+    """It still takes the former password, and no primary will teach it another."""
+    try:
+        async with connect(slot.target, slot.login, former) as connection:
+            return not (await facts_of(connection)).in_recovery
+    except UpstreamAdminError:
+        return False
 
 
 async def still_there(

@@ -44,6 +44,7 @@ def role(place: Database) -> Iterator[Role]:
 @pytest.fixture
 async def custody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Custody:
     monkeypatch.setattr(rotation_run, "_OTHERS_SECONDS", 0.0)
+    monkeypatch.setattr(rotation_logins, "_PATIENT_SECONDS", 1.0)
     monkeypatch.setattr(rotation_logins, "_PAUSE_SECONDS", 0.02)
     return await Custody.made(tmp_path)
 
@@ -182,6 +183,16 @@ async def test_the_same_login_and_password_on_another_server_stay(custody: Custo
     assert (done.end, done.shared_with) == (Step.DONE, ())
     (same,) = await custody.passwords("other")
     assert same.reveal() == role.password.reveal()
+
+
+async def test_a_place_that_does_not_answer_keeps_both_passwords(custody: Custody, role: Role) -> None:
+    await custody.target("shop", role, RO)
+    await custody.target("far", role, RO, host="far.invalid")
+    (done,) = await rotate(custody)
+    assert (done.end, done.shared_with) == (Step.DONE, ())
+    assert '"far" has the same login' in done.notes[0]
+    assert len(await custody.passwords("far")) == 2
+    assert len(await custody.passwords("shop")) == 1
 
 
 async def test_what_is_kept_elsewhere_is_not_changed_from_here(custody: Custody, role: Role) -> None:
