@@ -35,7 +35,9 @@ class NewPlace(Request):
 
 
 class TargetPatch(Request):
-    """What is left out stays. null for `ca_pem`: the system's CAs; for `max_sessions`: only the gateway's limits."""
+    """What is left out stays. null for `ca_pem`: the system's CAs; for `max_sessions`: only the gateway's limits; for
+    `rotate_every_days`: by hand alone.
+    """
 
     host: str | None = Field(None, examples=["db2.internal"])
     port: int | None = None
@@ -47,6 +49,7 @@ class TargetPatch(Request):
     allowlist: Lists | None = None
     max_sessions: int | None = Field(None, examples=[20])
     open_ahead: int | None = Field(None, examples=[2])
+    rotate_every_days: int | None = Field(None, examples=[30])
     passwords: dict[Mode, Password] | None = Field(
         None,
         description="Of its upstream logins, given again: needed for another host or port, weaker TLS, other CAs, and md5.",
@@ -93,6 +96,7 @@ class TargetRecord(Record):
     allowed_settings: list[str]
     max_sessions: int | None
     open_ahead: int
+    rotate_every_days: int | None = Field(description="So often the passwords of its logins are changed by themselves.")
     version: Version
 
 
@@ -204,6 +208,7 @@ def target_record(snapshot: Snapshot, target: Target) -> TargetRecord:
         allowed_settings=sorted(target.allowed_settings),
         max_sessions=target.max_sessions,
         open_ahead=target.open_ahead,
+        rotate_every_days=target.rotate_every_days,
         version=target.version,
     )
 

@@ -25,6 +25,7 @@ from admin_api.models.targets import (
     target_record,
 )
 from admin_api.paging import Paged
+from admin_api.routes import adoption, outside_use, target_rotation
 from admin_api.together import together
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
@@ -37,12 +38,16 @@ from gateway.services.environments import move_to_environment
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_environment, find_grant, find_target
 from gateway.services.role_weights import weigh
+from gateway.services.rotation_schedule import set_rotate_every
 from gateway.services.secret_references import read_reference, refer_login
 from gateway.services.target_facts import Permitted, Place, check_permitted
 from gateway.services.target_sql import init_sql, sql_of_grant
 from gateway.services.visible import within_reach
 
 router = APIRouter(prefix="/targets", tags=["targets"])
+router.include_router(adoption.router)
+router.include_router(outside_use.router)
+router.include_router(target_rotation.router)
 
 _PLACE = frozenset({"host", "port", "dbname", "tls", "allow_md5", "passwords"})
 
@@ -134,6 +139,8 @@ async def update_target(call: Changing, name: str, body: TargetPatch) -> Respons
             await targets.set_max_sessions(store, name=name, max_sessions=body.max_sessions, **call.why)
         if body.open_ahead is not None:
             await targets.set_open_ahead(store, name=name, open_ahead=body.open_ahead, **call.why)
+        if "rotate_every_days" in body.model_fields_set:
+            await set_rotate_every(store, name=name, days=body.rotate_every_days, **call.why)
         if body.allowlist is not None:
             await allowlist.set_list_mode(store, level=OfTarget(name), mode=body.allowlist, **call.why)
         if body.enabled is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.access.model import TlsMode
-from gateway.cli import names, target_checks, target_permits
+from gateway.cli import names, target_adoption, target_checks, target_permits, target_rotation, target_users
 from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
 from gateway.cli.options import AsJson, IfVersion, Mode, PasswordFile, PasswordStdin, Reason, parse_mode
@@ -50,6 +50,7 @@ _COLUMNS = {
     "enabled": "enabled",
     "max_sessions": "max sessions",
     "open_ahead": "opened ahead",
+    "rotate_every_days": "rotated every (days)",
     "allowlist": "own allowlist",
     "allowed_functions": "functions",
 }
@@ -145,6 +146,11 @@ def update(
     max_sessions: MaxSessions = None,
     no_max_sessions: Annotated[bool, typer.Option("--no-max-sessions", help="Only the gateway's limit again.")] = False,
     open_ahead: OpenAhead = None,
+    rotate_every: Annotated[
+        int | None,
+        typer.Option("--rotate-every", metavar="DAYS", min=1, help="Change the passwords of its logins so often, by itself."),
+    ] = None,
+    no_rotate_every: Annotated[bool, typer.Option("--no-rotate-every", help="Only by hand again.")] = False,
     password_for: Annotated[
         list[str] | None,
         typer.Option(
@@ -162,6 +168,8 @@ def update(
         raise typer.BadParameter("give either --ca-file or --system-ca")
     if no_max_sessions and max_sessions is not None:
         raise typer.BadParameter("give either --max-sessions or --no-max-sessions")
+    if no_rotate_every and rotate_every is not None:
+        raise typer.BadParameter("give either --rotate-every or --no-rotate-every")
     given: dict[str, JsonValue] = {
         "host": host,
         "port": port,
@@ -171,10 +179,12 @@ def update(
         "allow_md5": allow_md5,
         "max_sessions": max_sessions,
         "open_ahead": open_ahead,
+        "rotate_every_days": rotate_every,
     }
     given = {field: value for field, value in given.items() if value is not None}
     given |= {"ca_pem": None} if system_ca else {}
     given |= {"max_sessions": None} if no_max_sessions else {}
+    given |= {"rotate_every_days": None} if no_rotate_every else {}
     if not given:
         raise typer.BadParameter("say what to change: see pgbastion targets update --help")
     if password_for:
@@ -276,6 +286,9 @@ def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = 
 
 target_checks.register(app)
 target_permits.register(app)
+target_adoption.register(app)
+target_users.register(app)
+target_rotation.register(app)
 
 
 def _passwords(texts: list[str]) -> Record:
