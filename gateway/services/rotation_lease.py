@@ -36,9 +36,13 @@ class Lease:
     async def holds(self) -> bool:
         return await self._leases.take_lease(_NAME, self._holder, _LEASE_SECONDS)
 
-    async def keep(self) -> None:
+    async def keep(self, over: asyncio.Event) -> None:
         while True:
-            await asyncio.sleep(_RENEW_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RENEW_SECONDS):
+                    await over.wait()
+            if over.is_set():
+                return
             with contextlib.suppress(Exception):  # whoever goes on asks once more, and hears what is wrong
                 await self.holds()
 
@@ -53,9 +57,11 @@ async def only_rotation(leases: Leases) -> AsyncIterator[Lease]:
         if asyncio.get_running_loop().time() > deadline:
             raise ServiceError("rotation-under-way", "another rotation is at work", "Try again in a moment.")
         await asyncio.sleep(_ASK_SECONDS)
-    keeping = asyncio.create_task(lease.keep(), name="rotation lease")
+    over = asyncio.Event()
+    keeping = asyncio.create_task(lease.keep(over), name="rotation lease")
     try:
         yield lease
     finally:
-        keeping.cancel()
+        over.set()
+        await keeping  # no question to the store is broken off
         await leases.drop_lease(_NAME, holder)
