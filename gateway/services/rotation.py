@@ -3,25 +3,20 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.custody.rotation import Step
-from gateway.ports import Store
 from gateway.services.actor import NotPermitted
-from gateway.services.change import Change, begin
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_target
-from gateway.services.rotation_lease import Leases, only_rotation
+from gateway.services.rotation_lease import only_rotation
+from gateway.services.rotation_look import Looking, RotationStore, look
 from gateway.services.rotation_means import Means, Signature, workers_of
 from gateway.services.rotation_rows import Shared, Slot, Which, find_shared, find_slot
 from gateway.services.rotation_run import Run
 from gateway.services.rotation_words import Rotated
 
 __all__ = ["Choice", "Means", "Rotated", "RotationStore", "Step", "Which", "rotate_credentials", "workers_of"]
-
-
-class RotationStore(Store, Leases, Protocol):
-    """A store that knows who is at a work."""
 
 
 class Choice(StrEnum):
@@ -82,35 +77,35 @@ async def rotate_credentials(
     return done
 
 
-async def _present(store: Store, name: str, wanted: tuple[Which, ...], by: Signature) -> tuple[Which, ...]:
+async def _present(store: RotationStore, name: str, wanted: tuple[Which, ...], by: Signature) -> tuple[Which, ...]:
     """Those that the target has; one that was named must be there."""
-    async with begin(store, by.actor, by.reason) as change:
-        target = find_target(change.snapshot, name)
-        change.require("targets.rotate", target=target)
-        if len(wanted) == 1:
-            await find_slot(change, target, wanted[0])
-            return wanted
-        admin = await change.target_admin(target.id)
-        found = tuple(each for each in wanted if (admin is not None if each.mode is None else each.mode in target.roles))
-        if not found:
-            await find_slot(change, target, wanted[0])
-        return found
+    seen = await look(store, by.actor, by.reason)
+    target = find_target(seen.snapshot, name)
+    seen.require("targets.rotate", target=target)
+    if len(wanted) == 1:
+        await find_slot(seen, target, wanted[0])
+        return wanted
+    admin = await seen.target_admin(target.id)
+    found = tuple(each for each in wanted if (admin is not None if each.mode is None else each.mode in target.roles))
+    if not found:
+        await find_slot(seen, target, wanted[0])
+    return found
 
 
-async def _look(store: Store, means: Means, name: str, which: Which, by: Signature) -> Shared:
-    async with begin(store, by.actor, by.reason) as change:
-        target = find_target(change.snapshot, name)
-        change.require("targets.rotate", target=target)
-        main = await find_slot(change, target, which)
-        _check(change, main)
-        found = await find_shared(change, means.keys, main)
-        for slot in found.all:
-            _check(change, slot)
-        return found
+async def _look(store: RotationStore, means: Means, name: str, which: Which, by: Signature) -> Shared:
+    seen = await look(store, by.actor, by.reason)
+    target = find_target(seen.snapshot, name)
+    seen.require("targets.rotate", target=target)
+    main = await find_slot(seen, target, which)
+    _check(seen, main)
+    found = await find_shared(seen, means.keys, main)
+    for slot in found.all:
+        _check(seen, slot)
+    return found
 
 
-def _check(change: Change, slot: Slot) -> None:
-    if not change.who.may("targets.rotate", environment_id=slot.target.environment_id):
+def _check(seen: Looking, slot: Slot) -> None:
+    if not seen.who.may("targets.rotate", environment_id=slot.target.environment_id):
         text = f'the login "{slot.login}" is used by other targets, too, which you may not change'
         raise NotPermitted(text, "Ask an owner, or give this target a login of its own.")
     if slot.referenced:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.access.model import DatabaseRole, Target
+from gateway.access.model import DatabaseRole, Snapshot, Target
 from gateway.access_mode import AccessMode
 from gateway.ports import FormerLogin, SealedUse, Sealer, SecretBox, SecretUnavailable, TargetAdmin, Vault
 from gateway.secret import Secret
@@ -22,6 +22,15 @@ from gateway.services.target_admins import no_admin
 
 class Keys(Sealer, Vault, SecretBox, Protocol):
     """Seals and opens upstream secrets of both kinds."""
+
+
+class Seen(Protocol):
+    """The store as somebody looks at it, or is about to change it."""
+
+    @property
+    def whole(self) -> Snapshot: ...
+
+    async def target_admin(self, target_id: str) -> TargetAdmin | None: ...
 
 
 class Which(StrEnum):
@@ -75,7 +84,7 @@ class Slot:
         """The one that is to take its place, if a rotation is under way. Raises SecretUnavailable."""
         return None if self.pending is None else self._open(keys, self.pending)
 
-    async def now(self, change: Change) -> "Slot | None":
+    async def now(self, change: Seen) -> "Slot | None":
         """The same row as it is now; None: it is gone."""
         target = next((each for each in change.whole.targets.values() if each.id == self.target.id), None)
         found = [] if target is None else [each for each in await _slots_of(change, target) if each.which is self.which]
@@ -104,7 +113,7 @@ class Shared:
         return self.all[0]
 
 
-async def find_slot(change: Change, target: Target, which: Which) -> Slot:
+async def find_slot(change: Seen, target: Target, which: Which) -> Slot:
     """Raises ServiceError when the target has no such login."""
     found = [slot for slot in await _slots_of(change, target) if slot.which is which]
     if found:
@@ -115,7 +124,7 @@ async def find_slot(change: Change, target: Target, which: Which) -> Slot:
     raise ServiceError("login-missing", f'target "{target.name}" has no login for {which.value}', how)
 
 
-async def find_shared(change: Change, keys: Keys, main: Slot) -> Shared:
+async def find_shared(change: Seen, keys: Keys, main: Slot) -> Shared:
     here, elsewhere = [main], []
     for target in change.whole.targets.values():
         for slot in await _slots_of(change, target):
@@ -137,7 +146,7 @@ def _same_password(keys: Keys, one: Slot, other: Slot) -> bool:
         return False
 
 
-async def _slots_of(change: Change, target: Target) -> list[Slot]:
+async def _slots_of(change: Seen, target: Target) -> list[Slot]:
     slots = [
         Slot(target, Which(mode.value), role.login, role.sealed_secret, role.pending_secret, role.reference is not None)
         for mode, role in sorted(target.roles.items())
@@ -170,7 +179,7 @@ async def promote(change: Change, keys: Keys, slots: Sequence[Slot]) -> None:
         change.also_put(each)
 
 
-async def as_read(change: Change, keys: Keys, slots: Iterable[Slot]) -> list[Slot] | None:
+async def as_read(change: Seen, keys: Keys, slots: Iterable[Slot]) -> list[Slot] | None:
     """The same rows as they are now; without those that are gone. None: one holds something else than was read."""
     found = [(slot, now) for slot in slots if (now := await slot.now(change)) is not None]
     if all(now.login == slot.login and _what(now, keys) == _what(slot, keys) for slot, now in found):

@@ -14,7 +14,7 @@ from typing import Final
 from gateway.audit.admin_event import DetailValue
 from gateway.custody.rotation import Answer, Known, Step, after, next_step
 from gateway.custody.rotation import begin as begin_steps
-from gateway.ports import SecretUnavailable, Store
+from gateway.ports import SecretUnavailable
 from gateway.secret import Secret
 from gateway.services import rotation_words as words
 from gateway.services.change import Change, begin
@@ -22,6 +22,7 @@ from gateway.services.errors import ServiceError
 from gateway.services.rotation_aftermath import look_back
 from gateway.services.rotation_lease import Lease
 from gateway.services.rotation_logins import knows_it_too, lets_in
+from gateway.services.rotation_look import Looking, RotationStore, look
 from gateway.services.rotation_means import Means, Signature
 from gateway.services.rotation_rows import Shared, Slot, Which, as_read, promote, stage, unstage
 from gateway.services.rotation_server import RotationServer
@@ -34,7 +35,9 @@ _OTHERS_SECONDS: Final = 0.25  # other gateways on this store hear of a change a
 class Run:
     """One run. It holds the connection by which the password is changed until it is over."""
 
-    def __init__(self, store: Store, means: Means, by: Signature, lease: Lease, stack: AsyncExitStack, found: Shared) -> None:
+    def __init__(
+        self, store: RotationStore, means: Means, by: Signature, lease: Lease, stack: AsyncExitStack, found: Shared
+    ) -> None:
         self._store = store
         self._means = means
         self._by = by
@@ -104,10 +107,9 @@ class Run:
             self._server.trouble = words.NO_LEASE
             return False
         mine = [slot for slot in self._slots if slot.key == self._main.key]
-        async with self._change() as change:
-            if not await as_read(change, self._means.keys, mine):
-                self._server.trouble = words.OVERTAKEN
-                return False
+        if not await as_read(await self._look(), self._means.keys, mine):
+            self._server.trouble = words.OVERTAKEN
+            return False
         return True
 
     # -- in the store --------------------------------------------------------------------------------------------------
@@ -165,8 +167,7 @@ class Run:
 
     async def _give_way(self) -> None:
         """Somebody gave the login another password here while the server got ours: theirs is the one that counts."""
-        async with self._change() as change:
-            now = await self._main.now(change)
+        now = await self._main.now(await self._look())
         if now is None or now.login != self._main.login or now.referenced:
             return
         keys = self._means.keys
@@ -192,6 +193,9 @@ class Run:
     def _why(self) -> dict[str, DetailValue]:
         trouble = self._server.trouble
         return {} if trouble is None else {"problem": trouble.problem, "sqlstate": trouble.sqlstate}
+
+    async def _look(self) -> Looking:
+        return await look(self._store, self._by.actor, self._by.reason)
 
     def _change(self) -> AbstractAsyncContextManager[Change]:
         return begin(self._store, self._by.actor, self._by.reason)
