@@ -33,7 +33,7 @@ def test_others_see_what_their_permissions_show() -> None:
         assert set(found.environments) == {"here", "hollow"}
         assert (found.targets["sales"] == whole.targets["sales"]) == reads
         assert (found.targets["sales"].host, bool(found.targets["sales"].roles)) == (
-            ("db.internal", True) if reads else ("", False)
+            ("sales.internal", True) if reads else ("", False)
         )
         assert {each.id for held in found.grants.values() for each in held} == ({"g-1", "g-3"} if reads else set())
         assert set(found.users) == ({"bob_b", "carl_c"} if reads else set()) | {ACTORS[permission.value]}

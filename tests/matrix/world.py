@@ -142,7 +142,7 @@ def _role(permission: Permission, member: str) -> AdminRole:
 def _target(name: str, environment: str) -> Target:
     roles = {AccessMode.READ_ONLY: DatabaseRole(f"d-{name}", "app_ro", b"sealed")}
     inherit = ListMode.INHERIT
-    target = Target(f"t-{name}", name, "db.internal", 5432, "db", TlsMode.VERIFY_FULL, None, False, True, inherit, roles)
+    target = Target(f"t-{name}", name, f"{name}.internal", 5432, "db", TlsMode.VERIFY_FULL, None, False, True, inherit, roles)
     return replace(target, environment_id=environment, allowed_functions=frozenset({"shop.f"}), version=1)
 
 
@@ -187,6 +187,9 @@ class MemoryStore:
 
     async def drop_lease(self, _name: str, _holder: str) -> None:
         pass
+
+    async def gateway_id(self) -> str:
+        return "11111111-1111-4111-8111-111111111111"
 
     async def target_observation(self, _target_id: str) -> None:
         return None
