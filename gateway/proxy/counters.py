@@ -53,6 +53,7 @@ UPSTREAM_FAILURES: Final = (
     "unreachable",
     "tls",
     "refused",
+    "secret",
     "pooler",
     "protocol",
     "closed",
