@@ -62,6 +62,10 @@ class ClaimStore(Store, Protocol):
 
     async def drop_lease(self, name: str, holder: str) -> None: ...
 
+    async def gateway_id(self) -> str:
+        """What this gateway calls itself on its targets' servers."""
+        ...
+
     async def put_provider_check(self, check: ProviderCheck, due_at: datetime) -> None:
         """Ask the identity provider with this from then on."""
         ...

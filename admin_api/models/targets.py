@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from admin_api.models.fields import Lists, Mode, Page, Password, Record, Request, Tls, Version
+from gateway.access.managed import ManagedMode
 from gateway.access.model import ListMode, Snapshot, Target, TlsMode
 from gateway.access_mode import AccessMode
 from gateway.ports import CatalogRefresh, CheckStep, EntryPreview, RoleAudit, Severity, TargetHealth
@@ -97,6 +98,7 @@ class TargetRecord(Record):
     max_sessions: int | None
     open_ahead: int
     rotate_every_days: int | None = Field(description="So often the passwords of its logins are changed by themselves.")
+    managed: ManagedMode = Field(description="Whose database role its sessions use.")
     version: Version
 
 
@@ -209,6 +211,7 @@ def target_record(snapshot: Snapshot, target: Target) -> TargetRecord:
         max_sessions=target.max_sessions,
         open_ahead=target.open_ahead,
         rotate_every_days=target.rotate_every_days,
+        managed=target.managed,
         version=target.version,
     )
 

@@ -25,7 +25,7 @@ from admin_api.models.targets import (
     target_record,
 )
 from admin_api.paging import Paged
-from admin_api.routes import adoption, outside_use, target_rotation
+from admin_api.routes import adoption, outside_use, target_managed, target_rotation
 from admin_api.together import together
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
@@ -48,6 +48,7 @@ router = APIRouter(prefix="/targets", tags=["targets"])
 router.include_router(adoption.router)
 router.include_router(outside_use.router)
 router.include_router(target_rotation.router)
+router.include_router(target_managed.router)
 
 _PLACE = frozenset({"host", "port", "dbname", "tls", "allow_md5", "passwords"})
 

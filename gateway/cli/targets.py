@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.access.model import TlsMode
-from gateway.cli import names, target_adoption, target_checks, target_permits, target_rotation, target_users
+from gateway.cli import names, target_adoption, target_checks, target_managed, target_permits, target_rotation, target_users
 from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
 from gateway.cli.options import AsJson, IfVersion, Mode, PasswordFile, PasswordStdin, Reason, parse_mode
@@ -50,6 +50,7 @@ _COLUMNS = {
     "enabled": "enabled",
     "max_sessions": "max sessions",
     "open_ahead": "opened ahead",
+    "managed": "managed",
     "rotate_every_days": "rotated every (days)",
     "allowlist": "own allowlist",
     "allowed_functions": "functions",
@@ -286,6 +287,7 @@ def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = 
 
 target_checks.register(app)
 target_permits.register(app)
+target_managed.register(app)
 target_adoption.register(app)
 target_users.register(app)
 target_rotation.register(app)

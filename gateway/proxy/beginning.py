@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from gateway.access.managed import ManagedMode
 from gateway.access.model import Lease
+from gateway.audit.events import FieldValue
 from gateway.proxy.opening import Opened
 from gateway.proxy.own_password import password_rules
 from gateway.proxy.standing import Introduction, carried
@@ -16,9 +18,11 @@ LONG_KEYS_MINOR: Final = 2
 
 def note_start(shared: Conversation, who: Introduction, lease: Lease, opened: Opened) -> None:
     """Into the conversation's records."""
-    facts = {"tls": who.tls, "server": opened.server_major}
+    facts: dict[str, FieldValue] = {"tls": who.tls, "server": opened.server_major}
     if opened.ahead:
         facts["opened_ahead"] = True
+    if lease.target.managed is not ManagedMode.OFF:
+        facts["database_role"] = opened.pinned["session_authorization"]
     shared.event("session_start", facts | carried(lease))
     weak = ", ".join(opened.weaknesses(lease))
     if weak:

@@ -107,7 +107,7 @@ async def clean(
         if only_look:
             orphans = [Cleaned(each.login, Leftover.ORPHAN, None) for each in await orphans_on(server, store)]
             return [*orphans, *(Cleaned(each.login, Leftover.ENDED, None, each.finding) for each in ended)]
-        dropped = await drop_orphans(store, server, target, actor=actor, reason=reason)
+        dropped = await drop_orphans(store, server, target, by=actor, reason=reason)
         found = [Cleaned(each.login, Leftover.ORPHAN, each.left, each.reason) for each in dropped]
         work = ManagedWork(ManagedRows(store, keys, gateway_id), keys, servers, lambda: most)
         for login in ended:

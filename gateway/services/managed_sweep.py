@@ -36,13 +36,13 @@ async def orphans_on(server: Server, store: Reads) -> list[MarkedRole]:
     return [each for each in marked if not await _is_known(store, each.login)] if marked else []
 
 
-async def drop_orphans(store: Store, server: Server, target: Target, *, actor: str, reason: str) -> list[Orphan]:
-    """Sessions that they have are ended: nobody has a right to them. Raises UpstreamAdminError, StoreError."""
+async def drop_orphans(store: Store, server: Server, target: Target, *, by: str, reason: str) -> list[Orphan]:
+    """`by`: the actor. Sessions that they have are ended: nobody has a right to them. Raises UpstreamAdminError, StoreError."""
     found = []
     for role in await orphans_on(server, store):
         removal = await _remove(store, server, target, role)
         if removal.left is Left.NOTHING:
-            async with begin(store, actor, reason) as change:
+            async with begin(store, by, reason) as change:
                 change.require("targets.clean", target=target)
                 change.note("managed_login.orphan_dropped", target.id, target.name, {"login": role.login})
                 await change.commit()

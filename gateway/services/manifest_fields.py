@@ -94,6 +94,11 @@ def _text(value: object) -> object:
     return value
 
 
+def _word_off(value: object) -> object:
+    """YAML takes the bare word off for no."""
+    return ManagedMode.OFF.value if value is False else value
+
+
 Instant = Annotated[
     datetime,
     PlainValidator(_instant),
@@ -112,7 +117,7 @@ CertificateNames = Annotated[
 ]
 Options = Annotated[frozenset[Annotated[GrantOption, Field(strict=False)]], Field(strict=False)]
 Permissions = Annotated[frozenset[Annotated[Permission, Field(strict=False)]], Field(strict=False)]
-Managed = Annotated[ManagedMode, Field(strict=False)]
+Managed = Annotated[ManagedMode, Field(strict=False), BeforeValidator(_word_off)]
 AccountKind = Annotated[UserKind, Field(strict=False)]
 Windows = Annotated[
     tuple[Window, ...],

@@ -131,7 +131,7 @@ class ManagedRounds:
 
     async def _drop_orphans(self, target: Target) -> float:
         server = await self._work.server_of(target)
-        for orphan in await drop_orphans(self._store, server, target, actor=SYSTEM, reason="no row of the store speaks of it"):
+        for orphan in await drop_orphans(self._store, server, target, by=SYSTEM, reason="no row of the store"):
             _log.warning(
                 "an orphaned login role", target=target.name, login=orphan.login, left=orphan.left, reason=orphan.reason
             )

@@ -12,6 +12,7 @@ import pytest
 
 import gateway.services
 from gateway.access.accounts import Identity
+from gateway.access.managed import ManagedMode
 from gateway.access.model import ListMode, Permission, TokenScope
 from gateway.access.secret_reference import SecretReference
 from gateway.access.user_rules import UserRules
@@ -29,6 +30,7 @@ from gateway.services import (
     grants,
     groups,
     lockdown,
+    managed_logins,
     manifest,
     outside_use,
     rotation,
@@ -161,6 +163,8 @@ CALLS: Final = [
     call(targets.set_open_ahead, MODIFY, name="sales", open_ahead=2),
     call(target_admins.keep_admin, SECRETS, name="sales", login="postgres", password=Secret("of the admin")),
     call(target_admins.forget_admin, SECRETS, name="sales"),
+    call(managed_logins.set_managed, SECRETS, name="sales", mode=ManagedMode.PER_USER),
+    call(managed_logins.clean, SECRETS, name="sales", only_look=False, most=9),
     call(outside_use.observe, MODIFY, name="sales", every_seconds=60, keep_days=7),
     call(outside_use.stop_observing, MODIFY, name="sales"),
     call(rotation.rotate_credentials, SECRETS, name="sales"),
@@ -181,7 +185,14 @@ CALLS: Final = [
     call(users.set_verifier, OWNER, name="bob_b", verifier=VERIFIER),
     call(users.update_user, OWNER, name="bob_b", read_only=True),
 ]
-WITH_VAULT: Final = {targets.move_target, targets.set_login, manifest.apply_manifest, target_admins.keep_admin}
+WITH_VAULT: Final = {
+    targets.move_target,
+    targets.set_login,
+    manifest.apply_manifest,
+    managed_logins.clean,
+    managed_logins.set_managed,
+    target_admins.keep_admin,
+}
 
 SATISFIED: Final = {
     "admin-login-missing",

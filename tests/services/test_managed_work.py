@@ -340,7 +340,7 @@ async def test_orphans_are_roles_that_no_row_speaks_of(stage: Stage) -> None:
         next(iter(stage.server.roles.values())), spec=replace(spec, login="pgb_gone_123456")
     )
     assert [each.login for each in await orphans_on(stage.server, stage.store)] == ["pgb_gone_123456"]
-    dropped = await drop_orphans(stage.store, stage.server, await stage.target(), actor=SYSTEM, reason="")
+    dropped = await drop_orphans(stage.store, stage.server, await stage.target(), by=SYSTEM, reason="")
     assert [(each.login, each.left) for each in dropped] == [("pgb_gone_123456", Left.NOTHING)]
     assert set(stage.server.roles) == kept
     assert [each.event.action for each in await stage.store.read_events()][-1] == "managed_login.orphan_dropped"
