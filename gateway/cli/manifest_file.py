@@ -14,6 +14,7 @@ from gateway.cli.output import JsonValue, Record
 YamlValue = None | bool | int | float | str | date | Sequence["YamlValue"] | Mapping[str, "YamlValue"]
 
 _MAX_BYTES: Final = 32 * 1024 * 1024
+_QUOTED_WORD: Final = re.compile(r"'(?!<)[^']{3,}'|\"[^\"]{3,}\"")
 _QUOTED_NAME: Final = re.compile(r' "[^"]*"')
 _PLACE: Final = re.compile(r'[a-z_]+(?:\[\d+\](?: "[^"]*")?)?(?:\.[a-z_]+(?:\[\d+\])?)*')
 _OBJECT: Final = re.compile(r'(environment|user|group|role|account|target) "([^"]*)"')
@@ -36,9 +37,9 @@ class ManifestFile:
             self.data = cast(YamlValue, yaml.safe_load(text))
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 0
-            raise CommandError(f"{path}:{line}: not YAML: {error.problem or error.context}") from error
+            raise CommandError(f"{path}:{line}: not YAML: {_unquoted(error.problem or error.context or '')}") from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise CommandError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
+            raise CommandError(f"{path}: not YAML: {_unquoted(str(error).splitlines()[0])}") from None
 
     def located(self, message: str) -> str:
         """A refusal's message: those of its parts that are about a place in the file begin with its line."""
@@ -85,6 +86,11 @@ class ManifestFile:
             case yaml.SequenceNode():
                 for value in node.value:
                     self._refuse_repetitions(value)
+
+
+def _unquoted(problem: str) -> str:
+    """Without the words of the file: a password that begins with * is an alias that nobody knows. Single characters stay."""
+    return _QUOTED_WORD.sub("(...)", problem)
 
 
 def write_manifest(manifest: Record) -> str:
