@@ -13,7 +13,7 @@ from psycopg import sql
 from gateway.access.managed import ManagedLogin, ManagedMode, ManagedState
 from gateway.access_mode import AccessMode
 from gateway.secret import Secret
-from gateway.services import grants, users
+from gateway.services import grants, targets, users
 from gateway.services.managed_logins import set_managed
 from gateway.services.target_admins import keep_admin
 from tests.support.gateway import WHY, Person, RunningGateway
@@ -70,6 +70,8 @@ def stage(gateway: RunningGateway, database: Database) -> Iterator[Stage]:
             root.execute(sql.SQL("GRANT app_ro, app_rw TO {} WITH ADMIN OPTION").format(identifier))
     operator = gateway.admin
     operator.change(keep_admin(operator.store, operator.vault, name=target, login=name, password=admin.password, **WHY))
+    if operator.read().targets[target].open_ahead:  # a run of all tests with sessions opened ahead
+        operator.change(targets.set_open_ahead(operator.store, name=target, open_ahead=0, **WHY))
     stage = Stage(gateway, database, target, admin)
     stage.manage(ManagedMode.PER_USER)
     yield stage
