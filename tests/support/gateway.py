@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -227,12 +227,19 @@ def write_config(directory: Path, **sections: dict[str, Any]) -> Path:
 
 @contextlib.contextmanager
 def running_gateway(
-    *, networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128"), **sections: dict[str, Any]
+    *,
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128"),
+    before: Callable[[Path], None] = lambda _state: None,
+    **sections: dict[str, Any],
 ) -> Iterator[RunningGateway]:
-    """`sections` go into the configuration file. Ends with SIGTERM, and fails if the gateway did not end well."""
+    """`sections` go into the configuration file; `before` may put something where the state directory will be.
+
+    Ends with SIGTERM, and fails if the gateway did not end well.
+    """
     with tempfile.TemporaryDirectory(prefix="pgbastion-") as made:
         directory = Path(made)
         config = write_config(directory, **sections)
+        before(directory / "state")
         admin = operator(config)
         for network in networks:
             change = allowlist.create_entry(admin.store, level=allowlist.Everybody(), network=network, label="tests", **WHY)
