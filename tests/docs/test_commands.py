@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.site import places, prepare
+from tests.docs.site import places, prepare, tunnel
 from tests.support.upstream import Database, Upstream
 
 ROOT = Path(__file__).parents[2]
 NOT_HERE = ("systemctl ", "journalctl ", "docker ", "sudo ")
-DOCUMENTS = ("admin.md", "operations.md", "api.md")
+DOCUMENTS = ("admin.md", "operations.md", "api.md", "migration.md")
 _FAILS = "(exit status 1)"
 _SERVE = "pgbastion serve"
 _RESTORE = "pgbastion restore"
@@ -129,10 +129,11 @@ class Site:
 def site(tmp_path: Path, postgres: Upstream, database: Database) -> Iterator[Site]:
     api_port = prepare(tmp_path, postgres, database)
     made = Site(tmp_path, places(tmp_path, postgres, database, api_port))
-    try:
-        yield made
-    finally:
-        made.stop()
+    with tunnel(tmp_path, postgres, database):
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
