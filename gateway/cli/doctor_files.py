@@ -77,15 +77,17 @@ def _state_dir(path: Path) -> Finding:
 
 def _key(path: Path) -> Finding:
     from gateway.store.errors import VaultError
-    from gateway.store.vault import SealedVault
+    from gateway.store.key_ring import read_ring
 
     if not path.exists():
         return warning("master key", f"{path} is not there yet", _NOT_STARTED)
     try:
-        vault = SealedVault.load(path)
+        ring = read_ring(path)
     except VaultError as error:
         return problem("master key", str(error), "Put the right key in its place (mode 600), from the backup.")
-    return ok("master key", f"{vault.key_id}, in {path}")
+    if ring.retiring:
+        return warning("master key", "a rotation was begun and is not finished", "pgbastion secrets rotate-key")
+    return ok("master key", f"{ring.current.name}, in {path}")
 
 
 def _audit_dir(settings: "Settings") -> Finding:

@@ -78,7 +78,8 @@ class Fetching:
         wanted = Wanted(reference, target.host, target.port, role.login, seconds)
         running = self._running.get(key)
         if running is None:
-            running = self._running[key] = asyncio.ensure_future(self._ask(key, wanted))
+            asking = self._ask(key, wanted, self._current.now, self._keepers)
+            running = self._running[key] = asyncio.ensure_future(asking)
             running.add_done_callback(partial(self._done, key))
         try:
             async with asyncio.timeout(seconds):
@@ -104,10 +105,11 @@ class Fetching:
         self._known.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _ask(self, key: _Key, wanted: Wanted) -> Secret:
-        settings, loop = self._current.now, asyncio.get_running_loop()
+    async def _ask(self, key: _Key, wanted: Wanted, settings: Settings, keepers: dict[SecretProvider, Provider]) -> Secret:
+        """`keepers`: those that were made of these settings."""
+        loop = asyncio.get_running_loop()
         try:
-            secret = await loop.run_in_executor(self._pool, self._fetch, settings, wanted)
+            secret = await loop.run_in_executor(self._pool, self._fetch, wanted, settings, keepers)
         except SecretUnavailable as error:
             _keep(self._failed, key, _Failed(str(error), _now()))
             raise
@@ -120,12 +122,12 @@ class Fetching:
             _keep(self._known, key, _Known(secret, _now()))
         return secret
 
-    def _fetch(self, settings: Settings, wanted: Wanted) -> Secret:
+    def _fetch(self, wanted: Wanted, settings: Settings, keepers: dict[SecretProvider, Provider]) -> Secret:
         """In a thread."""
         provider = wanted.reference.provider
-        keeper = self._keepers.get(provider)
+        keeper = keepers.get(provider)
         if keeper is None:
-            keeper = self._keepers[provider] = self._open_keeper(provider, settings)
+            keeper = keepers[provider] = self._open_keeper(provider, settings)
         return keeper.fetch(wanted)
 
     def _check(self, target: Target, reference: SecretReference) -> None:
