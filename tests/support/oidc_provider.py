@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-CLIENT_ID, CLIENT_SECRET = "pgbastion", "client-secret-canary-41d2"
+CLIENT_ID, CLIENT_SECRET = "pgbastion", "41d2e7b0a9f3c85d6172a4be"
 
 
 @dataclass
@@ -44,6 +44,10 @@ class Served:
     def seen(self) -> dict[str, int]:
         """How many requests came, by path."""
         return dict(httpx.get(f"{self.issuer}/seen").json())
+
+    def handled(self) -> list[str]:
+        """Every secret that passed here: codes, verifiers of PKCE, tokens of all kinds."""
+        return list(httpx.get(f"{self.issuer}/handled").json())
 
     def browse(self, url: str, sub: str, password: str = "there-canary-77") -> httpx.Response:
         """What a browser does: the login page, filled in and sent, and the redirect back followed."""
@@ -92,6 +96,7 @@ def _main(port: int) -> None:
     tokens: list[Any] = []
     faults: dict[str, Any] = {}
     seen: dict[str, int] = defaultdict(int)
+    handled: list[str] = []
 
     class Client(ClientMixin):
         def get_client_id(self):
@@ -305,7 +310,8 @@ def _main(port: int) -> None:
         def _answer(self, form):
             where = urlsplit(self.path).path
             seen[where] += 1
-            if faults.get("silent") and where != "/seen":
+            handled.extend(form[name] for name in ("code", "code_verifier", "refresh_token", "token") if name in form)
+            if faults.get("silent") and where not in ("/seen", "/handled"):
                 self._send(503, "", [])
                 return
             try:
@@ -330,13 +336,17 @@ def _main(port: int) -> None:
                 case "/token":
                     grant = server.get_token_grant(Request(self, form))
                     grant.validate_token_request()
-                    return grant.create_token_response()
+                    status, answer, headers = grant.create_token_response()
+                    handled.extend(answer[name] for name in ("access_token", "refresh_token", "id_token") if name in answer)
+                    return status, answer, headers
                 case "/userinfo":
                     bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
                     sub = next(each.sub for each in tokens if each.access == bearer)
                     return 200, {"sub": sub, **people[sub]["claims"]}, []
                 case "/revoke":
                     return server.create_endpoint_response("revocation", Request(self, form))
+                case "/handled":
+                    return 200, handled, []
                 case "/seen":
                     return 200, dict(seen), []
             return 404, "", []
