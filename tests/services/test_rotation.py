@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access.model import Target
+from gateway.access.model import DatabaseRole, Target
 from gateway.access.password_age import password_ages
 from gateway.access.secret_reference import SecretReference
 from gateway.audit.admin_event import AdminEvent
 from gateway.custody.rotation import Step
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError, admin_connection
+from gateway.ports import FormerLogin
 from gateway.secret import Secret
 from gateway.services import rotation_lease, rotation_logins, rotation_run, targets
 from gateway.services.errors import ServiceError
@@ -236,6 +237,31 @@ async def test_the_admins_old_password_is_dead_and_who_had_it_is_ended(custody: 
         assert role.lets_in(role.password)
         every = await rotate(custody, choice=Choice.ALL)
         assert [(each.which, each.end) for each in every] == [(Which.READ_ONLY, Step.DONE), (Which.ADMIN, Step.DONE)]
+
+
+async def test_one_admin_of_several_targets_is_rotated_once_and_can_still_be_put_back(
+    custody: Custody, role: Role, place: Database
+) -> None:
+    """Whoever adopted two databases of one server gave the same login twice; a target's former login may be it, too."""
+    with fresh_role(place, "CREATEROLE") as boss:
+        for name in ("shop", "stock"):
+            await custody.target(name, role, RO)
+            await custody.admin(name, boss)
+        async with custody.store.begin() as work:
+            stock = work.snapshot.targets["stock"]
+            former = DatabaseRole("former", boss.name, custody.vault.seal("former", boss.password))
+            work.put(FormerLogin(stock.id, RW, former, datetime.now(UTC)))
+            await work.commit(AdminEvent("os:test", "x.y", "id", "stock", ""))
+        (done,) = await rotate(custody, choice=Choice.ADMIN)
+        assert (done.end, done.shared_with) == (Step.DONE, ("stock",))
+        (new,) = await custody.passwords("shop", Which.ADMIN)
+        (same,) = await custody.passwords("stock", Which.ADMIN)
+        (kept,) = await custody.store.former_logins(stock.id)
+        assert new.reveal() == same.reveal() == custody.vault.open(kept.role).reveal()
+        assert boss.lets_in(new)
+        admin = await custody.store.target_admin(stock.id)
+        assert admin is not None
+        assert admin.rotated_at is not None
 
 
 async def test_sessions_of_other_logins_are_not_ended_here(custody: Custody, role: Role) -> None:
