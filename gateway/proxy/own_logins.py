@@ -22,6 +22,7 @@ from gateway.wire.backend import ErrorFields
 ANSWER_SECONDS: Final = 15.0  # for DDL on a server that may be far away
 _MOST_TOLD: Final = 1000
 _NOT_LET_IN: Final = frozenset({"28P01", "28000"})
+_TOO_MANY: Final = "53300"
 _log: Final = structlog.stdlib.get_logger("gateway.upstream")
 
 
@@ -64,7 +65,7 @@ class OwnLogins:
         `lease`: as `authorize` made it. None: that is not what is wrong.
         """
         key = key_of(lease)
-        if key is None or refused.sqlstate not in _NOT_LET_IN or "pg_hba.conf" in refused.detail:
+        if key is None or not _is_the_logins(refused):
             return None
         _log.warning(
             "the server does not take a managed login", login=own.role.login, target=own.target.name, session=session_id
@@ -113,3 +114,10 @@ class OwnLogins:
             case {"rule": str(rule), "message": str(message), "hint": str(hint)}:
                 return fatal(sqlstate.CANNOT_CONNECT_NOW, message, hint, f"pgbastion rule: {rule}")
         return fatal(sqlstate.INTERNAL_ERROR, "the gateway does not understand itself; it is logged")
+
+
+def _is_the_logins(refused: UpstreamRefused) -> bool:
+    """Whether making it anew helps: not what pg_hba.conf says; the role's own limit, yes, which follows the settings."""
+    if refused.sqlstate == _TOO_MANY:
+        return "for role" in refused.detail
+    return refused.sqlstate in _NOT_LET_IN and "pg_hba.conf" not in refused.detail

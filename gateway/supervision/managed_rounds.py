@@ -26,6 +26,7 @@ _DONE_SECONDS: Final = 0.2  # until the snapshot shows it
 _SOON_SECONDS: Final = 0.3
 _LATER_SECONDS: Final = 5.0  # then twice as long, and so on
 _LONGEST_SECONDS: Final = 300.0
+_MOST_DOUBLINGS: Final = 10
 _PATIENCE_SECONDS: Final = 5.0  # sessions have so long to end by themselves
 _HALF_MADE_SECONDS: Final = 20.0  # whoever makes one is done by then, or gone
 _ORPHANS_SECONDS: Final = 3600.0
@@ -138,7 +139,7 @@ class ManagedRounds:
         return _ORPHANS_SECONDS
 
     def _later(self, key: str) -> float:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        failures = self._failures[key] = min(self._failures.get(key, 0) + 1, _MOST_DOUBLINGS)
         return min(_LATER_SECONDS * 2.0 ** (failures - 1), _LONGEST_SECONDS)
 
     def _forget(self, known: set[str]) -> None:

@@ -109,6 +109,10 @@ async def test_a_refused_login_is_made_anew_but_not_for_what_is_no_fault_of_its(
     ):
         assert await own.after_refusal("s", used, LEASE, fault) is None
     assert not around.asked
+    full = UpstreamRefused(
+        "refused", 'too many connections for role "pgb_alice_000000"', "53300"
+    )  # its limit may be an old one
+    assert isinstance(await own.after_refusal("s", used, LEASE, full), Lease)
     again = await own.after_refusal("s", used, LEASE, REFUSED)
     assert isinstance(again, Lease)
     assert again.role.sealed_secret == b"two"
