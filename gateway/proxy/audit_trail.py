@@ -25,6 +25,7 @@ from gateway.proxy.audit_journal import PureJournal, empty_journal
 from gateway.proxy.audit_lines import Stamp
 from gateway.proxy.audit_recovery import Backlog, end_crashed_sessions, settle_journal
 from gateway.proxy.counters import Counters
+from gateway.proxy.grid import call_about
 
 __all__ = ["AuditFileError", "AuditTrail"]
 
@@ -98,7 +99,7 @@ class AuditTrail:
     def drain_later(self) -> None:
         """Something was put into the journal."""
         if self._later is None:
-            self._later = self._loop.call_later(_DRAIN_SECONDS, self._tick)
+            self._later = call_about(self._loop, _DRAIN_SECONDS, self._tick)
 
     def append(self, body: bytes) -> None:
         if not self.write_now([body]):

@@ -1,6 +1,7 @@
 """Who is at the door: connections that have not logged in yet, by address, with what the other workers say of theirs.
 
-Limits hold for the whole gateway: each worker tells the others what changed at most every 20 ms, and all of it to whoever is new.
+Limits hold for the whole gateway: each worker tells the others what changed every 20 to 45 ms, and all of it to whoever is new.
+A worker that has heard of no other tells nobody.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
 
 from gateway.bus.lines import ALL, JsonValue, Payload
+from gateway.proxy.grid import call_about
 from gateway.settings import CurrentSettings
 
 _TELL_SECONDS: Final = 0.02
@@ -68,9 +70,13 @@ class Knocking:
 
     def _set(self, key: str, count: int) -> None:
         self._own.set(key, count)
-        self._changed.add(key)
+        if self._others:
+            self._changed.add(key)
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
         if self._telling is None:
-            self._telling = asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell)
+            self._telling = call_about(asyncio.get_running_loop(), _TELL_SECONDS, self._tell)
 
     # -- the others ----------------------------------------------------------------------------------------------------
 
@@ -101,6 +107,10 @@ class Knocking:
         self._bus.send(to, "knocking", {"all": dict[str, JsonValue](self._own.by_address)})
 
     def heard(self, worker: str, payload: Payload) -> None:
+        if not self._others:  # nobody knows anything yet
+            self._told = {}
+            self._changed.update(self._own.by_address)
+            self._tell_soon()
         match payload:
             case {"all": dict(counts)}:
                 self._others[worker] = _Crowd()

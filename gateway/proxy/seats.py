@@ -18,6 +18,7 @@ from gateway.access.model import Lease
 from gateway.access.proof import Credential
 from gateway.bus.lines import HUB, BusUnavailable, JsonValue, Payload
 from gateway.bus.reservations import Limited, Reservation
+from gateway.proxy.grid import GRID_SECONDS, call_about
 from gateway.proxy.upstream import Place
 from gateway.session.effects import fatal
 from gateway.wire import sqlstate
@@ -26,7 +27,7 @@ from gateway.wire.backend import ErrorFields
 _ANSWER_SECONDS: Final = 1.0
 _SPARE_SECONDS: Final = 0.05  # how long a place waits for its next session
 _GRANTED_SECONDS: Final = 1.0  # how long a place may go from session to session: ceilings are lowered, too
-_TELL_SECONDS: Final = 0.02  # how long the hub may not know where a session is upstream
+_TELL_SECONDS: Final = 0.02  # how long the hub may not know where a session is upstream, or a little longer
 _log: Final = structlog.stdlib.get_logger("gateway.seats")
 
 _Shares: TypeAlias = tuple[tuple[str, int], ...]  # see Reservation
@@ -128,7 +129,7 @@ class Seats:
             if answer.get("full") is not None and self._give_back_spares(0.0):
                 answer = await self._reserve(wanted, lease.target.max_sessions)
             if answer.get("full") is not None:  # perhaps others have some, or a session opened ahead makes way
-                await asyncio.sleep(_SPARE_SECONDS + _TELL_SECONDS)
+                await asyncio.sleep(_SPARE_SECONDS + 2 * GRID_SECONDS)
                 answer = await self._reserve(wanted, lease.target.max_sessions)
         except BusUnavailable:
             self._give_back(wanted)  # an answer may be on its way
@@ -201,7 +202,7 @@ class Seats:
 
     def _tell_soon(self) -> None:
         if self._telling is None:
-            self._telling = asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell)
+            self._telling = call_about(asyncio.get_running_loop(), _TELL_SECONDS, self._tell)
 
     def _tell(self) -> None:
         self._telling = None

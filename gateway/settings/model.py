@@ -228,7 +228,7 @@ class Store(_Section):
 
     url: Annotated[str, AfterValidator(_store_url)] | None = None
     password_file: Path | None = None
-    poll_seconds: Seconds = 0.1
+    poll_seconds: Seconds = 0.25
     stale_after_seconds: Seconds = 1.5
     on_stale: Literal["end", "refuse"] = "end"
     end_after_seconds: Seconds = 30.0
