@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gateway.access.managed import ManagedMode
 from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError, admin_connection
@@ -41,6 +42,9 @@ async def undo_adoption(
     """`restore`: its former logins, where there were any; else the target is left without. Raises ServiceError."""
     check_no_rotation(target)
     await check_may_adopt(by, target)
+    if target.managed is not ManagedMode.OFF:
+        text = f'people have database roles of their own on target "{target.name}", with the rights of those that would go'
+        raise ServiceError("adopt-in-use", text, f"End that first: pgbastion targets managed {target.name} --mode off")
     try:
         async with admin_connection(target, admin.login, admin.password) as connection:
             ours = await marked_roles(connection, target)
@@ -79,7 +83,8 @@ async def _switch_back(by: Adopter, target: Target, ours: tuple[str, ...], *, re
     async with begin(by.store, by.actor, by.reason) as change:
         now = find_target(change.snapshot, target.name)
         change.require("targets.adopt", target=now)
-        former = {each.mode: each for each in await change.former_logins(now.id)} if restore else {}
+        known = sorted(await change.former_logins(now.id), key=lambda each: each.replaced_at)
+        former = {each.mode: each for each in known if restore and each.role.login not in ours}
         roles: dict[AccessMode, DatabaseRole] = {}
         for mode, role in now.roles.items():
             if role.login not in ours:

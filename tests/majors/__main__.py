@@ -30,6 +30,7 @@ USUAL: Final = (
     "tests/captures",
     "tests/proxy/test_role_audit.py",
     "tests/services/test_target_sql.py",
+    "tests/services/test_adoption.py",
 )
 _ROOT: Final = Path(__file__).parents[2]
 _SOME_FAILED: Final = 1

@@ -195,6 +195,21 @@ def normal(acl: Any) -> Any:
     return ",".join(kept) or None
 
 
+async def test_adopted_twice_by_other_names_the_first_logins_come_back(scene: Scene, database: Database) -> None:
+    await scene.create()
+    password = database.app_ro.password
+    await targets.set_login(
+        scene.world.store, scene.world.vault, name=scene.name, mode=RO, login="app_ro", password=password, **BY
+    )
+    former = (await scene.target()).roles[RO]
+    other = f"{scene.name}_other"
+    await scene.adopt(Asked(writer=Writing.NONE))
+    await scene.adopt(Asked(reader=other, writer=Writing.NONE))
+    assert (await scene.target()).roles[RO].login == other
+    assert set((await scene.undo()).dropped) == {scene.reader, other}
+    assert (await scene.target()).roles == {RO: former}
+
+
 async def test_what_is_there_and_is_not_ours_is_left_alone(scene: Scene) -> None:
     await scene.create()
     with scene.upstream.connect(scene.dbname) as admin:
