@@ -136,5 +136,5 @@ def test_rules_for_passwords_are_told_and_read(rules: UserRules) -> None:
     ],
 )
 def test_what_is_no_rule_is_not_read(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_password_rules(text)
