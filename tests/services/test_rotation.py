@@ -123,6 +123,17 @@ async def test_what_lets_nobody_in_is_put_back(custody: Custody, role: Role) -> 
     assert (await custody.actions())[-2:] == ["target.rotation_begun", "target.rotation_failed"]
 
 
+async def test_until_when_passwords_are_valid_is_said_and_stays(custody: Custody, role: Role) -> None:
+    await custody.target("shop", role, RO)
+    role.alter("VALID UNTIL '2099-01-31 UTC'")
+    (done,) = await rotate(custody)
+    assert done.end is Step.DONE
+    assert "2099-01-31" in done.notes[0]
+    role.alter("VALID UNTIL '2001-01-31 UTC'")
+    (failed,) = await rotate(custody)
+    assert failed.end is Step.FAILED
+
+
 async def test_a_password_that_is_not_the_servers_changes_nothing(custody: Custody, role: Role) -> None:
     await custody.target("shop", role, RO, password=Secret("not the password"))
     (failed,) = await rotate(custody)
