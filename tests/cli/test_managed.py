@@ -1,10 +1,17 @@
 """A database role for each person, by its commands: what it takes, what there is, what is cleaned up."""
 
 import asyncio
+from dataclasses import replace
 
+from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode, ManagedState
+from gateway.access_mode import AccessMode
+from gateway.cli.doctor_managed import look_at_managed
+from gateway.cli.findings import State
 from gateway.cli.local import operator
 from gateway.services.target_admins import keep_admin
 from tests.cli.world import World
+from tests.support.snapshots import ALICE, NOW, SALES
+from tests.support.snapshots import world as snapshot_of
 from tests.support.upstream import Database
 
 ORPHAN = "pgb_gone_0a1b2c"
@@ -49,3 +56,23 @@ def test_managed_logins(world: World, database: Database) -> None:
         "managed_login.orphan_dropped",
         "target.managed_changed",
     ]
+
+
+def test_doctor_says_which_are_amiss() -> None:
+    """Nothing where nobody has one; else whether each is as it should be, and why not."""
+    assert list(look_at_managed(snapshot_of(), NOW)) == []
+    managed = snapshot_of(target=replace(SALES, managed=ManagedMode.PER_USER))
+    key = ManagedKey(SALES.id, AccessMode.READ_ONLY, ALICE.id)
+    login = ManagedLogin("m", key, "alice", "pgb_alice_000000", "app_ro", b"", None, ManagedState.ACTIVE, NOW)
+    (fine,) = look_at_managed(replace(managed, managed_logins=(login,)), NOW)
+    assert (fine.state, fine.detail) == (State.OK, "per-user, 1 on the server")
+    for amiss in (
+        replace(login, state=ManagedState.KEPT, finding="somebody gave it more"),
+        replace(login, state=ManagedState.CREATING, finding="unreachable: no answer in time"),
+        replace(login, key=replace(key, user_id="u-gone"), state=ManagedState.DROPPING),
+    ):
+        (found,) = look_at_managed(replace(managed, managed_logins=(amiss,)), NOW)
+        assert found.state is State.WARNING
+        assert amiss.login in found.detail
+        assert amiss.finding in found.detail
+        assert "targets clean sales" in found.remedy
