@@ -8,6 +8,7 @@ import resource
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from gateway.cli.local import operator
 from gateway.demo.postgres import start_postgres
 from gateway.services import allowlist
 from gateway.services.target_sql import harden_sql
+from gateway.store.sealed_columns import SEALED_COLUMNS
 from tests.canary.canaries import Canaries
 from tests.canary.commands import Done, run_here
 from tests.canary.places import activity_places, family, file_places, log_places, open_file_places, process_places
@@ -205,9 +207,23 @@ class World:
         leaks = self.scanner.look(found)
         assert not leaks, leaks
 
+    def note_what_is_sealed(self) -> None:
+        """Whatever the store holds sealed, of every kind that there is, is a secret: also what nobody has ever seen."""
+        file = self.own / "state" / "store.sqlite3"
+        if not file.exists():
+            return
+        vault = self.gateway.admin.vault
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)) as store:
+            for each in SEALED_COLUMNS:
+                names = (each.bound_to.name, each.column.name, each.table.name, each.column.name)
+                rows = store.execute("SELECT {}, {} FROM {} WHERE length({}) > 0".format(*names)).fetchall()
+                for bound_to, sealed in rows:
+                    self.canaries.note(f"sealed: {each.kind}", vault.reopen(each.use, bound_to, sealed).reveal())
+
     def look_everywhere(self) -> list[Leak]:
         """All that stays behind: files, logs, what upstream has heard."""
         before = len(self.scanner.leaks)
+        self.note_what_is_sealed()
         kept = [self.gateway.admin.settings.key_file, *self.gateway.admin.settings.tls_dir.glob("*.key")]
         self.scanner.look(file_places(self.own, "file", but=kept))
         self.scanner.look(file_places(self.folder / "tmp", "temporary file"))
