@@ -1,6 +1,7 @@
 """Vault, AWS and Google through their own clients, against stand-ins that answer as the documented APIs do."""
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -164,10 +165,20 @@ def test_a_vault_that_cannot_answer_is_told_apart(vault: FakeVault, token_settin
     assert "certificate does not verify" in said
 
 
-def test_the_token_is_neither_taken_from_elsewhere_nor_sent_elsewhere(
+def test_the_token_is_not_sent_elsewhere(vault: FakeVault, token_settings: dict[str, Any], authority: trustme.CA):
+    """A server that a redirect names is another one, whoever it is."""
+    other = FakeVault(kv2=vault.kv2, tokens=vault.tokens)
+    with answering(other, authority):
+        vault.active = other.url
+        said = refusal(open_keeper(SecretProvider.VAULT, settings_of(vault=token_settings)), "vault:kv/app/shop")
+    assert "not an active Vault" in said
+    assert other.requests == []
+
+
+def test_the_token_is_not_taken_from_elsewhere(
     vault: FakeVault, token_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    """Not the operator's own, from the environment; and not given to a server that a redirect names."""
+    """Not the operator's own, from the environment."""
     monkeypatch.setenv("VAULT_TOKEN", "hvs.operator-canary")
     monkeypatch.setenv("VAULT_ADDR", "https://127.0.0.1:1")
     token_settings["token_file"].write_text("")
@@ -308,6 +319,22 @@ def test_without_credentials_google_is_not_asked(monkeypatch: pytest.MonkeyPatch
 
 
 # -- what is not installed ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "module", "extra"),
+    [
+        (SecretProvider.VAULT, "hvac", "vault"),
+        (SecretProvider.AWS, "boto3", "aws"),
+        (SecretProvider.RDS_IAM, "boto3", "aws"),
+        (SecretProvider.GOOGLE, "google.cloud.secretmanager_v1", "gcp"),
+    ],
+)
+def test_what_is_not_installed_is_named(provider: SecretProvider, module: str, extra: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert missing_extra(provider) == f"pgbastion[{extra}]"
+    with pytest.raises(SecretUnavailable, match=rf'pip install "pgbastion\[{extra}\]"'):
+        open_keeper(provider, settings_of())
 
 
 def test_all_that_is_needed_is_installed_where_this_runs():

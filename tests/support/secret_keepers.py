@@ -17,6 +17,7 @@ import trustme
 class Answer:
     status: int
     body: dict[str, Any]
+    location: str = ""
 
 
 @dataclass
@@ -34,7 +35,10 @@ class Keeper:
 
 @dataclass
 class FakeVault(Keeper):
-    """`kv2`, `kv1`: by mount/path. `tokens` may read; `roles`: AppRole ids and their secret ids; `jwts`: of service accounts."""
+    """`kv2`, `kv1`: by mount/path. `tokens` may read; `roles`: AppRole ids and their secret ids; `jwts`: of service accounts.
+
+    `active`: where a standby sends its callers.
+    """
 
     kv2: dict[str, dict[str, Any]] = field(default_factory=dict)
     kv1: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -44,11 +48,14 @@ class FakeVault(Keeper):
     jwts: dict[str, str] = field(default_factory=dict)
     lease_seconds: int = 3600
     sealed: bool = False
+    active: str = ""
     logins: int = 0
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         if self.sealed:
             return Answer(503, {"errors": ["Vault is sealed"]})
+        if self.active:
+            return Answer(307, {}, f"{self.active}{path}")
         path = path.removeprefix("/v1/")
         if method == "POST":
             return self._log_in(path, json.loads(body))
@@ -140,6 +147,8 @@ def answering(keeper: Keeper, authority: trustme.CA | None = None) -> Iterator[N
             self.send_response(answer.status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            if answer.location:
+                self.send_header("Location", answer.location)
             self.end_headers()
             with contextlib.suppress(OSError):
                 self.wfile.write(content)
