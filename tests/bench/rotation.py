@@ -9,8 +9,10 @@ rotation, and has to be refused.
 """
 
 import argparse
-import asyncio
+import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,14 +20,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import psycopg
 
-from gateway.bus.gateway import BusGateway
 from gateway.services import targets
-from gateway.services.rotation import Choice, Means, Rotated, Step, rotate_credentials, workers_of
 from tests.support.gateway import WHY, Person, RunningGateway, running_gateway
 from tests.support.upstream import Database, fresh_database, make_logins, running_upstream
+
+ROOT: Final = Path(__file__).parents[2]
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Clients:
 @dataclass(frozen=True)
 class Figures:
     rotations: list[float]
-    not_done: list[Rotated]
+    not_done: int
     old_refused: int
     clients: Clients
 
@@ -87,7 +90,7 @@ class Figures:
         clients, ms = self.clients, [1000 * each for each in sorted(self.clients.logins)]
         return "\n".join(
             [
-                f"rotations: {len(self.rotations)}, not done: {len(self.not_done)}, old password refused: {self.old_refused}",
+                f"rotations: {len(self.rotations)}, not done: {self.not_done}, old password refused: {self.old_refused}",
                 f"  each took {statistics.median(self.rotations):.2f} s (median), {max(self.rotations):.2f} s at most",
                 f"logins meanwhile: {len(ms)}, failed: {sum(each.startswith('login') for each in clients.failures)}",
                 f"  {statistics.median(ms):.1f} ms (median), {ms[int(len(ms) * 0.99)]:.1f} ms (99 %), {ms[-1]:.1f} ms at most",
@@ -98,22 +101,21 @@ class Figures:
 
 
 def trial(gateway: RunningGateway, person: Person, target: str, *, rotations: int, sessions: int, logins: int) -> Figures:
-    """One rotation after the other, of the logins of both access modes."""
+    """One rotation after the other, of the login of read-only sessions."""
     clients = Clients(gateway, person, target)
-    means = Means(gateway.admin.vault, caught_up=workers_of(BusGateway(gateway.state_dir / "bus.sock")))
-    took: list[float] = []
-    found: list[Rotated] = []
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "tests.support.rotations", str(gateway.config), target, str(rotations)]
     clients.start(sessions, logins)
     try:
-        for _ in range(rotations):
-            began = time.monotonic()
-            work = rotate_credentials(gateway.admin.store, means, name=target, choice=Choice.READ_ONLY, **WHY)
-            found += asyncio.run(work)
-            took.append(time.monotonic() - began)
+        said = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True, check=True
+        )
     finally:
         clients.stop()
-    not_done = [each for each in found if each.end is not Step.DONE]
-    return Figures(took, not_done, sum(each.old_refused == "28P01" for each in found), clients)
+    found = [json.loads(line) for line in said.stdout.splitlines()]
+    not_done = sum(each["end"] != "done" for each in found)
+    refused = sum(each["old_refused"] == "28P01" for each in found)
+    return Figures([each["seconds"] for each in found], not_done, refused, clients)
 
 
 def prepared(gateway: RunningGateway, database: Database, open_ahead: int) -> tuple[Person, str]:
