@@ -79,7 +79,7 @@ async def rotate_credentials(
 
 async def _present(store: RotationStore, name: str, wanted: tuple[Which, ...], by: Signature) -> tuple[Which, ...]:
     """Those that the target has; one that was named must be there."""
-    seen = await look(store, by.actor, by.reason)
+    seen = await look(store, by)
     target = find_target(seen.snapshot, name)
     seen.require("targets.rotate", target=target)
     if len(wanted) == 1:
@@ -93,7 +93,7 @@ async def _present(store: RotationStore, name: str, wanted: tuple[Which, ...], b
 
 
 async def _look(store: RotationStore, means: Means, name: str, which: Which, by: Signature) -> Shared:
-    seen = await look(store, by.actor, by.reason)
+    seen = await look(store, by)
     target = find_target(seen.snapshot, name)
     seen.require("targets.rotate", target=target)
     main = await find_slot(seen, target, which)

@@ -8,6 +8,7 @@ from gateway.ports import Store, TargetAdmin
 from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.naming import check_actor, check_remark
 from gateway.services.rotation_lease import Leases
+from gateway.services.rotation_means import Signature
 from gateway.services.visible import within_reach
 
 
@@ -38,9 +39,9 @@ class Looking:
         return await self._store.target_admin(target_id)
 
 
-async def look(store: RotationStore, actor: str, reason: str) -> Looking:
+async def look(store: RotationStore, by: Signature) -> Looking:
     """Raises ServiceError for an actor or a reason that cannot be written down, NotPermitted."""
-    check_actor(actor)
-    check_remark("reason", reason)
+    check_actor(by.actor)
+    check_remark("reason", by.reason)
     whole = await store.read()
-    return Looking(store, whole, resolve_actor(actor, whole, datetime.now(UTC)))
+    return Looking(store, whole, resolve_actor(by.actor, whole, datetime.now(UTC)))

@@ -195,7 +195,7 @@ class Run:
         return {} if trouble is None else {"problem": trouble.problem, "sqlstate": trouble.sqlstate}
 
     async def _look(self) -> Looking:
-        return await look(self._store, self._by.actor, self._by.reason)
+        return await look(self._store, self._by)
 
     def _change(self) -> AbstractAsyncContextManager[Change]:
         return begin(self._store, self._by.actor, self._by.reason)
