@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.canary.scanner import Figures
-from tests.canary.world import talkative_postgres
+from tests.canary.talkative import talkative_postgres
 from tests.support.upstream import Upstream
 
 _FIGURES: "pytest.StashKey[Figures]" = pytest.StashKey()

@@ -8,8 +8,9 @@ from psycopg import sql
 
 from gateway.access.verifiers import make_verifier
 from tests.canary.commands import Done
+from tests.canary.keys import MASTER_KEY, note_master_key
 from tests.canary.scanner import Figures
-from tests.canary.world import MASTER_KEY, World, made_world, note_master_key
+from tests.canary.world import World, made_world
 from tests.support.faults import until
 from tests.support.upstream import Upstream
 

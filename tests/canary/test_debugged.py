@@ -14,7 +14,8 @@ from gateway.access_mode import AccessMode
 from gateway.secret import Secret
 from tests.canary.places import family
 from tests.canary.scanner import Figures
-from tests.canary.world import TYPED_SQL, World, made_world, upstream_database
+from tests.canary.talkative import upstream_database
+from tests.canary.world import TYPED_SQL, World, made_world
 from tests.support.faults import until
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Served, provider
 from tests.support.upstream import Upstream

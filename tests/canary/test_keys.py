@@ -8,8 +8,8 @@ import pytest
 from gateway.store.vault import ensure_key
 from tests.canary.canaries import Canaries
 from tests.canary.commands import run_apart, run_here
+from tests.canary.keys import note_master_key
 from tests.canary.scanner import Figures, Place, Scanner
-from tests.canary.world import note_master_key
 from tests.support.short_names import SHORT_NAMES_TOML
 
 pytestmark = pytest.mark.xdist_group("canary")

@@ -16,7 +16,8 @@ from psycopg import sql
 from gateway.access.verifiers import make_verifier
 from tests.canary.commands import run_apart, run_here
 from tests.canary.scanner import Figures
-from tests.canary.world import World, made_world, upstream_database
+from tests.canary.talkative import upstream_database
+from tests.canary.world import World, made_world
 from tests.support.faults import until
 from tests.support.upstream import Upstream
 

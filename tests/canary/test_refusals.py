@@ -14,7 +14,8 @@ from gateway.access_mode import AccessMode
 from gateway.secret import Secret
 from gateway.services import targets
 from tests.canary.scanner import Figures
-from tests.canary.world import World, made_world, upstream_database
+from tests.canary.talkative import upstream_database
+from tests.canary.world import World, made_world
 from tests.support import wire
 from tests.support.gateway import WHY
 from tests.support.hostile import AUTHENTICATED, Guest, error, hostile, ready

@@ -86,6 +86,18 @@ def test_nothing_is_seen_where_nothing_is(scanner: Scanner) -> None:
     assert scanner.figures.searches == len(scanner.canaries.needles) > 400
 
 
+def test_what_was_searched_before_is_searched_for_what_is_new(scanner: Scanner) -> None:
+    """Also where the secret was there first, and with other slots left out."""
+    place = Place("log", "here", b"the-later-secret-4711" + bytes(1000) + b"x")
+    scanner.canaries.make("a slot")
+    assert not scanner.look([place])
+    assert not scanner.look([place])
+    scanner.canaries.note("later", "the-later-secret-4711")
+    assert not scanner.look([place], but=["later"])
+    assert scanner.look([place])
+    assert scanner.look([place])
+
+
 def test_a_report_of_a_leak_does_not_repeat_it(scanner: Scanner) -> None:
     secret = scanner.canaries.make("a slot")
     (leak, *_) = scanner.look([Place("log", "here", f"password={secret} ".encode())])

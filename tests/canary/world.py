@@ -1,6 +1,5 @@
 """A gateway whose every secret is a canary, before a PostgreSQL that writes down all that it is asked."""
 
-import base64
 import contextlib
 import os
 import re
@@ -11,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -20,84 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from psycopg import sql
 
-from gateway.access.verifiers import make_verifier
 from gateway.cli.local import operator
-from gateway.demo.postgres import start_postgres
 from gateway.services import allowlist
-from gateway.services.target_sql import harden_sql
 from gateway.store.sealed_columns import SEALED_COLUMNS
 from tests.canary.canaries import Canaries
 from tests.canary.commands import Done, run_here
+from tests.canary.keys import note_master_key, note_private_key
 from tests.canary.places import activity_places, family, file_places, log_places, open_file_places, process_places
 from tests.canary.scanner import Figures, Leak, Place, Scanner
 from tests.support.free_port import free_port
 from tests.support.gateway import WHY, RunningGateway, wait_until_ready, write_config
 from tests.support.short_names import SHORT_NAMES
-from tests.support.upstream import Upstream, make_certificates
+from tests.support.upstream import Upstream
 
 TYPED_SQL = "SQL with a password"
 TYPED_VALUE = "bind value"
 #: What people type, they see again in errors about it, and PostgreSQL has to see it: nobody else has.
 TYPED = (TYPED_SQL, TYPED_VALUE)
-MASTER_KEY = "master key"
-TABLES = Path(__file__).parents[1] / "support" / "tables.sql"
-
-
-@contextlib.contextmanager
-def talkative_postgres(folder: Path) -> Iterator[Upstream]:
-    """It logs every statement, its values, every connection and every failure."""
-    ca_file, tls = make_certificates(folder)
-    settings = {
-        "log_statement": "all",
-        "log_min_messages": "debug1",
-        "log_min_error_statement": "debug5",
-        "log_min_duration_statement": "0",
-        "log_error_verbosity": "verbose",
-        "log_connections": "on",
-        "log_disconnections": "on",
-        "log_parameter_max_length": "-1",
-        "log_parameter_max_length_on_error": "-1",
-        "shared_preload_libraries": "pg_stat_statements",
-        "pg_stat_statements.track_utility": "on",
-    }
-    with start_postgres(Path(tempfile.gettempdir()), tls=tls, settings=settings) as server:
-        upstream = Upstream(
-            server.host,
-            server.port,
-            server.superuser,
-            server.superuser_password,
-            server.has_tls,
-            server.major,
-            ca_file,
-            server.log_file,
-        )
-        with upstream.connect("template1") as connection:
-            connection.execute("CREATE EXTENSION pg_stat_statements")
-            for known in ("app_ro", "app_rw"):  # the tables that tests share are open to them
-                connection.execute(f"CREATE ROLE {known}")  # type: ignore[arg-type]
-        yield upstream
-
-
-def upstream_database(upstream: Upstream, name: str, **logins: str) -> None:
-    """With tables, and a role for each of the names; PostgreSQL itself never hears a password."""
-    with upstream.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        for login, password in logins.items():
-            verifier = make_verifier(password, secrets.token_bytes(16))
-            make = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(login), sql.Literal(verifier))
-            connection.execute(make)
-    with upstream.connect(name) as connection:
-        connection.execute(TABLES.read_text())
-        connection.execute(harden_sql())
-        for login in logins:
-            rights = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}"
-            connection.execute(sql.SQL(rights).format(sql.Identifier(login)))
 
 
 @dataclass
@@ -307,28 +245,6 @@ def shown_secret(text: str) -> str:
     return str(found[0])
 
 
-def note_private_key(canaries: Canaries, slot: str, pem: bytes) -> None:
-    """Its numbers, and each line of its file."""
-    key = load_pem_private_key(pem, None)
-    if isinstance(key, EllipticCurvePrivateKey):
-        number = key.private_numbers().private_value
-        canaries.note(slot, number.to_bytes((key.key_size + 7) // 8, "big"))
-    elif isinstance(key, RSAPrivateKey):
-        for number in (key.private_numbers().p, key.private_numbers().q, key.private_numbers().d):
-            canaries.note(slot, number.to_bytes((number.bit_length() + 7) // 8, "big"))
-    body = [line for line in pem.decode().splitlines() if line and not line.startswith("-")]
-    for line in body[1:]:  # the first one begins as that of every key does
-        if len(line) >= 32:
-            canaries.note(slot, line)
-
-
-def note_master_key(canaries: Canaries, file: Path) -> None:
-    for line in file.read_text().split():
-        raw = base64.b64decode(line.split(":")[3])
-        assert len(raw) == 32
-        canaries.note(MASTER_KEY, raw)
-
-
 def _note_what_was_made(world: World) -> None:
     settings = world.gateway.admin.settings
     note_master_key(world.canaries, settings.key_file)
@@ -366,6 +282,3 @@ def _serve(config: Path, folder: Path, environment: dict[str, str]) -> tuple["su
     assert process.stdout is not None
     threading.Thread(target=lambda: log.extend(process.stdout or []), daemon=True).start()
     return process, log
-
-
-__all__ = ["MASTER_KEY", "TYPED", "TYPED_SQL", "TYPED_VALUE", "Leak", "World", "made_world", "psycopg"]
