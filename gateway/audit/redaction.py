@@ -17,9 +17,7 @@ _SIGN_BYTES: Final = tuple(sign.encode() for sign in _SIGNS)
 _WORDS: Final = "password|passwd|pwd|passphrase|client_secret|secret_access_key"
 _SECRET_WORD: Final = re.compile(rf"(?:{_WORDS}|\Asecret)\Z", re.IGNORECASE)
 #: Here a password is a name or a number only by mistake, and the statement fails; what was typed is one all the same.
-_SETS_PASSWORD: Final = re.compile(
-    r"set\b|alter\s+system\b|(?:create|alter)\s+(?:role|user|group|database)\b", re.IGNORECASE
-)
+_SETS_PASSWORD: Final = re.compile(r"set\b|alter\s+system\b|(?:create|alter)\s+(?:role|user|group|database)\b", re.IGNORECASE)
 _NO_PASSWORD: Final = frozenset({"null", "default", "to"})
 _PUNCTUATION: Final = "=:>,(|"  # may stand between the word and its string
 _EQUALS: Final = frozenset({"=", ":", ":=", "=>"})
