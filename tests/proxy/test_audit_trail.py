@@ -98,7 +98,7 @@ async def test_a_release_comes_after_the_write_and_in_order(tmp_path: Path, dura
 async def test_a_record_is_dated_numbered_and_ours(tmp_path: Path) -> None:
     trail = open_trail(tmp_path / "audit", worker=3)
     trail.append(event("x", {}))
-    await asyncio.sleep(0.01)
+    await until(lambda: records(tmp_path / "audit", 3))
     (record,) = records(tmp_path / "audit", 3)
     assert (record["worker"], record["seq"], record["event"]) == (3, 1, "x")
     assert str(record["at"]).startswith("20")
@@ -113,7 +113,7 @@ async def test_a_record_is_dated_numbered_and_ours(tmp_path: Path) -> None:
 async def test_a_record_that_nobody_waits_for_is_written_too(tmp_path: Path, durability: Durability) -> None:
     trail = open_trail(tmp_path, durability)
     trail.append(event("x", {}))
-    await asyncio.sleep(0.01)
+    await until(lambda: records(tmp_path))
     assert len(records(tmp_path)) == 1
     trail.close()
 
