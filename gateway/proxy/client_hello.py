@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from gateway.proxy.flow import will_send_no_more
 from gateway.proxy.tls import ALPN
 from gateway.wire.client_hello import HEADER_BYTES, LARGEST_RECORD, NO_APPLICATION_PROTOCOL, offered_protocols, record_size
 from gateway.wire.errors import SilentClose
@@ -45,6 +46,8 @@ class HelloWatch:
             seen = self._sock.recv(LARGEST_RECORD, socket.MSG_PEEK)
             if seen:
                 if len(seen) < self._needed:
+                    if will_send_no_more(self._sock.fileno()):
+                        raise SilentClose("the first record will not come whole")
                     self._rest()
                     return
                 size = record_size(seen)
@@ -72,7 +75,7 @@ class HelloWatch:
         return False
 
     def _rest(self) -> None:
-        """Woken too early: the client will send no more, or the kernel is short of memory. The deadline of the login bounds it."""
+        """Woken too early: the kernel is short of memory. The deadline of the login bounds it."""
         self._loop.remove_reader(self._sock.fileno())
         self._pause = self._loop.call_later(_AGAIN_SECONDS, self._again)
 

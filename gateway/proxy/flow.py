@@ -79,8 +79,11 @@ def leave_client(transport: asyncio.Transport, words: bytes, *, gone: bool) -> N
 def peer_is_gone(transport: asyncio.Transport) -> bool:
     """A paused transport shows neither FIN nor RST: ask the kernel."""
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
-        return False
+    return sock is not None and sock.fileno() >= 0 and will_send_no_more(sock.fileno())
+
+
+def will_send_no_more(fd: int) -> bool:
+    """The peer closed its side, or reset the connection, although not all that it sent may be read yet."""
     poll = select.poll()
-    poll.register(sock.fileno(), _GONE)
+    poll.register(fd, _GONE)
     return bool(poll.poll(0))

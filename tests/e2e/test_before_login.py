@@ -149,14 +149,15 @@ def test_t08_another_protocol_behind_the_tls_request(reader: Twins) -> None:
 
 
 def test_t08_a_first_record_that_never_comes_whole(reader: Twins) -> None:
-    """Its beginning and then the end of the stream: closed by the deadline of the login, and nobody else is held up."""
-    client = reader.place.tcp()
-    client.send(SSL_REQUEST)
-    assert client.read_raw(1) == b"S"
-    client.send(first_record(reader.place.context())[:50])
-    client.sock.shutdown(socket.SHUT_WR)
+    """Its beginning and then the end of the stream: closed at once, and not only by the deadline of the login."""
+    for size in (1, 5, 50):
+        client = reader.place.tcp()
+        client.send(SSL_REQUEST)
+        assert client.read_raw(1) == b"S"
+        client.send(first_record(reader.place.context())[:size])
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.until_eof(2) == []
     still_serves(reader)
-    client.sock.close()
 
 
 def test_old_tls_is_refused(reader: Twins) -> None:
