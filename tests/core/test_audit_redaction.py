@@ -52,7 +52,7 @@ HOLDS_A_PASSWORD = [
     "/* a /* b */ password={} */ select 1",
     "ALTER ROLE a PASSWORD {}",  # an error; typed all the same
     "ALTER ROLE a PASSWORD {} VALID UNTIL 'infinity'",
-    "select 1; create user a password \"{}\"",
+    'select 1; create user a password "{}"',
     "ALTER ROLE a PASSWORD 12{}!",
     "/* c */ SET my.password = {}",
     "ALTER SYSTEM SET my.password TO {}",
