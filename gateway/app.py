@@ -226,8 +226,8 @@ class Gateway:
         """A renewed pair of files is taken up without a word from anybody."""
         while True:
             await asyncio.sleep(2.0)
-            if self._worker.tls is not None:
-                self._worker.tls.look()
+            if self._worker.tls is not None and self._worker.tls.look():
+                self._reconciler.ask_again()  # a client's certificate may be revoked
 
     def _gauges(self) -> Gauges:
         worker = self._worker

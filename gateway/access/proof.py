@@ -51,13 +51,14 @@ class Credential:
 class ClientCertificate:
     """One that a CA of ours signed and whose key the client has. `names`: "cn:...", "dns:..." and "uri:...", as it bears them.
 
-    `serial` in hexadecimal, `fingerprint`: SHA-256 of the whole certificate, in hexadecimal.
+    `serial` in hexadecimal, `fingerprint`: SHA-256 of the whole certificate, in hexadecimal. `issuer`: the name of the CA, as DER.
     """
 
     names: frozenset[str]
     serial: str
     fingerprint: str
     valid_until: datetime
+    issuer: bytes = b""
 
 
 Proof: TypeAlias = Credential | ClientCertificate

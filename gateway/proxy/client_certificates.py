@@ -12,7 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from gateway.access.proof import ClientCertificate
+from gateway.access.model import Denial
+from gateway.access.proof import ClientCertificate, Proof
+from gateway.proxy.tls import ServerTls
 
 _log: Final = structlog.stdlib.get_logger("gateway.login")
 
@@ -37,7 +39,20 @@ def read_certificate(der: bytes) -> ClientCertificate:
         f"{certificate.serial_number:x}",
         certificate.fingerprint(hashes.SHA256()).hex(),
         certificate.not_valid_after_utc,
+        certificate.issuer.public_bytes(),
     )
+
+
+def why_revoked(proof: Proof | None, tls: ServerTls | None) -> Denial | None:
+    """What a session that a certificate opened hears when the CA's newest list has it. New handshakes OpenSSL refuses itself."""
+    if tls is None or not isinstance(proof, ClientCertificate):
+        return None
+    serial = int(proof.serial, 16)
+    for crl in tls.identity.revocations:
+        if crl.issuer.public_bytes() == proof.issuer and crl.get_revoked_certificate_by_serial_number(serial) is not None:
+            text = "this client certificate was revoked by its CA"
+            return Denial("certificate-revoked", "28000", text, "Connect with a new one.")
+    return None
 
 
 def _names(certificate: x509.Certificate) -> Iterator[str]:

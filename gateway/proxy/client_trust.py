@@ -11,16 +11,21 @@ _BEGIN = b"-----BEGIN "
 _CRL = b"-----BEGIN X509 CRL-----"
 
 
-def trust_clients(context: ssl.SSLContext, ca_file: Path, crl_file: Path | None) -> None:
+Revocations = tuple[x509.CertificateRevocationList, ...]
+
+
+def trust_clients(context: ssl.SSLContext, ca_file: Path, crl_file: Path | None) -> Revocations:
     """Clients are asked for a certificate, and may have none. Raises TlsError for a file that cannot be used.
 
+    The lists are for sessions that have begun: these end when their certificate is in one.
     With a revocation list, each CA that signs clients needs one in the file: a certificate about which none speaks, or only one
     that is out of date, is refused.
     """
+    found: Revocations = ()
     try:
         context.load_verify_locations(cafile=ca_file)
         if crl_file is not None:
-            check_revocations(crl_file.read_bytes())
+            found = tuple(check_revocations(crl_file.read_bytes()))
             context.load_verify_locations(cafile=crl_file)
             context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -30,6 +35,7 @@ def trust_clients(context: ssl.SSLContext, ca_file: Path, crl_file: Path | None)
     # As for targets: CAs of the kind that the PostgreSQL manual shows how to make.
     context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
     context.verify_mode = ssl.CERT_OPTIONAL
+    return found
 
 
 def check_revocations(text: bytes) -> list[x509.CertificateRevocationList]:

@@ -19,6 +19,7 @@ from gateway.proxy.attending import Attending, is_attended
 from gateway.proxy.beginning import LONG_KEYS_MINOR, note_start, welcome
 from gateway.proxy.between_messages import LONGEST_REST, Asides, LastWords
 from gateway.proxy.cancel import UpstreamCancel
+from gateway.proxy.client_certificates import why_revoked
 from gateway.proxy.flow import ReadGate, Reason, leave_client, peer_is_gone
 from gateway.proxy.opening import Opened, converse
 from gateway.proxy.releasing import Releasing
@@ -282,7 +283,7 @@ class LiveSession(asyncio.Protocol):
     def reconcile(self) -> None:
         worker = self.worker
         before = self.lease
-        denial = self.standing.renew(worker.directory.snapshot)
+        denial = self.standing.renew(worker.directory.snapshot) or why_revoked(self.lease.proof, worker.tls)
         if denial is not None:
             self.terminate(denial)
             return

@@ -20,7 +20,7 @@ from gateway.access.proof import Credential
 from gateway.audit import events
 from gateway.proxy import rights_clock
 from gateway.proxy.candidate import Candidate, candidate_of
-from gateway.proxy.client_certificates import certificate_of
+from gateway.proxy.client_certificates import certificate_of, why_revoked
 from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened, open_session
 from gateway.proxy.shared_buffer import set_protocol
@@ -227,7 +227,7 @@ class PendingSession(asyncio.Protocol):
         if target_name == startup.user and target_name not in snapshot.targets:  # libpq's default when no database is named
             bound_to = proof.target_id if isinstance(proof, Credential) else None
             target_name = next((each.name for each in snapshot.targets.values() if each.id == bound_to), "")
-        return authorize(
+        return why_revoked(proof, self._worker.tls) or authorize(
             snapshot,
             user_name=user.name,
             user_id=user.id,

@@ -9,7 +9,7 @@ import structlog
 from cryptography import x509
 
 from gateway.proxy.certificates import CertificateFiles, ensure_certificate
-from gateway.proxy.client_trust import trust_clients
+from gateway.proxy.client_trust import Revocations, trust_clients
 from gateway.settings import Settings
 from gateway.upstream_tls import TlsError, binding_of, peer_binding, upstream_context
 
@@ -37,10 +37,14 @@ class TlsReloadError(TlsError):
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
-    """A context and the channel binding of the certificate in it. A connection keeps the one it began its handshake with."""
+    """A context, the channel binding of the certificate in it, and what clients' CAs have revoked.
+
+    A connection keeps the one it began its handshake with.
+    """
 
     context: ssl.SSLContext
     binding: bytes | None
+    revocations: Revocations = ()
 
 
 class ServerTls:
@@ -79,16 +83,17 @@ class ServerTls:
         except TlsError as error:
             raise TlsReloadError(f"{error}; the former certificate stays in use") from error
 
-    def look(self) -> None:
-        """Reload if the files have changed. A pair replaced one by one is taken when its second half is there."""
+    def look(self) -> bool:
+        """Reload if the files have changed; whether it did. A pair replaced one by one is taken when its second half is there."""
         if self._stamp() == self._seen:
-            return
+            return False
         try:
             self.reload()
         except TlsReloadError as error:
             _log.warning("certificate not reloaded", reason=str(error))
-        else:
-            _log.info("certificate reloaded", file=str(self._cert_file))
+            return False
+        _log.info("certificate reloaded", file=str(self._cert_file))
+        return True
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         found = []
@@ -117,11 +122,12 @@ class ServerTls:
             binding = binding_of(x509.load_pem_x509_certificates(self._cert_file.read_bytes())[0])
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise TlsError(f"cannot use {self._cert_file} with {self._key_file}: {_reason(error)}") from error
+        revocations: Revocations = ()
         if self._client_ca_file is not None:
-            trust_clients(context, self._client_ca_file, self._client_crl_file)
+            revocations = trust_clients(context, self._client_ca_file, self._client_crl_file)
         if self._stamp() != before:
             raise TlsError(f"{self._cert_file} or {self._key_file} changed while it was read")
-        return ServerIdentity(context, binding)
+        return ServerIdentity(context, binding, revocations)
 
 
 def server_files(settings: Settings) -> tuple[Path, Path, Path | None, Path | None]:

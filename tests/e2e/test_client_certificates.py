@@ -206,8 +206,15 @@ def test_a_revoked_certificate_is_shut_out_and_others_are_not(shared_database: D
         for machine in machines:
             wait_until_in(gateway, machine)
         lost, kept = machines
+        going, staying = connect(gateway, lost), connect(gateway, kept)
+        by_password = gateway.client(lost.person, lost.target)
         listed(ca, crl, lost.cert)
+        with pytest.raises(psycopg.errors.AdminShutdown, match="this client certificate was revoked by its CA"):
+            use_until_it_ends(going)
         shut_out(gateway, lost)
+        for session in (staying, by_password):
+            assert session.execute("SELECT 1").fetchone() == (1,)
+            session.close()
         wait_until_in(gateway, kept)
         with gateway.client(lost.person, lost.target) as session:  # by the password, without the certificate
             assert session.execute("SELECT 1").fetchone() == (1,)
