@@ -40,11 +40,13 @@ def given_password(*, from_stdin: bool, file: Path | None, prompt: str | None) -
     return Secret(typer.prompt(prompt, hide_input=True, confirmation_prompt=True))
 
 
-def chosen_password(*, from_stdin: bool, file: Path | None, generate: bool, ask: bool) -> Secret | None:
+def chosen_password(
+    *, from_stdin: bool, file: Path | None, generate: bool, ask: bool, for_program: bool = False
+) -> Secret | None:
     """A new password as it was given or typed; None: one shall be made.
 
-    On a terminal it is asked for, unless it was given or `generate` says that it shall be made. `ask`: in any case. Raises
-    CommandError, also when it was typed differently three times.
+    On a terminal it is asked for, unless it was given or `generate` says that it shall be made. `ask`: in any case. `for_program`:
+    only then, since a program reads the answer. Raises CommandError, also when it was typed differently three times.
     """
     if generate and (from_stdin or file is not None or ask):
         raise typer.BadParameter("--generate makes a password: give none")
@@ -52,7 +54,7 @@ def chosen_password(*, from_stdin: bool, file: Path | None, generate: bool, ask:
         return given_password(from_stdin=from_stdin, file=file, prompt=None)
     if ask and not sys.stdin.isatty():
         raise CommandError("there is no terminal to ask for the password", _OTHER_WAYS)
-    if generate or not sys.stdin.isatty():
+    if generate or for_program or not sys.stdin.isatty():
         return None
     return ask_for_password(_GENERATED)
 

@@ -91,7 +91,9 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create an account. A terminal asks for its password; left empty, and elsewhere, one is made and shown once."""
-    password = chosen_password(from_stdin=password_stdin, file=password_file, generate=generate or as_json, ask=password_prompt)
+    password = chosen_password(
+        from_stdin=password_stdin, file=password_file, generate=generate, ask=password_prompt, for_program=as_json
+    )
     body = {
         "name": name,
         "password": password.reveal() if password else None,
@@ -142,7 +144,9 @@ def _password(
     as_json: AsJson = False,
 ) -> None:
     """Set another password; sessions that used the old one end. Left empty at the prompt, one is made and shown once."""
-    password = chosen_password(from_stdin=password_stdin, file=password_file, generate=generate or as_json, ask=password_prompt)
+    password = chosen_password(
+        from_stdin=password_stdin, file=password_file, generate=generate, ask=password_prompt, for_program=as_json
+    )
     body = {"password": password.reveal() if password else None}
     made = api.change("POST", path("users", name, "password"), body, reason=reason, version=if_version)
     _say_credentials(made, f'Password of user "{name}" updated', as_json=as_json, generated=password is None)

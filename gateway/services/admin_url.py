@@ -11,6 +11,7 @@ from gateway.services.naming import check_host, check_identifier, check_port
 
 _HINT: Final = "As in postgresql://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full"
 _MODES: Final = {each.value: each for each in TlsMode}
+_UNRELIABLE: Final = frozenset({"", "allow", "prefer"})
 _LONGEST: Final = 4096
 _PORT: Final = 5432
 
@@ -59,6 +60,8 @@ def parse_admin_url(url: Secret) -> AdminUrl:
     check_identifier("database role's name", login)
     check_identifier("database's name", dbname or login)
     mode = parse_qs(parts.query).get("sslmode", [""])[-1]
+    if mode not in _MODES and mode not in _UNRELIABLE:
+        raise _invalid("its sslmode is none that PostgreSQL knows")
     return AdminUrl(host, port, dbname or login, login, password, _MODES.get(mode))
 
 

@@ -61,6 +61,11 @@ def events(cli: Cli) -> list[tuple[str, str, str]]:
         connection.close()
 
 
+def test_a_chosen_password_is_not_repeated_to_a_program(cli):
+    made = cli.run("users", "create", "eve", "--password-stdin", "--json", given=CHOSEN + "\n")
+    assert json.loads(made.stdout)["password"] is None
+
+
 def test_from_nothing_to_a_grant_and_back(cli):
     made = cli.json("users", "create", "alice", "--expires", "8h", "--reason", "new here")
     assert len(made["password"]) == 64

@@ -406,6 +406,7 @@ def test_a_url_is_taken_apart() -> None:
         "postgresql://a:canary/x@h/d",
         "postgresql://canary@h/d",
         "postgresql://a:canary@h1,h2/d",
+        "postgresql://a:canary@h/d?sslmode=verify_full",
         "postgresql://a:canary@/d",
         "postgresql://a:canary@h:99999/d",
         "postgresql://a:canary@h:port/d",
