@@ -71,6 +71,7 @@ async def _look(config: Path | None, *, with_targets: bool) -> list[Finding]:
     if snapshot is not None:
         found += doctor_rights.look_at_rights(snapshot, now)
         found += doctor_passwords.look_at_passwords(snapshot, now)
+        found += doctor_passwords.look_at_admin_logins(snapshot, await doctor_rights.admin_logins(settings, snapshot), now)
         found += doctor_managed.look_at_managed(snapshot, now)
         found += [finding async for finding in doctor_sign_in.look_at_sign_in(settings, snapshot, now)]
         found += [finding async for finding in doctor_secrets.look_at_references(settings, snapshot)]

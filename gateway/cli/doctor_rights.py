@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.access.model import ApiToken, Snapshot, Target, TokenScope
 from gateway.access_mode import AccessMode
 from gateway.cli.findings import Finding, ok, problem, warning
+from gateway.ports import TargetAdmin
 from gateway.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ async def last_change(settings: "Settings") -> datetime | None:
 
     newest = await SqlStore(settings).read_events(limit=1)
     return newest[0].at if newest else None
+
+
+async def admin_logins(settings: "Settings", snapshot: Snapshot) -> list[TargetAdmin]:
+    """By which targets are administered."""
+    from gateway.store.sql_store import SqlStore
+
+    store = SqlStore(settings)
+    found = [await store.target_admin(target.id) for target in snapshot.targets.values()]
+    return [each for each in found if each is not None]
 
 
 def look_at_rights(snapshot: Snapshot, now: datetime) -> Iterator[Finding]:

@@ -9,8 +9,9 @@ from gateway.access.model import DatabaseRole, ListMode, Snapshot, Target, TlsMo
 from gateway.access.password_age import PasswordAge, password_ages
 from gateway.access.secret_reference import SecretReference
 from gateway.access_mode import AccessMode
-from gateway.cli.doctor_passwords import look_at_passwords
+from gateway.cli.doctor_passwords import look_at_admin_logins, look_at_passwords
 from gateway.cli.findings import State
+from gateway.ports import TargetAdmin
 
 THEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -63,3 +64,19 @@ def test_what_the_doctor_says() -> None:
         snapshot(DatabaseRole("r", "x", b"s", changed_at=datetime(1970, 1, 1, tzinfo=UTC)), 30), THEN
     )
     assert "since nobody knows when" in unknown.detail
+
+
+def test_what_the_doctor_says_of_admin_logins() -> None:
+    """A week for moving people off the shared password; then it is a warning until that password is changed."""
+    there = snapshot(DatabaseRole("r", "app_ro", b"sealed", changed_at=THEN), None)
+    adopted = TargetAdmin("t", "tunnel", b"sealed", THEN)
+    for wanted, text, admin, now in (
+        (State.OK, "others know", adopted, THEN + 6 * DAY),
+        (State.WARNING, "others knew", adopted, THEN + 8 * DAY),
+        (State.WARNING, "half done", TargetAdmin("t", "tunnel", b"sealed", THEN, b"sealed"), THEN + DAY),
+        (State.OK, "nobody has seen", TargetAdmin("t", "tunnel", b"sealed", THEN, None, THEN + DAY), THEN + 99 * DAY),
+    ):
+        (finding,) = look_at_admin_logins(there, [admin], now)
+        assert finding.state is wanted
+        assert text in finding.detail
+    assert list(look_at_admin_logins(there, [TargetAdmin("gone", "tunnel", b"sealed", THEN)], THEN)) == []
