@@ -14,15 +14,16 @@ from enum import StrEnum
 from typing import Final, TypeAlias, TypeVar
 
 from gateway.custody import login_sql
+from gateway.custody.login_emptying import borrowed, empty, what_is_left
+from gateway.custody.login_means import LoginRoleRefused, check_means
 from gateway.custody.login_sql import LoginSpec, Marker, marker_of
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError
+
+__all__ = ["Connect", "Left", "LoginRoleRefused", "LoginRoles", "MarkedRole", "Removal"]
 
 T = TypeVar("T")
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[AdminConnection]]
 """The admin's connection to the database of this name on the target's server. Raises UpstreamAdminError."""
-
-_ROLES_OF_OTHERS: Final = 16  # from this major on CREATEROLE grants only roles that it has ADMIN OPTION of
-
 
 _ATTEMPTS: Final = 4
 _MAINTENANCE: Final = "postgres"
@@ -32,16 +33,6 @@ _RACES: Final = frozenset({"42710", "42704", "23505", "40001", "40P01"})  # some
 
 class _WantedAgain(Exception):
     """Nothing is to be changed."""
-
-
-class LoginRoleRefused(Exception):
-    """The server is such that this cannot be done there. `rule` is a kebab-case id, `remedy` what its administrator can do."""
-
-    def __init__(self, rule: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.rule = rule
-        self.message = message
-        self.remedy = remedy
 
 
 class Left(StrEnum):
@@ -88,12 +79,12 @@ class LoginRoles:
     async def check(self, member_of: Sequence[str]) -> None:
         """Whether logins that are members of these can be made there. Raises LoginRoleRefused, UpstreamAdminError."""
         async with self._connect(self._dbname) as admin:
-            await _check_means(admin, member_of)
+            await check_means(admin, member_of)
 
     async def make(self, spec: LoginSpec) -> list[str]:
         """Have the role be like this, whether it is there or not; what it could not be given. See `check` for what it raises."""
         async with self._connect(self._dbname) as admin:
-            await _check_means(admin, [spec.member_of])
+            await check_means(admin, [spec.member_of])
             await self._again(lambda: self._make(admin, spec))
             return [each for each in admin.notices if each.startswith(login_sql.NOT_GIVEN)]
 
@@ -129,7 +120,7 @@ class LoginRoles:
             except UpstreamAdminError as error:
                 if error.kind != "statement":
                     raise
-                left = await self._left(admin, login) if error.sqlstate == _DEPENDENCIES else ""
+                left = await what_is_left(admin, login) if error.sqlstate == _DEPENDENCIES else ""
                 return Removal(Left.KEPT, left or f'in database "{self._dbname}": {error}')
 
     async def marked(self) -> list[MarkedRole]:
@@ -203,7 +194,7 @@ class LoginRoles:
                 return Removal(Left.KEPT, kept)
         async with self._changing(admin):
             if await self._disable(admin, login, go_ahead):
-                await self._empty(admin, login, heirs)
+                await empty(admin, login, heirs)
                 await admin.run(login_sql.drop(login))
         return Removal(Left.NOTHING)
 
@@ -225,36 +216,10 @@ class LoginRoles:
             return f'something of it is in database "{dbname}", which nobody may connect to'
         try:
             async with self._connect(dbname) as admin, self._changing(admin):
-                await self._empty(admin, login, heirs)
+                await empty(admin, login, heirs)
         except UpstreamAdminError as error:
             return f'something of it is in database "{dbname}": {error}'
         return ""
-
-    async def _empty(self, admin: AdminConnection, login: str, heirs: Sequence[str]) -> None:
-        owns = bool(await admin.rows(login_sql.ask_owned(login)))
-        heir = await self._heir(admin, heirs) if owns else None
-        needed = [login] if heir is None else [login, heir]
-        async with _borrowed(admin, needed):
-            await admin.run(";\n".join(login_sql.empty(login, heir)))
-
-    async def _heir(self, admin: AdminConnection, heirs: Sequence[str]) -> str:
-        there = {name for (name,) in await admin.rows(login_sql.ask_there(heirs))}
-        heir = next((each for each in heirs if each in there), None)
-        if heir is None:
-            raise UpstreamAdminError("statement", "the database role that should have what it owns is not there any more")
-        return heir
-
-    async def _left(self, admin: AdminConnection, login: str) -> str:
-        """Only who owns a thing takes away what they granted on it."""
-        left = [
-            f"{thing or 'something'}{f' in {place}' if place else ''}"
-            for place, thing in await admin.rows(login_sql.ask_left(login))
-        ]
-        if not left:
-            return ""
-        how = f"DROP OWNED BY {login_sql.quoted(login)};"
-        what = ", ".join(left)
-        return f"somebody gave it, and not its database role, rights on {what}; a superuser can end that there: {how}"
 
     async def _end_sessions(self, admin: AdminConnection, login: str) -> str:
         """Why not; "": they are told to end."""
@@ -271,46 +236,5 @@ class LoginRoles:
         return ""
 
     async def _end_from(self, admin: AdminConnection, login: str) -> None:
-        async with self._changing(admin), _borrowed(admin, [login]):
+        async with self._changing(admin), borrowed(admin, [login]):
             await admin.run(login_sql.end_sessions(login))
-
-
-@asynccontextmanager
-async def _borrowed(admin: AdminConnection, roles: Sequence[str]) -> AsyncIterator[None]:
-    """The admin has the rights of these roles, within a transaction, and no other than before after it."""
-    if admin.is_superuser:
-        yield
-        return
-    mine = {name for (name,) in await admin.rows(login_sql.ask_own_grants(roles, admin.major))}
-    lent = [role for role in roles if role not in mine and role != admin.welcome.statuses.get("session_authorization")]
-    for role in lent:
-        await admin.run(login_sql.borrow(role, admin.major))
-    yield
-    for role in lent:
-        await admin.run(login_sql.give_back(role))
-
-
-async def _check_means(admin: AdminConnection, member_of: Sequence[str]) -> None:
-    for replica, superuser, creates, name, role, there, is_super, grants in await admin.rows(login_sql.ask_means(member_of)):
-        if replica == "t":
-            raise LoginRoleRefused(
-                "managed-on-replica",
-                "the server is a read replica: no login roles can be made there",
-                "Name the primary as the target's host, or leave the mode off for this target.",
-            )
-        if superuser != "t" and creates != "t":
-            text, remedy = (
-                f'the admin login "{name}" may not make roles',
-                f"ALTER ROLE {login_sql.quoted(name or '')} CREATEROLE;",
-            )
-            raise LoginRoleRefused("managed-without-createrole", text, remedy)
-        if there != "t":
-            text = f'the database role "{role}" is not there'
-            raise LoginRoleRefused("managed-role-missing", text, "pgbastion targets init-sql makes it.")
-        if is_super == "t":
-            text = f'the database role "{role}" is a superuser, and members of it would be more than a gateway may give'
-            raise LoginRoleRefused("managed-role-superuser", text, f"ALTER ROLE {login_sql.quoted(role or '')} NOSUPERUSER;")
-        if admin.major >= _ROLES_OF_OTHERS and superuser != "t" and grants != "t":
-            text = f'the admin login "{name}" may not make members of the database role "{role}"'
-            remedy = f"GRANT {login_sql.quoted(role or '')} TO {login_sql.quoted(name or '')} WITH ADMIN OPTION;"
-            raise LoginRoleRefused("managed-without-admin-option", text, remedy)
