@@ -5,46 +5,36 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from admin_api.calls import Change, Changing, Doing, Looking, Making, gone, made, shown, told
+from admin_api.calls import Change, Changing, Looking, Making, gone, made, shown
 from admin_api.models.targets import (
-    CheckRecord,
-    InitSql,
     NewLogin,
     NewPlace,
     NewTarget,
-    PreviewRecord,
-    RefreshRecord,
-    RoleAuditRecord,
     TargetPage,
     TargetPatch,
     TargetRecord,
-    check_record,
-    preview_record,
-    refresh_record,
-    role_audit_record,
     target_record,
 )
 from admin_api.paging import Paged
-from admin_api.routes import adoption, outside_use, target_managed, target_rotation
+from admin_api.routes import adoption, outside_use, target_checks, target_managed, target_rotation
 from admin_api.together import together
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import GatewayUnavailable, Store
+from gateway.ports import Store
 from gateway.secret import Secret
 from gateway.services import allowlist, targets
 from gateway.services.allowlist import OfTarget
 from gateway.services.environments import move_to_environment
 from gateway.services.errors import ServiceError
-from gateway.services.lookup import find_environment, find_grant, find_target
-from gateway.services.role_weights import weigh
+from gateway.services.lookup import find_environment, find_target
 from gateway.services.rotation_schedule import set_rotate_every
 from gateway.services.secret_references import read_reference, refer_login
-from gateway.services.target_facts import Permitted, Place, check_permitted
-from gateway.services.target_sql import init_sql, sql_of_grant
+from gateway.services.target_facts import Permitted, Place
 from gateway.services.visible import within_reach
 
 router = APIRouter(prefix="/targets", tags=["targets"])
+router.include_router(target_checks.router)
 router.include_router(adoption.router)
 router.include_router(outside_use.router)
 router.include_router(target_rotation.router)
@@ -213,86 +203,6 @@ async def move_target(call: Changing, name: str, body: NewPlace) -> Response:
     version = call.expected_version
     await move_to_environment(call.store, name=name, environment=body.environment, expected_version=version, **call.why)
     return await _shown(call, name)
-
-
-@router.post("/{name}/check", response_model=CheckRecord)
-async def check_target(call: Doing, name: str, mode: AccessMode = AccessMode.READ_ONLY) -> Response:
-    """Log in there as a session would; say which step fails (DNS, TCP, TLS, login, role, database, settings) and its remedy."""
-    target = await call.find_target("targets.check", name)
-    if mode not in target.roles:
-        raise ServiceError(
-            "login-missing", f'target "{name}" has no login for {mode}', f"PUT /v1/targets/{name}/logins/{mode} first."
-        )
-    steps = await call.gateway.check_target(name, mode)
-    if not steps:
-        raise GatewayUnavailable("the gateway has not heard of this target yet")
-    return told(check_record(name, mode, steps))
-
-
-@router.post("/{name}/refresh", response_model=RefreshRecord)
-async def refresh_target(call: Doing, name: str) -> Response:
-    """Read again what the database's owners put into it. When this answers, live read-only sessions are judged by it."""
-    target = await call.find_target("targets.refresh", name)
-    return told(refresh_record(target.name, await call.gateway.refresh_catalog(target.name)))
-
-
-@router.post("/{name}/audit", response_model=RoleAuditRecord)
-async def audit_target(call: Doing, name: str, mode: AccessMode = AccessMode.READ_ONLY) -> Response:
-    """Say what the upstream role of this mode could still do if the parser failed, with the SQL that ends each of it."""
-    target = await call.find_target("targets.audit", name)
-    snapshot = await call.after()
-    if mode not in target.roles:
-        raise ServiceError(
-            "login-missing", f'target "{name}" has no login for {mode}', f"PUT /v1/targets/{name}/logins/{mode} first."
-        )
-    found = await call.gateway.audit_target(name, mode)
-    if found is None:
-        raise GatewayUnavailable("the gateway has not heard of this target yet")
-    return told(role_audit_record(name, mode, weigh(found, snapshot, target, mode, call.now)))
-
-
-@router.post("/{name}/preview", response_model=PreviewRecord)
-async def preview_entry(
-    call: Doing, name: str, entry: Annotated[str, Query(max_length=300, examples=["public.revenue_of"])]
-) -> Response:
-    """Say what a function entry would open in the database as it is now, with warnings. Nothing is changed."""
-    target = await call.find_target("targets.preview", name)
-    check_permitted(Permitted.FUNCTION, entry)
-    if AccessMode.READ_ONLY not in target.roles:
-        raise ServiceError(
-            "login-missing",
-            f'target "{name}" has no login for {AccessMode.READ_ONLY}',
-            f"PUT /v1/targets/{name}/logins/{AccessMode.READ_ONLY} first.",
-        )
-    found = await call.gateway.preview_entry(name, entry)
-    if found is None:
-        raise GatewayUnavailable("the gateway has not heard of this target yet")
-    return told(preview_record(name, found))
-
-
-@router.get("/{name}/init-sql", response_model=InitSql)
-async def show_init_sql(
-    call: Looking,
-    name: str,
-    grant: Annotated[
-        str | None, Query(description="The id of a grant with a list of schemas and tables: for a role that has these alone.")
-    ] = None,
-) -> Response:
-    """SQL that makes the target's database roles, with the least rights that they need."""
-    target = call.find_target("targets.init-sql", name)
-    if grant is not None:
-        found = find_grant(call.snapshot, grant)
-        if found.target_id != target.id:
-            raise ServiceError("grant-unknown", f'there is no grant "{grant}" for target "{name}"', "See GET /v1/grants.")
-        return told(InitSql(target=name, sql=sql_of_grant(target.dbname, found)))
-    reader, writer = target.roles.get(AccessMode.READ_ONLY), target.roles.get(AccessMode.READ_WRITE)
-    sql = init_sql(
-        target.dbname,
-        read_only_role="app_ro" if reader is None else reader.login,
-        read_write_role="app_rw" if writer is None else writer.login,
-        schemas=sorted(target.allowed_schemas) or ["public"],
-    )
-    return told(InitSql(target=name, sql=sql))
 
 
 async def _shown(call: Change, name: str) -> Response:
