@@ -29,11 +29,11 @@ demo: $(VENV)/.demo-ready
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS) || { [ $$? = 1 ] && [ -z "$(ARGS)" ] || exit 1; \
+	$(BIN)/python -m pytest -n 2 --dist load $(ARGS) || { [ $$? = 1 ] && [ -z "$(ARGS)" ] || exit 1; \
 	  echo "What failed beside other tests, once more and alone: bounds of time hold on a busy machine, too, but not on any ..."; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5; }
 	@if [ -z "$(ARGS)" ] && ls gateway/proxy/steady_c*.so >/dev/null 2>&1; then echo "Once more without the compiled twins: what they are twins of ..."; \
-	  PGBASTION_PURE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(PURE) || \
+	  PGBASTION_PURE=1 $(BIN)/python -m pytest -n 2 --dist load -q $(PURE) || \
 	  PGBASTION_PURE=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5 $(PURE); fi
 
 generated: $(VENV)/.dev-ready

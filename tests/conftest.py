@@ -5,11 +5,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.upstream import Database, Login, Upstream, fresh_database, make_logins, running_upstream
 
 # A script of ours must not find tests/support/gateway.py when it imports the package `gateway`.
 os.environ.setdefault("PYTHONSAFEPATH", "1")
+
+#: Whose tests go to one process of xdist, in their order: what they share takes long to make, or they are one story.
+_TOGETHER = (
+    "tests/canary/test_api_bodies.py",
+    "tests/canary/test_custody.py",
+    "tests/canary/test_day.py",
+    "tests/canary/test_debugged.py",
+    "tests/canary/test_keys.py",
+    "tests/canary/test_postgres_store.py",
+    "tests/canary/test_refusals.py",
+    "tests/canary/test_undumpable.py",
+    "tests/clients/test_jdbc.py",
+    "tests/clients/test_node.py",
+    "tests/generated/",
+)
+
+
+class _Together(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return next((place for place in _TOGETHER if nodeid.startswith(place)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Not by xdist's own marks: with pytest 9.2 nobody reads them."""
+    return _Together(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,6 @@ from tests.matrix.routes import OPEN, ROUTES, Route
 from tests.matrix.test_routes import Here
 from tests.matrix.world import ACTORS, base
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 SECRETS = ("password", "new_password", "code", "verifier", "token", "secret", "pending", "flow", "passwords", "url")
 
 

@@ -14,8 +14,6 @@ from tests.canary.world import World, made_world
 from tests.support.faults import until
 from tests.support.upstream import Upstream
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 OWNER, MADE, ADMIN = "canary_owner", "sealed: upstream password", "sealed: admin password"
 NAME = "shop"
 

@@ -29,8 +29,6 @@ from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Served, provid
 from tests.support.upstream import Upstream
 from tests.support.wire import SYNC, Closed, Refused, extended, parse, query
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 RO, RW, NEXT, PERSON = (
     "upstream password (read only)",
     "upstream password (read write)",

@@ -20,8 +20,6 @@ from tests.support.faults import until
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Served, provider
 from tests.support.upstream import Upstream
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 DEBUGGED = Path(__file__).with_name("debugged")
 
 

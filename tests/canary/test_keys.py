@@ -12,9 +12,6 @@ from tests.canary.keys import note_master_key
 from tests.canary.scanner import Figures, Place, Scanner
 from tests.support.short_names import SHORT_NAMES_TOML
 
-pytestmark = pytest.mark.xdist_group("canary")
-
-
 STARTED = ("another key", "fields swapped")
 """What a whole start is tried with, too: it reads the key as the others do."""
 

@@ -21,8 +21,6 @@ from tests.canary.world import World, made_world
 from tests.support.faults import until
 from tests.support.upstream import Upstream
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 OWNER = "canary_store"
 
 

@@ -22,8 +22,6 @@ from tests.support.hostile import AUTHENTICATED, Guest, error, hostile, ready
 from tests.support.upstream import Upstream
 from tests.support.wire import Refused, packet
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 SLOT = "upstream password"
 
 

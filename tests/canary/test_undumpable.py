@@ -19,7 +19,6 @@ from tests.support.faults import until
 from tests.support.gateway import write_config
 
 pytestmark = [
-    pytest.mark.xdist_group("canary"),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc"),
 ]
 

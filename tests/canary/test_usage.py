@@ -12,8 +12,6 @@ from tests.canary.commands import Done, run_apart, run_here
 from tests.canary.scanner import Figures, Place, Scanner
 from tests.support.short_names import SHORT_NAMES_TOML
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:

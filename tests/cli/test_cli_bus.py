@@ -72,7 +72,8 @@ async def test_sessions_are_listed_and_cannot_write_to_the_terminal(gateway):
     assert "s-4711" in table
     assert "\\x1b[2J\\x07" in table
     assert not any(ord(c) < 32 and c != "\n" for c in table)
-    assert json.loads((await run(folder, "sessions", "list", "--json"))[0]) == [SESSION]
+    (found,) = json.loads((await run(folder, "sessions", "list", "--json"))[0])
+    assert {name: found[name] for name in SESSION} == SESSION
     assert json.loads((await run(folder, "sessions", "list", "--user", "bob", "--json"))[0]) == []
 
 

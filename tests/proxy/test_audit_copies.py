@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,10 @@ def test_the_settings_name_the_ways_out(tmp_path: Path) -> None:
         assert [each and json.loads(each["message"])["seq"] for each in found] == [7, 8]  # each once, in order
 
 
+def _more_than(there: list[bool], number: int) -> bool:
+    return len(there) > number
+
+
 async def test_records_are_copied_when_they_are_in_the_file(tmp_path: Path) -> None:
     there: list[bool] = []
 
@@ -108,9 +113,9 @@ async def test_records_are_copied_when_they_are_in_the_file(tmp_path: Path) -> N
     trail = AuditTrail(
         tmp_path, 0, 1 << 20, asyncio.get_running_loop(), copies=Copies((CopyQueue("look", deliver, Counters()),))
     )
-    for _ in range(5):
+    for number in range(5):
         trail.append(event("x", {}))
-        await asyncio.sleep(0.02)
+        await asyncio.to_thread(until, partial(_more_than, there, number))
     trail.close()
     assert there == [True] * 5
 
