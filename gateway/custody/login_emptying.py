@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from gateway.custody import login_sql
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError
+from gateway.quoting import quoted
 
 
 async def empty(admin: AdminConnection, login: str, heirs: Sequence[str]) -> None:
@@ -32,7 +33,7 @@ async def what_is_left(admin: AdminConnection, login: str) -> str:
     ]
     if not left:
         return ""
-    how = f"DROP OWNED BY {login_sql.quoted(login)};"
+    how = f"DROP OWNED BY {quoted(login)};"
     what = ", ".join(left)
     return f"somebody gave it, and not its database role, rights on {what}; a superuser can end that there: {how}"
 

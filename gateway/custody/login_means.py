@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.custody import login_sql
 from gateway.custody.upstream_admin import AdminConnection
+from gateway.quoting import quoted
 
 _ROLES_OF_OTHERS: Final = 16  # from this major on CREATEROLE grants only roles that it has ADMIN OPTION of
 
@@ -31,7 +32,7 @@ async def check_means(admin: AdminConnection, member_of: Sequence[str]) -> None:
         if superuser != "t" and creates != "t":
             text, remedy = (
                 f'the admin login "{name}" may not make roles',
-                f"ALTER ROLE {login_sql.quoted(name or '')} CREATEROLE;",
+                f"ALTER ROLE {quoted(name or '')} CREATEROLE;",
             )
             raise LoginRoleRefused("managed-without-createrole", text, remedy)
         if there != "t":
@@ -39,8 +40,8 @@ async def check_means(admin: AdminConnection, member_of: Sequence[str]) -> None:
             raise LoginRoleRefused("managed-role-missing", text, "pgbastion targets init-sql makes it.")
         if is_super == "t":
             text = f'the database role "{role}" is a superuser, and members of it would be more than a gateway may give'
-            raise LoginRoleRefused("managed-role-superuser", text, f"ALTER ROLE {login_sql.quoted(role or '')} NOSUPERUSER;")
+            raise LoginRoleRefused("managed-role-superuser", text, f"ALTER ROLE {quoted(role or '')} NOSUPERUSER;")
         if admin.major >= _ROLES_OF_OTHERS and superuser != "t" and grants != "t":
             text = f'the admin login "{name}" may not make members of the database role "{role}"'
-            remedy = f"GRANT {login_sql.quoted(role or '')} TO {login_sql.quoted(name or '')} WITH ADMIN OPTION;"
+            remedy = f"GRANT {quoted(role or '')} TO {quoted(name or '')} WITH ADMIN OPTION;"
             raise LoginRoleRefused("managed-without-admin-option", text, remedy)

@@ -18,6 +18,7 @@ from gateway.custody.login_emptying import borrowed, empty, what_is_left
 from gateway.custody.login_means import LoginRoleRefused, check_means
 from gateway.custody.login_sql import LoginSpec, Marker, marker_of
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError
+from gateway.quoting import quoted
 
 __all__ = ["Connect", "Left", "LoginRoleRefused", "LoginRoles", "MarkedRole", "Removal"]
 
@@ -155,7 +156,7 @@ class LoginRoles:
             known = await self._role(admin, spec.login)
             if known is not None and known.more:
                 text = f'the role "{spec.login}" has {known.more}: somebody gave it more than a person\'s login has'
-                raise LoginRoleRefused("managed-login-altered", text, f"ALTER ROLE {login_sql.quoted(spec.login)} NO...;")
+                raise LoginRoleRefused("managed-login-altered", text, f"ALTER ROLE {quoted(spec.login)} NO...;")
             await admin.run(";\n".join(login_sql.make(spec, admin.major, exists=known is not None)))
             for (former,) in await admin.rows(login_sql.ask_memberships(spec.login)):
                 if former is not None and former != spec.member_of:

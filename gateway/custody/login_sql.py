@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from gateway.quoting import literal, quoted
+
 _OPTIONS_MAJOR: Final = 16  # from which a grant says what the membership gives
 _NOTHING_ELSE: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 _REMARK: Final = re.compile(r"pgbastion:([0-9a-f-]{36}):([0-9a-f-]{36}) ")
@@ -44,16 +46,6 @@ class LoginSpec:
     most: int
     marker: Marker
     whose: str
-
-
-def quoted(name: str) -> str:
-    """As an identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """For standard_conforming_strings = on."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def remark_of(spec: LoginSpec) -> str:

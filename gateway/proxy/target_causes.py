@@ -12,6 +12,7 @@ from typing import Final
 from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.access_mode import AccessMode
 from gateway.ports import CheckStep
+from gateway.quoting import quoted
 from gateway.session.upstream_login import UpstreamRefused
 
 _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
@@ -227,8 +228,3 @@ def _other_kind(error: UpstreamRefused, target: Target) -> tuple[str, str]:
             return "what answers does not keep to PostgreSQL's protocol", "Check that PostgreSQL itself listens there."
         case _:
             return "the server closed the connection during the login", "The server's own log says why."
-
-
-def quoted(name: str) -> str:
-    """As an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

@@ -7,8 +7,8 @@ from typing import Final
 from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
 from gateway.ports import CheckStep
-from gateway.proxy.target_causes import quoted
 from gateway.proxy.target_questions import Row
+from gateway.quoting import quoted
 from gateway.session.upstream_login import UpstreamRefused, Welcome
 
 _OLDEST_MAJOR: Final = 13

@@ -18,12 +18,12 @@ from gateway.custody.inspection import inspect
 from gateway.custody.proving import prove_login
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError, admin_connection, scram_verifier
 from gateway.ports import CheckStep, FormerLogin, Sealer, SecretBox, Store, Vault
+from gateway.quoting import literal
 from gateway.secret import Secret
 from gateway.services.adoption_plan import Asked, Plan, Wishes, mark_of, plan_adoption, set_password, wishes_of
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_target
-from gateway.services.role_sql import literal
 from gateway.services.target_admins import keep_admin
 
 _LOCK: Final = "SELECT pg_try_advisory_lock(7809911, 7)"

@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.custody.inspection import Inspection, Schema, Table
 from gateway.ports import Severity
-from gateway.services.role_sql import quoted, quoted_all
+from gateway.quoting import quoted, quoted_all
 
 _NAMED: Final = 5
 

@@ -12,10 +12,11 @@ from typing import Final
 from gateway.access.model import Target
 from gateway.access_mode import AccessMode
 from gateway.custody.inspection import Inspection, KnownRole, Schema
+from gateway.quoting import literal, quoted
 from gateway.services.adoption_findings import Finding, findings_of
 from gateway.services.errors import ServiceError
 from gateway.services.naming import check_identifier
-from gateway.services.role_sql import Opened, Roles, literal, quoted, role_statements
+from gateway.services.role_sql import Opened, Roles, role_statements
 
 HIDDEN: Final = "(made by the gateway, shown to nobody)"
 _MARK: Final = "pgbastion-target"

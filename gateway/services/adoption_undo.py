@@ -12,11 +12,11 @@ from gateway.access.managed import ManagedMode
 from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError, admin_connection
+from gateway.quoting import literal, quoted
 from gateway.services.adoption import AdminLogin, Adopter, check_may_adopt, check_no_rotation, marked_roles, refused
 from gateway.services.change import begin
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import find_target
-from gateway.services.role_sql import literal, quoted
 
 _GRANTS_SINCE: Final = 16
 _LEAVING_SECONDS: Final = 10.0

@@ -5,9 +5,11 @@ For PostgreSQL 13 to 18; made again they change nothing. No password is in them.
 
 # ruff: noqa: S608 - names go in quoted by `quoted` and `literal`, and nothing here runs anything
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+from gateway.quoting import literal, quoted, quoted_all
 
 _NOTHING_ELSE: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 _MORE: Final = ("rolsuper", "rolcreatedb", "rolcreaterole", "rolreplication", "rolbypassrls")
@@ -59,20 +61,6 @@ def role_statements(dbname: str, roles: Roles, opened: Opened) -> list[str]:
     if opened.tables:
         parts.append(_single(sorted(set(opened.tables)), roles.granted, roles.writer))
     return [*parts, _watch_clients(roles.names)]
-
-
-def quoted(name: str) -> str:
-    """As an identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """For standard_conforming_strings = on, which the script sets."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quoted_all(names: Iterable[str]) -> str:
-    return ", ".join(quoted(name) for name in names)
 
 
 def block(body: str) -> str:

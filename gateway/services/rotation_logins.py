@@ -9,10 +9,10 @@ from typing import Final
 from gateway.access.model import Target
 from gateway.custody.rotation import Answer
 from gateway.custody.upstream_admin import AdminConnection, UpstreamAdminError, scram_verifier
+from gateway.quoting import quoted
 from gateway.secret import Secret
 from gateway.services.rotation_rows import Slot
 from gateway.services.rotation_words import OldSession
-from gateway.services.target_sql import quoted
 
 Connect = Callable[[Target, str, Secret], AbstractAsyncContextManager[AdminConnection]]
 """custody.upstream_admin.admin_connection, or what stands for it."""

@@ -10,9 +10,10 @@ from importlib import resources
 
 from gateway.access.model import Grant
 from gateway.access_mode import AccessMode
+from gateway.quoting import quoted
 from gateway.services.errors import ServiceError
 from gateway.services.naming import check_identifier
-from gateway.services.role_sql import Opened, Roles, quoted, role_statements
+from gateway.services.role_sql import Opened, Roles, role_statements
 
 __all__ = ["Hardening", "harden_sql", "init_sql", "quoted", "sql_of_grant"]
 

@@ -9,6 +9,7 @@ temporary table comes first wherever its name stands.
 from dataclasses import replace
 from typing import Final
 
+from gateway.quoting import quoted
 from gateway.statements import refusal
 from gateway.statements.catalogue import BUILT_IN_TYPES
 from gateway.statements.parse import Fields, Json, location, strings
@@ -105,7 +106,7 @@ def _drop(statement: Statement) -> Refusal | None:
         noted.used.extend(name[0] for name in names if len(name) == 1)
     noted.lifts = True
     # Nothing outside of the session can depend on them: without CASCADE.
-    listed = ", ".join(f"{TEMPORARY_SCHEMA}.{_quoted(name[-1])}" for name in names)
+    listed = ", ".join(f"{TEMPORARY_SCHEMA}.{quoted(name[-1])}" for name in names)
     exists = "IF EXISTS " if node.get("missing_ok") else ""
     word = "TABLE" if kind == "OBJECT_TABLE" else "INDEX"
     statement.edits.append(ValueEdit(statement.place, statement.raw.end, f"DROP {word} {exists}{listed}"))
@@ -242,7 +243,3 @@ def _without_into(select: Fields) -> tuple[Fields, Fields | None]:
 def _qualified(item: Json) -> tuple[str, ...]:
     inner = item.get("List") if isinstance(item, dict) else None
     return strings(inner.get("items")) if isinstance(inner, dict) else ()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
