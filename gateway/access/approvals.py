@@ -1,11 +1,11 @@
 """Who may decide about a request, and what is decided by a rule. Pure.
 
 A policy is data, per environment and access mode. Its steps are passed one after the other; in each, so many different people must
-say yes, and one no is the end. When nobody has decided for a while, more people may.
+say yes, and one no is the end. When nobody has decided for a while, more people may. Who was no approver when a request was made
+never becomes one for it: nobody is made an approver for the one case.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,13 +15,19 @@ from gateway.access_mode import AccessMode
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody as of now. `identities`: what else says that two accounts are one human's: verified addresses, subjects at a
-    provider. `member_since`: by the id of each admin role and group that they are in.
+    """Somebody as of now. `identities`: what else says that two accounts are one human's: addresses, subjects at a provider.
+
+    `one_of`: ids of the admin roles and groups that they are in.
     """
 
     user_id: str
     identities: frozenset[str] = frozenset()
-    member_since: Mapping[str, datetime] = field(default_factory=dict)
+    one_of: frozenset[str] = frozenset()
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """By which a policy may name them."""
+        return self.one_of | {self.user_id}
 
     @property
     def known_as(self) -> frozenset[str]:
@@ -43,6 +49,18 @@ class Step:
         after = self.escalates_after_seconds
         late = after is not None and now >= since + timedelta(seconds=after)
         return self.approvers | self.escalation if late else self.approvers
+
+
+@dataclass(frozen=True, slots=True)
+class Electors:
+    """Ids of the users who were approvers of one step when the request was made: at once, and after the step's escalation."""
+
+    approvers: frozenset[str]
+    escalation: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> frozenset[str]:
+        return self.approvers | self.escalation
 
 
 class RuleKind(StrEnum):
@@ -72,9 +90,14 @@ class BreakGlass:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
-    """`bound_to_approvers`: a right ends when one of those who approved it may not approve any more."""
+    """`bound_to_approvers`: a right ends when one of those who approved it may not approve any more.
+
+    `database_roles`: the existing ones that may be asked for. `announce`: where approvers are told, as destinations
+    ("slack:C024BE91L", "mail:dba@example.com", "webhook:siem"). `on_call`: the schedule whose people RuleKind.ON_CALL means.
+    """
 
     id: str
+    name: str
     environment_id: str
     modes: frozenset[AccessMode]
     steps: tuple[Step, ...]
@@ -86,6 +109,9 @@ class ApprovalPolicy:
     ticket_required: bool = False
     bound_to_approvers: bool = False
     break_glass: BreakGlass | None = None
+    database_roles: frozenset[str] = frozenset()
+    announce: tuple[str, ...] = ()
+    on_call: str | None = None
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -104,11 +130,9 @@ class Circumstances:
     on_call: bool | None = None
 
 
-def may_decide(person: Person, allowed: frozenset[str], asked_at: datetime) -> bool:
-    """By name, or by a membership that is older than the request: nobody is made an approver for the one case."""
-    if person.user_id in allowed:
-        return True
-    return any(group in allowed and since <= asked_at for group, since in person.member_since.items())
+def may_decide(person: Person, allowed: frozenset[str], electors: frozenset[str]) -> bool:
+    """One of these now, by name or as a member, and one when the request was made."""
+    return person.user_id in electors and not person.ids.isdisjoint(allowed)
 
 
 def automatic(policy: ApprovalPolicy, wanted: Wanted, about: Circumstances, now: datetime) -> AutomaticRule | None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from gateway.access.approvals import ApprovalPolicy, Person, may_decide
+from gateway.access.approvals import ApprovalPolicy, Electors, Person, may_decide
 from gateway.access.asking import Wanted
 
 
@@ -53,9 +53,35 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What people were called, and the target or environment, when the request was made. `place`: the latter's."""
+
+    requester: str = ""
+    holder: str = ""
+    place: str = ""
+
+
+NO_NAMES: Final = Names()
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Somebody has looked at what was done in an emergency."""
+
+    user_id: str
+    name: str
+    at: datetime
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AccessRequest:
     """`holder`: for whom, as of the asking. `step_since`: when the present step began. `starts_at` and `ends_at` are set with the
     approval, and never moved later. `policy`: as it was when the request was made; changing it changes nothing under way.
+
+    `electorate`: who could decide then, of each step of the policy. `number`: 1, 2, 3 ..., for people; the store gives it with the
+    first commit (0: not stored yet). `escalated_step`: the last step of which more people were told; `told_expiring`: that the end
+    is near was said.
     """
 
     id: str
@@ -63,6 +89,7 @@ class AccessRequest:
     holder: Person
     wanted: Wanted
     policy: ApprovalPolicy
+    electorate: tuple[Electors, ...]
     state: State
     asked_at: datetime
     decide_by: datetime
@@ -74,7 +101,17 @@ class AccessRequest:
     ended_at: datetime | None = None
     ended_because: str = ""
     break_glass: bool = False
+    names: Names = NO_NAMES
+    number: int = 0
+    escalated_step: int = -1
+    told_expiring: bool = False
+    review: Review | None = None
     version: int = 0
+
+    @property
+    def awaits_review(self) -> bool:
+        """A right taken in an emergency is looked at by somebody else afterwards."""
+        return self.break_glass and self.review is None
 
     @property
     def approver_ids(self) -> frozenset[str]:
@@ -102,10 +139,16 @@ class Refused:
 Next: TypeAlias = AccessRequest | Refused
 
 
-def ask(request_id: str, people: Asking, wanted: Wanted, policy: ApprovalPolicy, now: datetime) -> Next:
-    """A pending request, or which part of the policy it does not meet. Raises ValueError when it is for somebody else."""
+def ask(
+    request_id: str, people: Asking, wanted: Wanted, policy: ApprovalPolicy, electorate: tuple[Electors, ...], now: datetime
+) -> Next:
+    """A pending request, or which part of the policy it does not meet. Raises ValueError when it is for somebody else,
+    or when the electorate is of other steps.
+    """
     if wanted.holder_id != people.holder.user_id:
         raise ValueError("the holder is not who the right is wanted for")
+    if len(electorate) != len(policy.steps):
+        raise ValueError("each step has its electors")
     if wanted.duration_seconds > policy.max_seconds:
         return Refused("request-too-long", f"at most {policy.max_seconds} seconds can be asked for here", "Ask for less.")
     if policy.reason_required and not wanted.reason.strip():
@@ -115,7 +158,10 @@ def ask(request_id: str, people: Asking, wanted: Wanted, policy: ApprovalPolicy,
     if wanted.mode not in policy.modes:
         return Refused("request-not-open", f"{wanted.mode.value} cannot be asked for here", "Ask an admin for a grant.")
     decide_by = now + timedelta(seconds=policy.decide_within_seconds)
-    return AccessRequest(request_id, people.requester, people.holder, wanted, policy, State.PENDING, now, decide_by, 0, now)
+    state = State.PENDING
+    return AccessRequest(
+        request_id, people.requester, people.holder, wanted, policy, electorate, state, now, decide_by, 0, now
+    )
 
 
 def decide(request: AccessRequest, decision: Decision, now: datetime) -> Next:
@@ -151,7 +197,7 @@ def break_glass(request: AccessRequest, now: datetime) -> Next:
     glass, person = request.policy.break_glass, request.requester
     if request.state is not State.PENDING:
         return _not_pending(request)
-    if glass is None or not may_decide(person, glass.holders, request.asked_at):
+    if glass is None or person.ids.isdisjoint(glass.holders):
         return Refused("break-glass-not-open", "you may not give yourself this right", "Wait for an approver.")
     if request.holder.user_id != person.user_id or request.wanted.starts_at is not None:
         return Refused(
@@ -210,7 +256,7 @@ def _no_decision(request: AccessRequest, decision: Decision, now: datetime) -> R
     if not person.known_as.isdisjoint(request.requester.known_as | request.holder.known_as):
         return Refused("self-approval", "nobody decides about their own request", "Ask another approver.")
     allowed = request.policy.steps[request.step].who(request.step_since, now)
-    if not may_decide(person, allowed, request.asked_at):
+    if not may_decide(person, allowed, request.electorate[request.step].all):
         return Refused("not-an-approver", "you may not decide about this request", "Ask somebody of its approvers.")
     if any(not person.known_as.isdisjoint(each.person.known_as) for each in request.decisions):
         return Refused("decided-already", "you have decided about this request", "Another person must.")
