@@ -12,9 +12,11 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode
 from gateway.access.networks import AddressList
 from gateway.access.proof import Credential, Proof
+from gateway.access.requested import Backer, Only
 from gateway.access.secret_reference import SecretReference
 from gateway.access.windows import Window
 from gateway.access_mode import AccessMode, GrantOption
@@ -226,6 +228,9 @@ class Grant:
     `holder_id` is a user's id or a group's; what a group holds, each of its members may use. `max_changed_rows`: how many rows
     one statement of a read_write session may change (None: any number). It may be used from `valid_from` until `valid_until`, and
     then within `windows`; none: at any time. A holder may have several for one target and mode: `authorize` says which counts.
+
+    The rest is of grants that an access request led to, this one: `backers` are the approvers to whom it is bound, `only` is all
+    that may be run, `database_role` is the existing one whose rights the session has upstream (where logins are managed).
     """
 
     id: str
@@ -240,6 +245,10 @@ class Grant:
     windows: tuple[Window, ...] = ()
     limits: SessionLimits = NO_LIMITS
     reading: Reading = ALL_READING
+    request_id: str | None = None
+    backers: tuple[Backer, ...] = ()
+    only: Only | None = None
+    database_role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +326,8 @@ class Snapshot:
     accounts: Mapping[str, Account] = field(default_factory=dict)  # by user id
     claim_mappings: tuple[ClaimMapping, ...] = ()
     managed_logins: tuple[ManagedLogin, ...] = ()
+    approval_policies: Mapping[str, ApprovalPolicy] = field(default_factory=dict)  # by name
+    endings: Mapping[str, str] = field(default_factory=dict)  # by the id of a grant that is gone: why
     managed: Mapping[ManagedKey, ManagedLogin] = field(init=False, repr=False, compare=False)
     memberships: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)  # user id -> group ids
     held: Mapping[tuple[str, str], tuple[Grant, ...]] = field(init=False, repr=False, compare=False)  # by holder and target id

@@ -41,7 +41,7 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`fingerprint`: of what the person looked at. `rule`: which rule decided; None: the person did."""
+    """`fingerprint`: of what the person looked at. `rule`: which rule decided; None: the person did. `name`: as they were called."""
 
     person: Person
     word: Word
@@ -50,6 +50,7 @@ class Decision:
     step: int = 0
     comment: str = ""
     rule: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,7 @@ def ask(
         return Refused("request-not-open", f"{wanted.mode.value} cannot be asked for here", "Ask an admin for a grant.")
     decide_by = now + timedelta(seconds=policy.decide_within_seconds)
     state = State.PENDING
-    return AccessRequest(
-        request_id, people.requester, people.holder, wanted, policy, electorate, state, now, decide_by, 0, now
-    )
+    return AccessRequest(request_id, people.requester, people.holder, wanted, policy, electorate, state, now, decide_by, 0, now)
 
 
 def decide(request: AccessRequest, decision: Decision, now: datetime) -> Next:

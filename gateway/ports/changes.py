@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.access.model import Snapshot
+from gateway.access.requests import AccessRequest
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports.rows import ChangeableRow, FormerLogin, IdempotencyClaim, TargetAdmin
+from gateway.ports.rows import ChangeableRow, FormerLogin, IdempotencyClaim, RequestFilter, TargetAdmin
 
 
 class UnitOfWork(Protocol):
@@ -38,6 +39,18 @@ class UnitOfWork(Protocol):
 
     async def former_logins(self, target_id: str) -> list[FormerLogin]:
         """Likewise, by access mode."""
+        ...
+
+    async def next_request_number(self) -> int:
+        """Of an access request that is made in this unit of work."""
+        ...
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        """By its id or its number, as it is now; nobody else can change it before this unit of work ends."""
+        ...
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        """Likewise, the newest first."""
         ...
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:

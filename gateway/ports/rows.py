@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, DatabaseRole, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
+from gateway.access.requests import AccessRequest, State
 from gateway.access_mode import AccessMode
 
 
@@ -94,6 +97,65 @@ class IdempotencyClaim:
     request_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class GrantEnding:
+    """Why a grant that is gone was ended, as its sessions read it: "request 17 was given back". Kept for a day."""
+
+    grant_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFilter:
+    """Which access requests. All that is given must hold; `states` empty: any. `person_id`: requester or holder.
+
+    `environments`: ids; None: any. `before`: numbers lower than this. `limit`: so many; None: all.
+    """
+
+    states: frozenset[State] = frozenset()
+    person_id: str | None = None
+    requester_id: str | None = None
+    holder_id: str | None = None
+    target_id: str | None = None
+    environments: frozenset[str] | None = None
+    likeness: str | None = None
+    awaits_review: bool = False
+    before: int | None = None
+    limit: int | None = None
+
+
+class OutboxState(StrEnum):
+    """DEAD: nobody tries any more, until somebody asks for it."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """What somebody elsewhere is to be told of a change, written together with it and delivered afterwards, at least once.
+
+    `id` is the same however often it is sent. `destination`: "slack:<channel>", "webhook:<name>", "mail:<address>",
+    "person:<user id>", "on-call:<schedule>". `payload`: JSON, and no secret in it. `receipt`: what the other side calls it.
+    `sequence`: the order of the commits (0: not stored yet).
+    """
+
+    id: str
+    topic: str
+    destination: str
+    payload: str
+    created_at: datetime
+    next_at: datetime
+    request_id: str | None = None
+    state: OutboxState = OutboxState.PENDING
+    attempts: int = 0
+    last_error: str = ""
+    receipt: str = ""
+    ended_at: datetime | None = None
+    sequence: int = 0
+
+
 ChangeableRow = (
     User
     | Group
@@ -112,4 +174,8 @@ ChangeableRow = (
     | TargetAdmin
     | FormerLogin
     | TargetObservation
+    | ApprovalPolicy
+    | AccessRequest
+    | GrantEnding
+    | OutboxMessage
 )

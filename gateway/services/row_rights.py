@@ -8,10 +8,20 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
-from gateway.ports import ChangeableRow, FormerLogin, SessionTermination, TargetAdmin, TargetObservation
+from gateway.access.requests import AccessRequest
+from gateway.ports import (
+    ChangeableRow,
+    FormerLogin,
+    GrantEnding,
+    OutboxMessage,
+    SessionTermination,
+    TargetAdmin,
+    TargetObservation,
+)
 from gateway.services.actor import Actor, NotPermitted, require
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import all_grants
@@ -71,7 +81,7 @@ def check_remove(actor: Actor, row: ChangeableRow, snapshot: Snapshot) -> None:
 
 def speaks_for_itself(row: ChangeableRow) -> bool:
     """Whether the row says what it takes. Of others the verb has to ask by itself, else they are the owners'."""
-    return not isinstance(row, SessionTermination)
+    return not isinstance(row, SessionTermination | AccessRequest | GrantEnding | OutboxMessage)
 
 
 def gives_to(row: ChangeableRow, actor: Actor, snapshot: Snapshot) -> bool:
@@ -121,8 +131,10 @@ def _needs(row: ChangeableRow, snapshot: Snapshot, *, removed: bool) -> Iterator
             yield Need("targets.adopt", _environment(snapshot, target_id))
         case ManagedLogin(key=key):
             yield Need("targets.managed", _environment(snapshot, key.target_id))
-        case SessionTermination():
-            return
+        case SessionTermination() | AccessRequest() | GrantEnding() | OutboxMessage():
+            return  # what a request leads to, the policy says, and services/access_requests.py asks it
+        case ApprovalPolicy():
+            yield Need("approval-policies.change")
         case _:
             yield Need(f"{type(row).__name__.lower()}.change")
 

@@ -9,24 +9,29 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
-from sqlalchemy import Column, Executable, Table, bindparam, delete, insert, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Table, bindparam, delete, insert, update
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
+from gateway.access.requests import AccessRequest
 from gateway.ports import (
     ChangeableRow,
     FormerLogin,
+    GrantEnding,
     IdempotencyClaim,
     Lockdown,
+    OutboxMessage,
     SessionTermination,
     TargetAdmin,
     TargetObservation,
 )
 from gateway.store import tables, values
 from gateway.store.outside_uses import observation_row
+from gateway.store.request_changes import put_request_steps
+from gateway.store.steps import Step, Upsert, key_of
 from gateway.store.target_admins import admin_row, former_row
 from gateway.store.values import Values
 
@@ -41,21 +46,17 @@ _CLAIMS_KEPT: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One statement. Without `parameters` it runs once, else once for each (at least one)."""
-
-    statement: Executable
-    parameters: Sequence[Values] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Writing:
-    """What every row of one change has in common. `group_ids`: whoever holds a grant and is not among them is a user."""
+    """What every row of one change has in common. `group_ids`: whoever holds a grant and is not among them is a user.
+
+    `last_message`: the sequence number of the newest message in the outbox.
+    """
 
     revision: int
     now: datetime
     dialect: str
     group_ids: frozenset[str]
+    last_message: int = 0
 
 
 def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
@@ -76,13 +77,19 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
                 keys.setdefault(tables.target_observations.name, []).append({"key": row.target_id})
             case FormerLogin():
                 keys.setdefault(tables.former_logins.name, []).append({"key": row.role.id})
+            case ApprovalPolicy():
+                keys.setdefault(tables.approval_policies.name, []).append({"key": row.id})
+            case GrantEnding():
+                keys.setdefault(tables.grant_endings.name, []).append({"key": row.grant_id})
+            case AccessRequest() | OutboxMessage():
+                raise ValueError("what was asked, and what was to be told of it, is history")
             case Lockdown():
                 yield Step(update(tables.meta).values(lockdown=None))
             case _:
                 assert_never(row)
     for name, found in keys.items():
         table = tables.metadata.tables[name]
-        yield Step(delete(table).where(_key(table) == bindparam("key")), found)
+        yield Step(delete(table).where(key_of(table) == bindparam("key")), found)
 
 
 def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]:
@@ -101,7 +108,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
     terminations = [row for row in puts if isinstance(row, SessionTermination)]
     environments = [values.environment_row(row, revision) for row in puts if isinstance(row, Environment)]
     admin_roles = [row for row in puts if isinstance(row, AdminRole)]
-    upsert = _Upsert(writing.dialect)
+    upsert = Upsert(writing.dialect)
     yield from upsert.steps(tables.users, users)
     yield from upsert.steps(tables.environments, environments)
     yield from upsert.steps(tables.admin_roles, [values.admin_role_row(role, revision) for role in admin_roles])
@@ -129,6 +136,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
         table = tables.session_terminations
         yield Step(delete(table).where(table.c.at < values.to_text(writing.now - _TERMINATIONS_KEPT)))
         yield from upsert.steps(table, [values.termination_row(each, writing.now) for each in terminations])
+    yield from put_request_steps(puts, upsert, revision, writing.now, writing.last_message)
     for row in puts:
         if isinstance(row, Lockdown):
             yield Step(update(tables.meta).values(lockdown=row.reason))
@@ -140,29 +148,6 @@ def claim_steps(claims: Sequence[IdempotencyClaim], event_id: str, now: datetime
         table = tables.idempotency_claims
         yield Step(delete(table).where(table.c.at < values.to_text(now - _CLAIMS_KEPT)))
         yield Step(insert(table), [values.claim_row(claim, event_id, now) for claim in claims])
-
-
-class _Upsert:
-    """INSERT ... ON CONFLICT, which both databases spell alike and SQLAlchemy does not."""
-
-    def __init__(self, dialect: str) -> None:
-        self._dialect = dialect
-
-    def steps(self, table: Table, values: Sequence[Values]) -> Iterator[Step]:
-        if values:
-            yield Step(self._statement(table, _key(table).name), values)
-
-    def _statement(self, table: Table, key: str) -> Executable:
-        others = [column.name for column in table.columns if column.name != key]
-        if self._dialect == "postgresql":
-            from sqlalchemy.dialects import postgresql  # takes a while, and nobody needs it who has a file
-
-            for_postgres = postgresql.insert(table)
-            return for_postgres.on_conflict_do_update(
-                index_elements=[key], set_={name: for_postgres.excluded[name] for name in others}
-            )
-        for_sqlite = sqlite.insert(table)
-        return for_sqlite.on_conflict_do_update(index_elements=[key], set_={name: for_sqlite.excluded[name] for name in others})
 
 
 def _replace_roles(targets: Sequence[Target], now: datetime) -> Iterator[Step]:
@@ -237,8 +222,3 @@ def _table(
             return tables.claim_mappings
         case _:
             assert_never(row)
-
-
-def _key(table: Table) -> Column[str]:
-    (column,) = table.primary_key.columns
-    return column

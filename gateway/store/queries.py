@@ -32,6 +32,8 @@ _TABLES: Final = (
     tables.claim_mappings,
     tables.credentials,
     tables.managed_logins,
+    tables.approval_policies,
+    tables.grant_endings,
     tables.session_terminations,
 )
 SELECTS: Final = {table.name: str(select(table)) for table in _TABLES}
@@ -112,6 +114,8 @@ def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> 
         claim_mappings=rows["claim_mappings"],
         credentials=rows["credentials"],
         managed_logins=rows["managed_logins"],
+        approval_policies=rows["approval_policies"],
+        grant_endings=rows["grant_endings"],
         session_terminations=rows["session_terminations"],
     )
 

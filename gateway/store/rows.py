@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import RowMapping
 
 from gateway.access.accounts import Account, ClaimMapping, Identity, Standing
+from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode, ManagedState
 from gateway.access.model import (
     ALL_READING,
@@ -41,6 +42,7 @@ from gateway.access.secret_reference import SecretReference
 from gateway.access.windows import parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
+from gateway.store.request_documents import read_backers, read_only, read_policy
 
 Row = RowMapping | sqlite3.Row
 Rows = Sequence[Row]
@@ -69,6 +71,8 @@ class RawStore:
     claim_mappings: Rows
     credentials: Rows
     managed_logins: Rows
+    approval_policies: Rows
+    grant_endings: Rows
     session_terminations: Rows
 
 
@@ -113,6 +117,8 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         accounts={row["id"]: _account(row) for row in raw.accounts},
         claim_mappings=tuple(_claim_mapping(row) for row in raw.claim_mappings),
         managed_logins=tuple(_managed_login(row) for row in raw.managed_logins),
+        approval_policies={row["name"]: _approval_policy(row) for row in raw.approval_policies},
+        endings={row["grant_id"]: row["reason"] for row in raw.grant_endings},
     )
 
 
@@ -213,7 +219,16 @@ def _grant(row: Row) -> Grant:
         windows=tuple(parse_window(text, known_zones_only=False) for text in json.loads(row["windows"])),
         limits=_limits(row),
         reading=_reading(row),
+        request_id=row["request_id"],
+        backers=read_backers(row["backers"]),
+        only=read_only(row["only_these"]),
+        database_role=row["database_role"],
     )
+
+
+def _approval_policy(row: Row) -> ApprovalPolicy:
+    modes: list[str] = json.loads(row["modes"])
+    return read_policy(row["id"], row["name"], row["environment_id"], modes, row["document"], row["version"])
 
 
 def _reading(row: Row) -> Reading:

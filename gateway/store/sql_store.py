@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
 from gateway.access.password_age import PasswordAge
+from gateway.access.requests import AccessRequest
 from gateway.audit.admin_event import RecordedAdminEvent
-from gateway.ports import FormerLogin, OutsideLook, TargetAdmin, TargetObservation
+from gateway.ports import FormerLogin, OutsideLook, RequestFilter, TargetAdmin, TargetObservation
 from gateway.store import events
 from gateway.store.access import Access
+from gateway.store.access_requests import read_access_request, read_access_requests
 from gateway.store.activity import read_logins, read_token_uses, record_logins, record_token_uses
 from gateway.store.bytes_sent import read_sent, record_sent
 from gateway.store.engine import connected, open_engine, store_errors
@@ -162,6 +164,18 @@ class SqlStore:
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_admin(connection, target_id)
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        """By its id or its number, as it was written last. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_access_request(connection, key)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        """The newest first. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_access_requests(connection, wanted)
 
     async def target_observation(self, target_id: str) -> TargetObservation | None:
         """How often this target's database is looked at, if it is. Raises StoreUnavailableError."""

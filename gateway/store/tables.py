@@ -232,7 +232,79 @@ grants = Table(
     Column("max_bytes_per_day", BigInteger),
     Column("schemas", Text, nullable=False, server_default="[]"),
     Column("tables", Text, nullable=False, server_default="[]"),
+    Column("request_id", Text),
+    Column("backers", Text, nullable=False, server_default="[]"),
+    Column("only_these", Text),
+    Column("database_role", Text),
     CheckConstraint("(user_id IS NULL) <> (group_id IS NULL)", name="grants_one_holder"),
+)
+
+# Why a grant that is gone was ended, for the sessions that stood on it. Kept for a day.
+grant_endings = Table(
+    "grant_endings",
+    metadata,
+    Column("grant_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+# `document`: the rest of the policy, in JSON.
+approval_policies = Table(
+    "approval_policies",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("environment_id", Text, nullable=False),
+    Column("modes", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+# History, too: nothing refers to it, and it outlives whom it is about. No part of a snapshot. `document`: the rest, in JSON.
+access_requests = Table(
+    "access_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("requester_id", Text, nullable=False),
+    Column("holder_id", Text, nullable=False),
+    Column("target_id", Text),
+    Column("environment_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("likeness", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+    Column("decide_by", Text, nullable=False),
+    Column("starts_at", Text),
+    Column("ends_at", Text),
+    Column("ended_at", Text),
+    Column("awaits_review", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("access_requests_state", "state"),
+    Index("access_requests_requester", "requester_id"),
+    Index("access_requests_holder", "holder_id"),
+)
+
+# What people and programs elsewhere are to be told: written with the change that it tells of, delivered afterwards. Changes of
+# what became of it have no revision. No part of a snapshot.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("topic", Text, nullable=False),
+    Column("request_id", Text),
+    Column("destination", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Text, nullable=False),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Column("receipt", Text, nullable=False, server_default=""),
+    Column("ended_at", Text),
+    Index("outbox_due", "state", "next_at"),
+    Index("outbox_request", "request_id"),
 )
 
 allowlist_entries = Table(

@@ -11,13 +11,16 @@ from sqlalchemy import exc, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
+from gateway.access.requests import AccessRequest
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
-from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, TargetAdmin
+from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, OutboxMessage, RequestFilter, TargetAdmin
 from gateway.store import tables, values
-from gateway.store.changes import Step, Writing, claim_steps, put_steps, removal_steps
+from gateway.store.access_requests import read_access_request, read_access_requests, read_next_number
+from gateway.store.changes import Writing, claim_steps, put_steps, removal_steps
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreConflictError, StoreUnavailableError
 from gateway.store.places import CHANNEL, Place, PostgresPlace
+from gateway.store.steps import Step
 from gateway.store.target_admins import read_admin, read_former
 
 
@@ -66,6 +69,18 @@ class SqlUnitOfWork:
         with store_errors(self._place):
             return await read_former(self._connection, target_id)
 
+    async def next_request_number(self) -> int:
+        with store_errors(self._place):
+            return await read_next_number(self._connection)
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        with store_errors(self._place):
+            return await read_access_request(self._connection, key)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        with store_errors(self._place):
+            return await read_access_requests(self._connection, wanted)
+
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
         """Raises StoreConflictError when the store moved on since `snapshot` was read, or a claim is there already.
 
@@ -88,7 +103,7 @@ class SqlUnitOfWork:
         if self._key_id is not None:
             await self._connection.execute(update(tables.meta).values(key_id=self._key_id))
         await self._run(removal_steps(self._removals))
-        await self._run(put_steps(self._puts, self._writing(after)))
+        await self._run(put_steps(self._puts, self._writing(after, await self._last_message())))
         await self._connection.execute(insert(tables.audit_events), [values.event_row(each) for each in recorded])
         await self._run(claim_steps(self._claims, recorded[0].id, self._now))
         if self._connection.dialect.name == "postgresql":
@@ -114,9 +129,16 @@ class SqlUnitOfWork:
         last: int = (await self._connection.execute(select(meta.c.last_sequence))).scalar_one()
         return last
 
-    def _writing(self, revision: int) -> Writing:
+    async def _last_message(self) -> int:
+        """Of the outbox; asked only by a change that has something for it."""
+        if not any(isinstance(row, OutboxMessage) for row in self._puts):
+            return 0
+        last: int | None = await self._connection.scalar(select(func.max(tables.outbox.c.sequence)))
+        return last or 0
+
+    def _writing(self, revision: int, last_message: int) -> Writing:
         group_ids = frozenset(group.id for group in self._snapshot.groups.values())
-        return Writing(revision, self._now, self._connection.dialect.name, group_ids)
+        return Writing(revision, self._now, self._connection.dialect.name, group_ids, last_message)
 
     async def _run(self, steps: Iterable[Step]) -> None:
         for step in steps:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Set
-from datetime import UTC, datetime
+from datetime import datetime
 
 from gateway.access.accounts import Account, ClaimMapping
 from gateway.access.managed import ManagedLogin
@@ -21,6 +21,8 @@ from gateway.access.proof import Credential
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.ports import IdempotencyClaim, SessionTermination
+from gateway.store.instants import to_text as to_text
+from gateway.store.request_documents import write_backers, write_only
 
 Value = str | int | bytes | None
 Values = dict[str, Value]
@@ -137,6 +139,10 @@ def grant_row(grant: Grant, group_ids: Set[str], version: int) -> Values:
         "max_bytes_per_day": reading.max_bytes_per_day,
         "schemas": _names(reading.schemas),
         "tables": json.dumps(sorted(reading.tables)),
+        "request_id": grant.request_id,
+        "backers": write_backers(grant.backers),
+        "only_these": write_only(grant.only),
+        "database_role": grant.database_role,
     }
 
 
@@ -236,15 +242,6 @@ def event_row(recorded: RecordedAdminEvent) -> Values:
         "reason": event.reason,
         "detail": json.dumps(dict(event.detail), ensure_ascii=False, sort_keys=True),
     }
-
-
-def to_text(instant: datetime | None) -> str | None:
-    """UTC with microseconds, so that texts sort as the instants do. Raises ValueError for an instant without a zone."""
-    if instant is None:
-        return None
-    if instant.tzinfo is None:
-        raise ValueError("an instant needs a time zone")
-    return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _names(names: Set[str]) -> str:
