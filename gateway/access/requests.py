@@ -41,7 +41,7 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`fingerprint`: of what the person looked at. `rule`: which rule decided; None: the person did. `name`: as they were called."""
+    """`fingerprint`: of what the person looked at. `rule`: which rule decided; None: the person did. `name`: theirs, then."""
 
     person: Person
     word: Word

@@ -3,7 +3,7 @@ LookupError or TypeError.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NotRequired, TypeAlias, TypedDict
 
@@ -14,7 +14,7 @@ from gateway.access.requests import AccessRequest, Decision, Names, Review, Stat
 from gateway.access_mode import AccessMode
 from gateway.store.instants import to_text
 
-Document: TypeAlias = "Mapping[str, Document] | list[Document] | str | int | bool | None"
+Document: TypeAlias = "Mapping[str, Document] | Sequence[Document] | str | int | bool | None"
 _PersonDocument: TypeAlias = tuple[str, list[str], list[str]]
 
 
