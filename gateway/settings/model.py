@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.access.user_rules import LONGEST_NAME, LONGEST_PASSWORD, SHORTEST_PASSWORD, UserRules, characters
-from gateway.settings.notify import Mail, Notify, PagerDuty
+from gateway.settings.notify import Mail, Notify, PagerDuty, Slack
 from gateway.settings.secrets import Aws, Google, Secrets, Vault
 from gateway.settings.sign_in import Oidc, SignIn
 from gateway.statements.limits import KILOBYTES, MILLISECONDS, Bounds, Caps, amount
@@ -302,6 +302,7 @@ class Settings(_Section):
     notify: Notify = Notify()
     mail: Mail = Mail()
     pagerduty: PagerDuty = PagerDuty()
+    slack: Slack = Slack()
     admin_api: AdminApi = AdminApi()
 
     @property

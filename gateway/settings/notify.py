@@ -1,12 +1,23 @@
 """Whom the gateway tells, and whom it asks: e-mail, PagerDuty, and how messages are delivered at all."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.settings.secrets import Address
 from gateway.settings.sign_in import is_private
+
+_SLACK: Final = ("https://slack.com/api/", "https://slack-gov.com/api/")
+
+
+def _slack_api(text: str) -> str:
+    found = urlsplit(text)
+    whole = text if text.endswith("/") else f"{text}/"
+    if whole not in _SLACK and not (found.scheme == "http" and is_private("http", found.hostname or "")):
+        raise ValueError(f'should be "{_SLACK[0]}" or "{_SLACK[1]}" (anything else: on loopback, for tests)')
+    return whole
 
 
 class _Section(BaseModel):
@@ -62,3 +73,27 @@ class PagerDuty(_Section):
     ca_file: Path | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 10.0
     cache_seconds: Annotated[float, Field(ge=0, le=60)] = 30.0
+
+
+class Slack(_Section):
+    """A Slack app of the workspace. `bot_token_file`: of its bot (xoxb-...); None: nothing is said in Slack.
+
+    What people do there comes by a WebSocket that we open (Socket Mode: `app_token_file`, xapp-...), or is posted to the admin API
+    at /slack/events (`signing_secret_file`), or both.
+    """
+
+    bot_token_file: Path | None = None
+    app_token_file: Path | None = None
+    signing_secret_file: Path | None = None
+    api_url: Annotated[str, AfterValidator(_slack_api)] = _SLACK[0]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Slack":
+        ways = (self.app_token_file, self.signing_secret_file)
+        if self.bot_token_file is None and any(each is not None for each in ways):
+            raise ValueError("app_token_file and signing_secret_file need bot_token_file")
+        if self.bot_token_file is not None and all(each is None for each in ways):
+            raise ValueError(
+                "bot_token_file needs app_token_file or signing_secret_file: buttons that lead nowhere are not shown"
+            )
+        return self
