@@ -91,7 +91,7 @@ def issue(api: Api, wish: Wish, *, reason: str) -> Issued:
         user=str(made.get("login")),
         password=str(made.get("password")),
         target=str(made.get("database")),
-        trust=_trust(str(gateway.get("tls")), ca_pem),
+        trust=trust_in(str(gateway.get("tls")), ca_pem),
     )
     return Issued(str(made.get("id")), door, ca_pem, datetime.fromisoformat(str(made.get("valid_until"))), made)
 
@@ -100,7 +100,8 @@ def revoke(api: Api, issued: Issued, *, reason: str) -> None:
     api.delete(path("credentials", issued.id), reason=reason)
 
 
-def _trust(tls: str, ca_pem: str | None) -> Path | Trust:
+def trust_in(tls: str, ca_pem: str | None) -> Path | Trust:
+    """How the gateway's certificate is verified, as the API says it. Its CA is kept in a file."""
     match tls:
         case "system":
             return Trust.SYSTEM

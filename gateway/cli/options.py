@@ -1,15 +1,14 @@
 """The options that many commands share, and how their texts are read."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from gateway.access_mode import AccessMode
+from gateway.durations import read_duration
 
-_DURATION: Final = re.compile(r"(?:(\d{1,4})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 _MODES: Final = {"ro": AccessMode.READ_ONLY, "rw": AccessMode.READ_WRITE}
 NEVER: Final = "never"
 NEW_EXPIRY_HELP: Final = "A duration (8h), an instant, or never."
@@ -22,17 +21,23 @@ def parse_expiry(text: str, now: datetime) -> datetime | None:
     """`8h`, `1d12h`, an ISO instant (UTC unless it says otherwise), or `never`. Raises typer.BadParameter."""
     if text == NEVER:
         return None
-    match = _DURATION.fullmatch(text)
     try:
-        if text and match is not None:
-            weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-            return now + timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+        if (span := read_duration(text)) is not None:
+            return now + span
         instant = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text!r} is neither a duration such as 8h, 30m or 1d12h, nor an instant such as 2030-01-31T18:00Z, nor never"
         ) from None
     return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def parse_span(text: str) -> int:
+    """`8h`, `90m`, `1d12h`: in seconds. Raises typer.BadParameter for what is none, and for no time at all."""
+    span = read_duration(text)
+    if not span:
+        raise typer.BadParameter(f"{text!r} is no duration such as 2h, 30m or 1d12h")
+    return int(span.total_seconds())
 
 
 def parse_mode(text: str) -> AccessMode:

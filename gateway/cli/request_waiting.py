@@ -1,0 +1,74 @@
+"""Waiting for what others decide: something moves on a terminal, nothing elsewhere, and the exit status says what came of it."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Final
+
+import typer
+
+from gateway.cli.client import Api, path
+from gateway.cli.output import Record, note, visible
+from gateway.cli.request_shown import GIVEN, short_progress, waited
+
+_EVERY_SECONDS: Final = 1.0
+
+
+class Outcome(IntEnum):
+    """Exit status of whoever waits. (2 is wrong usage elsewhere: scripts look at what they asked.)"""
+
+    APPROVED = 0
+    OVER = 1
+    DENIED = 2
+    TIMED_OUT = 4
+
+
+def outcome_of(request: Record) -> Outcome | None:
+    """None: nobody has decided yet."""
+    state = request.get("state")
+    if state == "pending":
+        return None
+    if state in GIVEN:
+        return Outcome.APPROVED
+    return Outcome.DENIED if state == "denied" else Outcome.OVER
+
+
+def wait_for(api: Api, number: str, timeout_seconds: int | None) -> tuple[Record, Outcome]:
+    """Ask again and again. A request that nobody decides about expires by itself, so that this ends."""
+    began = time.monotonic()
+    with _moving() as say_how_far:
+        while True:
+            request = api.get(path("access-requests", number)).record
+            outcome = outcome_of(request)
+            if outcome is not None:
+                return request, outcome
+            elapsed = time.monotonic() - began
+            if timeout_seconds is not None and elapsed >= timeout_seconds:
+                return request, Outcome.TIMED_OUT
+            say_how_far(f"{short_progress(request)} ({waited(elapsed)})")
+            left = _EVERY_SECONDS if timeout_seconds is None else min(_EVERY_SECONDS, timeout_seconds - elapsed)
+            try:
+                time.sleep(left)
+            except KeyboardInterrupt:
+                note(f"The request stays. Go on waiting: pgbastion request wait {number}")
+                raise
+
+
+def end_with(outcome: Outcome) -> None:
+    if outcome is not Outcome.APPROVED:
+        raise typer.Exit(int(outcome))
+
+
+@contextmanager
+def _moving() -> Iterator[Callable[[str], None]]:
+    """On a terminal only, on standard error, gone when it is done."""
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text("Asking ...")) as status:
+        yield lambda text: status.update(Text(visible(text)))
