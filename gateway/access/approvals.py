@@ -44,11 +44,14 @@ class Step:
     escalates_after_seconds: int | None = None
     escalation: frozenset[str] = frozenset()
 
-    def who(self, since: datetime, now: datetime) -> frozenset[str]:
-        """Ids of who may decide now, in a step that began then."""
+    @property
+    def all(self) -> frozenset[str]:
+        return self.approvers | self.escalation
+
+    def is_late(self, since: datetime, now: datetime) -> bool:
+        """Whether more people may decide by now, in a step that began then."""
         after = self.escalates_after_seconds
-        late = after is not None and now >= since + timedelta(seconds=after)
-        return self.approvers | self.escalation if late else self.approvers
+        return after is not None and now >= since + timedelta(seconds=after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +126,26 @@ class ApprovalPolicy:
 class Circumstances:
     """What automatic rules look at. `approved_before_at`: when the same was last approved by people, for the same holder.
 
-    `on_call`: None: nobody could say, or nobody asked: then it counts as no.
+    `on_call`: None: nobody could say, or nobody asked: then it counts as no. `before_seconds`: for how long rules alone have given
+    the same without a gap: a rule does not prolong what a rule gave.
     """
 
     approved_before_at: datetime | None = None
     on_call: bool | None = None
+    before_seconds: float = 0.0
 
 
-def may_decide(person: Person, allowed: frozenset[str], electors: frozenset[str]) -> bool:
+def may_decide(person: Person, step: Step, electors: Electors, *, is_late: bool) -> bool:
     """One of these now, by name or as a member, and one when the request was made."""
-    return person.user_id in electors and not person.ids.isdisjoint(allowed)
+    at_once = person.user_id in electors.approvers and not person.ids.isdisjoint(step.approvers)
+    later = person.user_id in electors.escalation and not person.ids.isdisjoint(step.escalation)
+    return at_once or (is_late and later)
 
 
 def automatic(policy: ApprovalPolicy, wanted: Wanted, about: Circumstances, now: datetime) -> AutomaticRule | None:
     """The first rule that approves it, if any: none for more time than it gives."""
     for rule in policy.rules:
-        if wanted.duration_seconds <= rule.within_seconds and _holds(rule, wanted, about, now):
+        if wanted.duration_seconds + about.before_seconds <= rule.within_seconds and _holds(rule, wanted, about, now):
             return rule
     return None
 
@@ -151,4 +158,4 @@ def _holds(rule: AutomaticRule, wanted: Wanted, about: Circumstances, now: datet
             before = about.approved_before_at
             return before is not None and timedelta() <= now - before <= timedelta(seconds=rule.since_seconds)
         case RuleKind.ON_CALL:
-            return about.on_call is True
+            return about.on_call is True and wanted.starts_at is None

@@ -163,8 +163,12 @@ def ask(
     return AccessRequest(request_id, people.requester, people.holder, wanted, policy, electorate, state, now, decide_by, 0, now)
 
 
-def decide(request: AccessRequest, decision: Decision, now: datetime) -> Next:
-    """One person's word. The last yes that is needed gives the right; the first no ends the request."""
+def decide(request: AccessRequest, decision: Decision, now: datetime, standing: frozenset[str]) -> Next:
+    """One person's word. The last yes that is needed gives the right; the first no ends the request.
+
+    `standing`: user ids of those who decided before and may still; the yes of others does not count any more, and a step that
+    lacks one by that is waited for again.
+    """
     request = as_of(request, now)
     refused = _no_decision(request, decision, now)
     if refused is not None:
@@ -173,12 +177,7 @@ def decide(request: AccessRequest, decision: Decision, now: datetime) -> Next:
     heard = replace(request, decisions=(*request.decisions, decision))
     if decision.word is Word.NO:
         return _ended(heard, State.DENIED, decision.comment, now)
-    yes = [each for each in heard.decisions if each.step == request.step and each.word is Word.YES]
-    if len(yes) < request.policy.steps[request.step].needed:
-        return heard
-    if request.step + 1 < len(request.policy.steps):
-        return replace(heard, step=request.step + 1, step_since=now)
-    return _given(heard, now)
+    return _counted(heard, standing | {decision.person.user_id}, now)
 
 
 def approve_by_rule(request: AccessRequest, rule: str, now: datetime) -> Next:
@@ -209,12 +208,18 @@ def break_glass(request: AccessRequest, now: datetime) -> Next:
     return _given(replace(request, break_glass=True), now)
 
 
-def cancel(request: AccessRequest, now: datetime) -> Next:
+def dismiss(request: AccessRequest, reason: str, now: datetime) -> Next:
+    """Denied by an admin, who need not be an approver: it gives nobody anything."""
+    request = as_of(request, now)
+    return _not_pending(request) if request.state is not State.PENDING else _ended(request, State.DENIED, reason, now)
+
+
+def cancel(request: AccessRequest, now: datetime, because: str = "") -> Next:
     """Taken back before it began."""
     request = as_of(request, now)
     if request.state not in {State.PENDING, State.APPROVED}:
         return Refused("request-not-open", f"the request is {request.state.value}", "A right that is given is given back.")
-    return _ended(request, State.CANCELLED, "", now)
+    return _ended(request, State.CANCELLED, because, now)
 
 
 def relinquish(request: AccessRequest, now: datetime) -> Next:
@@ -231,6 +236,20 @@ def fail(request: AccessRequest, reason: str, now: datetime) -> Next:
     """What was approved could not be carried out."""
     request = as_of(request, now)
     return _not_pending(request) if request.state in ENDED else _ended(request, State.ERRORED, reason, now)
+
+
+def look_back(request: AccessRequest, person: Person, review: Review, now: datetime) -> Next:
+    """Somebody else has looked at what was done in an emergency. Whoever calls this has asked whether they may."""
+    request = as_of(request, now)
+    if not request.break_glass:
+        return Refused("review-not-due", "the request was approved in the usual way", "There is nothing to review.")
+    if request.review is not None:
+        return Refused("reviewed-already", f"it was reviewed by {request.review.name}", "There is nothing left to review.")
+    if not person.known_as.isdisjoint(request.requester.known_as | request.holder.known_as):
+        return Refused("self-approval", "nobody reviews their own emergency", "Ask another approver.")
+    if request.state not in ENDED:
+        return Refused("review-not-due", "the right is still there", "Review it once it has ended, or revoke it.")
+    return replace(request, review=review)
 
 
 def as_of(request: AccessRequest, now: datetime) -> AccessRequest:
@@ -254,12 +273,20 @@ def _no_decision(request: AccessRequest, decision: Decision, now: datetime) -> R
     person = decision.person
     if not person.known_as.isdisjoint(request.requester.known_as | request.holder.known_as):
         return Refused("self-approval", "nobody decides about their own request", "Ask another approver.")
-    allowed = request.policy.steps[request.step].who(request.step_since, now)
-    if not may_decide(person, allowed, request.electorate[request.step].all):
+    step = request.policy.steps[request.step]
+    if not may_decide(person, step, request.electorate[request.step], is_late=step.is_late(request.step_since, now)):
         return Refused("not-an-approver", "you may not decide about this request", "Ask somebody of its approvers.")
     if any(not person.known_as.isdisjoint(each.person.known_as) for each in request.decisions):
         return Refused("decided-already", "you have decided about this request", "Another person must.")
     return None
+
+
+def _counted(request: AccessRequest, standing: frozenset[str], now: datetime) -> AccessRequest:
+    for number, step in enumerate(request.policy.steps):
+        yes = {each.person.user_id for each in request.decisions if each.step == number and each.word is Word.YES}
+        if len(yes & standing) < step.needed:
+            return request if number == request.step else replace(request, step=number, step_since=now)
+    return _given(request, now)
 
 
 def _given(request: AccessRequest, now: datetime) -> AccessRequest:
