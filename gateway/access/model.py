@@ -18,6 +18,7 @@ from gateway.access.networks import AddressList
 from gateway.access.proof import Credential, Proof
 from gateway.access.requested import Backer, Only
 from gateway.access.secret_reference import SecretReference
+from gateway.access.webhooks import Webhook
 from gateway.access.windows import Window
 from gateway.access_mode import AccessMode, GrantOption
 
@@ -328,6 +329,7 @@ class Snapshot:
     managed_logins: tuple[ManagedLogin, ...] = ()
     approval_policies: Mapping[str, ApprovalPolicy] = field(default_factory=dict)  # by name
     endings: Mapping[str, str] = field(default_factory=dict)  # by the id of a grant that is gone: why
+    webhooks: Mapping[str, Webhook] = field(default_factory=dict)  # by name
     managed: Mapping[ManagedKey, ManagedLogin] = field(init=False, repr=False, compare=False)
     memberships: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)  # user id -> group ids
     held: Mapping[tuple[str, str], tuple[Grant, ...]] = field(init=False, repr=False, compare=False)  # by holder and target id

@@ -10,6 +10,7 @@ from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, DatabaseRole, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
 from gateway.access.requests import AccessRequest, State
+from gateway.access.webhooks import Webhook
 from gateway.access_mode import AccessMode
 
 
@@ -156,6 +157,13 @@ class OutboxMessage:
     sequence: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Redelivery:
+    """Somebody wants this message delivered, whatever became of it before. It goes out under the same id."""
+
+    message_id: str
+
+
 ChangeableRow = (
     User
     | Group
@@ -178,4 +186,6 @@ ChangeableRow = (
     | AccessRequest
     | GrantEnding
     | OutboxMessage
+    | Redelivery
+    | Webhook
 )

@@ -50,6 +50,8 @@ class SealedUse(StrEnum):
     PROVIDER_FLOW = "provider flow"
     REFRESH_TOKEN = "provider_checks.sealed_refresh"  # noqa: S105
     TARGET_ADMIN = "target_admins.sealed_secret"
+    WEBHOOK = "webhooks.sealed_secret"
+    WEBHOOK_URL = "webhooks.sealed_url_secret"
 
 
 class SecretBox(Protocol):

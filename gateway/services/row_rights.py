@@ -13,11 +13,13 @@ from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
 from gateway.access.requests import AccessRequest
+from gateway.access.webhooks import Webhook
 from gateway.ports import (
     ChangeableRow,
     FormerLogin,
     GrantEnding,
     OutboxMessage,
+    Redelivery,
     SessionTermination,
     TargetAdmin,
     TargetObservation,
@@ -135,6 +137,8 @@ def _needs(row: ChangeableRow, snapshot: Snapshot, *, removed: bool) -> Iterator
             return  # what a request leads to, the policy says, and services/access_requests.py asks it
         case ApprovalPolicy():
             yield Need("approval-policies.change")
+        case Webhook() | Redelivery():
+            yield Need("webhooks.change")
         case _:
             yield Need(f"{type(row).__name__.lower()}.change")
 

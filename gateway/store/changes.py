@@ -17,6 +17,7 @@ from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
 from gateway.access.requests import AccessRequest
+from gateway.access.webhooks import Webhook
 from gateway.ports import (
     ChangeableRow,
     FormerLogin,
@@ -24,6 +25,7 @@ from gateway.ports import (
     IdempotencyClaim,
     Lockdown,
     OutboxMessage,
+    Redelivery,
     SessionTermination,
     TargetAdmin,
     TargetObservation,
@@ -34,6 +36,7 @@ from gateway.store.request_changes import put_request_steps
 from gateway.store.steps import Step, Upsert, key_of
 from gateway.store.target_admins import admin_row, former_row
 from gateway.store.values import Values
+from gateway.store.webhooks import put_webhook_steps
 
 _TERMINATIONS_KEPT: Final = timedelta(days=7)
 """A terminated session ends within a second, and its id is never used again; the audit event stays."""
@@ -81,7 +84,9 @@ def removal_steps(removals: Iterable[ChangeableRow]) -> Iterator[Step]:
                 keys.setdefault(tables.approval_policies.name, []).append({"key": row.id})
             case GrantEnding():
                 keys.setdefault(tables.grant_endings.name, []).append({"key": row.grant_id})
-            case AccessRequest() | OutboxMessage():
+            case Webhook():
+                keys.setdefault(tables.webhooks.name, []).append({"key": row.id})
+            case AccessRequest() | OutboxMessage() | Redelivery():
                 raise ValueError("what was asked, and what was to be told of it, is history")
             case Lockdown():
                 yield Step(update(tables.meta).values(lockdown=None))
@@ -137,6 +142,7 @@ def put_steps(puts: Sequence[ChangeableRow], writing: Writing) -> Iterator[Step]
         yield Step(delete(table).where(table.c.at < values.to_text(writing.now - _TERMINATIONS_KEPT)))
         yield from upsert.steps(table, [values.termination_row(each, writing.now) for each in terminations])
     yield from put_request_steps(puts, upsert, revision, writing.now, writing.last_message)
+    yield from put_webhook_steps(puts, upsert, revision, writing.now)
     for row in puts:
         if isinstance(row, Lockdown):
             yield Step(update(tables.meta).values(lockdown=row.reason))

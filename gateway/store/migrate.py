@@ -18,7 +18,7 @@ from gateway.store.sqlite import create_file, use_wal
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
-HEAD: Final = "0016"
+HEAD: Final = "0017"
 """The newest migration. Kept here so that a store that is up to date is known as such without importing Alembic."""
 
 _KNOWN: Final = frozenset(f"{number:04}" for number in range(1, int(HEAD) + 1))

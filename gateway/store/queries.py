@@ -34,6 +34,7 @@ _TABLES: Final = (
     tables.managed_logins,
     tables.approval_policies,
     tables.grant_endings,
+    tables.webhooks,
     tables.session_terminations,
 )
 SELECTS: Final = {table.name: str(select(table)) for table in _TABLES}
@@ -116,6 +117,7 @@ def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> 
         managed_logins=rows["managed_logins"],
         approval_policies=rows["approval_policies"],
         grant_endings=rows["grant_endings"],
+        webhooks=rows["webhooks"],
         session_terminations=rows["session_terminations"],
     )
 

@@ -43,6 +43,7 @@ from gateway.access.windows import parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 from gateway.store.request_documents import read_backers, read_only, read_policy
+from gateway.store.webhooks import to_webhook
 
 Row = RowMapping | sqlite3.Row
 Rows = Sequence[Row]
@@ -73,6 +74,7 @@ class RawStore:
     managed_logins: Rows
     approval_policies: Rows
     grant_endings: Rows
+    webhooks: Rows
     session_terminations: Rows
 
 
@@ -119,6 +121,7 @@ def to_snapshot(raw: RawStore) -> Snapshot:
         managed_logins=tuple(_managed_login(row) for row in raw.managed_logins),
         approval_policies={row["name"]: _approval_policy(row) for row in raw.approval_policies},
         endings={row["grant_id"]: row["reason"] for row in raw.grant_endings},
+        webhooks={row["name"]: to_webhook(row) for row in raw.webhooks},
     )
 
 

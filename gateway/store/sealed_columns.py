@@ -29,6 +29,7 @@ class SealedColumn:
 _ROLES: Final = tables.target_roles
 _ADMINS: Final = tables.target_admins
 _FORMER: Final = tables.former_logins
+_WEBHOOKS: Final = tables.webhooks
 SEALED_COLUMNS: Final = (
     SealedColumn("upstream password", _ROLES.c.sealed_secret, _ROLES.c.id, None),
     SealedColumn("upstream password (being rotated)", _ROLES.c.pending_secret, _ROLES.c.id, None),
@@ -43,4 +44,7 @@ SEALED_COLUMNS: Final = (
         tables.provider_checks.c.account_id,
         SealedUse.REFRESH_TOKEN,
     ),
+    SealedColumn("signing secret of a webhook", _WEBHOOKS.c.sealed_secret, _WEBHOOKS.c.id, SealedUse.WEBHOOK),
+    SealedColumn("former signing secret of a webhook", _WEBHOOKS.c.former_secret, _WEBHOOKS.c.id, SealedUse.WEBHOOK),
+    SealedColumn("secret in a webhook's URL", _WEBHOOKS.c.sealed_url_secret, _WEBHOOKS.c.id, SealedUse.WEBHOOK_URL),
 )

@@ -21,6 +21,7 @@ from gateway.store.bytes_sent import read_sent, record_sent
 from gateway.store.engine import connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.leases import drop_lease, take_lease
+from gateway.store.outbox import SqlOutbox
 from gateway.store.outside_uses import read_looks, read_observation, record_look, take_observations
 from gateway.store.password_ages import read_ages
 from gateway.store.places import Place, locate
@@ -54,6 +55,7 @@ class SqlStore:
         self._on_commit = on_commit or _nobody
         self._changing = open_engine(self._place, Access.WRITE)
         self._reading = open_engine(self._place, Access.READ)
+        self.outbox = SqlOutbox(self._place, self._reading, self._changing)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlUnitOfWork]:

@@ -307,6 +307,25 @@ outbox = Table(
     Index("outbox_request", "request_id"),
 )
 
+# Who is told by HTTP. `environments` and `topics`: JSON lists, an empty one for all.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("sealed_url_secret", LargeBinary),
+    Column("former_secret", LargeBinary),
+    Column("former_until", Text),
+    Column("enabled", Integer, nullable=False),
+    Column("topics", Text, nullable=False),
+    Column("environments", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("template", Text),
+    Column("version", Integer, nullable=False),
+)
+
 allowlist_entries = Table(
     "allowlist_entries",
     metadata,
