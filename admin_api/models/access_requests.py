@@ -1,6 +1,5 @@
 """Access requests: what is asked, what became of it, and what those who decide look at."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar, Final
 
@@ -9,7 +8,6 @@ from pydantic import ConfigDict, Field, model_validator
 from admin_api.models.credentials import Endpoint
 from admin_api.models.fields import Instant, Mode, Page, Record, Request, Shown, Version
 from gateway.access.asking import ModeWanted, Right, RoleWanted, Scope, StatementsWanted
-from gateway.access.model import Snapshot
 from gateway.access.requests import AccessRequest, Decision, State, Word, as_of
 from gateway.access_mode import AccessMode
 
@@ -92,7 +90,7 @@ class NewReview(Request):
 
 
 class DecisionRecord(Record):
-    by: str | None = Field(description="Who; null: nobody any more, or a rule.", examples=["ben"])
+    by: str | None = Field(description="Who, as they were called then; null: a rule.", examples=["ben"])
     word: Word
     at: Shown
     step: int = Field(description="Of the policy, from 1.")
@@ -158,10 +156,9 @@ class AccessRequestPage(Page):
     items: list[AccessRequestRecord]
 
 
-def request_record(request: AccessRequest, approvers: list[str], snapshot: Snapshot, now: datetime) -> AccessRequestRecord:
-    """`approvers`: names of those who may decide now. `snapshot`: who decided is called what now."""
+def request_record(request: AccessRequest, approvers: list[str], now: datetime) -> AccessRequestRecord:
+    """As time has made it. `approvers`: names of those who may decide now."""
     request = as_of(request, now)
-    names = {user.id: user.name for user in snapshot.users.values()}
     wanted, review = request.wanted, request.review
     right = wanted.right
     return AccessRequestRecord(
@@ -195,7 +192,7 @@ def request_record(request: AccessRequest, approvers: list[str], snapshot: Snaps
         needed=request.policy.steps[request.step].needed,
         said_yes=sum(each.step == request.step and each.word is Word.YES and each.rule is None for each in request.decisions),
         approvers=approvers,
-        decisions=[_decision(each, names) for each in request.decisions],
+        decisions=[_decision(each) for each in request.decisions],
         fingerprint=wanted.fingerprint,
         version=request.version,
     )
@@ -211,9 +208,9 @@ def right_of(body: NewAccessRequest) -> Right | None:
     return None if body.code is not None else ModeWanted(mode)
 
 
-def _decision(decision: Decision, names: Mapping[str, str]) -> DecisionRecord:
+def _decision(decision: Decision) -> DecisionRecord:
     return DecisionRecord(
-        by=None if decision.rule is not None else names.get(decision.person.user_id),
+        by=None if decision.rule is not None else decision.name,
         word=decision.word,
         at=decision.at,
         step=decision.step + 1,

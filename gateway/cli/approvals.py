@@ -45,7 +45,7 @@ _LIST: Final = {
     "break_glass": "emergency",
 }
 
-Name = Annotated[str, typer.Argument(help="The policy's name.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The policy's name.", show_default=False, autocompletion=names.approvals)]
 
 
 @admin(

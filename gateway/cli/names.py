@@ -40,6 +40,14 @@ def roles(ctx: typer.Context, incomplete: str) -> list[str]:
     return _names(ctx, incomplete, "roles")
 
 
+def approvals(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "approval-policies")
+
+
+def webhooks(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _names(ctx, incomplete, "webhooks")
+
+
 def _names(ctx: typer.Context, incomplete: str, kind: str) -> list[str]:
     with contextlib.suppress(Exception), open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         from gateway.cli.reach import Place
@@ -86,6 +94,8 @@ async def _near(config: Path | None, kind: str) -> list[str]:
         "tokens": snapshot.tokens,
         "environments": snapshot.environments,
         "roles": snapshot.admin_roles,
+        "approval-policies": snapshot.approval_policies,
+        "webhooks": snapshot.webhooks,
     }
     return list(found[kind])
 

@@ -192,7 +192,7 @@ def _progress(request: Record) -> str:
 
 def _decision(decision: Record, now: datetime) -> str:
     rule = decision.get("rule")
-    by = f"by the rule {rule}" if rule is not None else f"by {decision.get('by') or 'somebody who is gone'}"
+    by = f"by the rule {rule}" if rule is not None else f"by {decision.get('by')}"
     word = "approved" if decision.get("word") == "approve" else "denied"
     comment = f": {decision.get('comment')}" if decision.get("comment") else ""
     return f"{word} {by}, {moment(decision.get('at'), now)}{comment}"

@@ -1,0 +1,122 @@
+"""Webhooks and what was delivered to them. Their secrets come in, or are shown once, and never go out again."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from admin_api.models.fields import Page, Password, Record, Request, Shown, Version
+from gateway.access.model import Snapshot
+from gateway.access.webhooks import TOPICS, URL_SECRET, Body, Webhook
+from gateway.ports import OutboxMessage, OutboxState
+
+_MOST = 1000
+_TOPICS = "Only of this; empty: of everything."
+_ENVIRONMENTS = "Only there, by name; empty: everywhere."
+
+_Url = Annotated[str, Field(max_length=2000, examples=["https://siem.example.com/hook"])]
+_Topics = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=len(TOPICS), examples=[[TOPICS[0]]])]
+_Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=_MOST)]
+_Body = Annotated[Body, Field(strict=False)]
+
+
+class NewWebhook(Request):
+    """Its messages are signed as Standard Webhooks says, with a secret that is made here."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "siem", "url": "https://siem.example.com/hook"},
+                {
+                    "name": "dba-chat",
+                    "url": "https://chat.example.com/hooks/{secret}",
+                    "url_secret": "T024-B7",
+                    "body": "chat",
+                    "environments": ["production"],
+                },
+            ]
+        }
+    )
+
+    name: str = Field(max_length=200, examples=["siem"])
+    url: _Url = Field(description=f"Where to send to; {URL_SECRET} stands for the part that is a secret.")
+    url_secret: Password | None = Field(None, description=f"What {URL_SECRET} stands for. It is sealed and never shown.")
+    topics: _Topics = Field(default=[], description=_TOPICS)
+    environments: _Names = Field(default=[], description=_ENVIRONMENTS)
+    body: _Body = Field(Body.JSON, description="json: the message; teams, chat: a text for people; template: your own.")
+    template: str | None = Field(None, max_length=20_000, description="JSON with placeholders; goes with body template.")
+
+
+class WebhookRecord(Record):
+    id: str
+    name: str = Field(examples=["siem"])
+    url: str = Field(description="Without the part of it that is a secret.")
+    enabled: bool
+    topics: list[str] = Field(description=_TOPICS)
+    environments: list[str] = Field(description=_ENVIRONMENTS)
+    body: Body
+    template: str | None
+    version: Version
+
+
+class WebhookMade(WebhookRecord):
+    """`secret`: what its messages are signed with. Shown only now; null in a repetition."""
+
+    secret: str | None = Field(repr=False)
+
+
+class WebhookPage(Page):
+    items: list[WebhookRecord]
+
+
+class DeliveryRecord(Record):
+    """One message, however often it was tried: each try has this id."""
+
+    id: str
+    topic: str = Field(examples=[TOPICS[0]])
+    request_id: str | None = Field(description="The access request that it is about.")
+    state: OutboxState = Field(description="dead: given up, until it is to be sent again.")
+    attempts: int
+    created_at: Shown
+    next_at: Shown = Field(description="When it is tried next, while it is pending.")
+    ended_at: Shown | None
+    last_error: str
+
+
+class DeliveryPage(Page):
+    items: list[DeliveryRecord]
+
+
+class TestRecord(Record):
+    __test__ = False  # not pytest's
+
+    ok: bool = Field(description="The receiver took it.")
+    detail: str = Field(examples=["status 204"])
+
+
+def webhook_record(snapshot: Snapshot, webhook: Webhook) -> WebhookRecord:
+    environments = [each.name for each in snapshot.environments.values() if each.id in webhook.environments]
+    return WebhookRecord(
+        id=webhook.id,
+        name=webhook.name,
+        url=webhook.url,
+        enabled=webhook.enabled,
+        topics=sorted(webhook.topics),
+        environments=sorted(environments),
+        body=webhook.body,
+        template=webhook.template,
+        version=webhook.version,
+    )
+
+
+def delivery_record(message: OutboxMessage) -> DeliveryRecord:
+    return DeliveryRecord(
+        id=message.id,
+        topic=message.topic,
+        request_id=message.request_id,
+        state=message.state,
+        attempts=message.attempts,
+        created_at=message.created_at,
+        next_at=message.next_at,
+        ended_at=message.ended_at,
+        last_error=message.last_error,
+    )
