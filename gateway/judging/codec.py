@@ -9,10 +9,12 @@ import struct
 from typing import Final
 
 from gateway.access_mode import AccessMode, GrantOption
+from gateway.statements.addressed import read_plain, write_plain
 from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.limits import Bounds, Caps
+from gateway.statements.only_these import OnlyThese
 from gateway.statements.policy import Policy
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 
@@ -54,6 +56,7 @@ def encode_request(sql: bytes, policy: Policy) -> bytes:
             "bounds": [bounds.tokens, bounds.nesting, bounds.comment_depth],
             "metered": policy.metered,
             "granted": None if policy.granted is None else policy.granted.key,
+            "only": None if policy.only is None else policy.only.key,
         }
     ).encode()
     size = len(_REQUEST) + LENGTH.size + len(head) + len(sql)
@@ -118,6 +121,7 @@ class Requests:
             Bounds(*map(int, raw["bounds"])),
             raw["metered"] is not False,
             None if raw["granted"] is None else GrantedRelations.from_key(raw["granted"]),
+            None if raw["only"] is None else OnlyThese.from_key(raw["only"]),
         )
 
 
@@ -150,6 +154,7 @@ def encode_reply(verdict: Verdict) -> bytes:
             verdict.not_temporary,
             verdict.any_literals,
             verdict.metered,
+            None if verdict.addressed is None else write_plain(verdict.addressed),
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
@@ -160,7 +165,7 @@ def decode_reply(payload: bytes) -> Verdict:
     try:
         allowed, rule, facts, sqlstate, message, hint, position, edits, notice, node, *effects = json.loads(payload)
         kind, tables, functions, names = facts
-        row_ceiling, lifts_read_only, reported, made, used, others, any_literals, metered = effects
+        row_ceiling, lifts_read_only, reported, made, used, others, any_literals, metered, ours = effects
         if not all(isinstance(each, bool) for each in (allowed, lifts_read_only, any_literals, metered)):
             raise CodecError("bad reply")
         return Verdict(
@@ -182,8 +187,9 @@ def decode_reply(payload: bytes) -> Verdict:
             tuple(map(str, others)),
             any_literals,
             metered,
+            None if ours is None else read_plain(ours),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise CodecError("bad reply") from error
 
 

@@ -166,6 +166,26 @@ def _grants() -> tuple[Rule, ...]:
             "SELECT * FROM orders o JOIN hr.salaries s ON s.id = o.id",
         ),
         Rule(
+            "operation-not-granted",
+            kind,
+            "42501",
+            "under a grant of an access request for operations: every other operation on a relation that a statement is, and what "
+            "is more than operations (objects, code, functions that are not listed)",
+            "what was approved is to read this table and to update that one, and not what a statement may do besides",
+            "UPDATE app.orders SET paid = true WHERE id = 7 RETURNING customer, where UPDATE alone was asked for",
+            Ask.REMARK,
+        ),
+        Rule(
+            "statement-not-granted",
+            kind,
+            "42501",
+            "under a grant of an access request for statements: every other one (the parse trees differ, or a literal), and "
+            "settings that could change what they mean",
+            "what was approved is this statement, and not one that looks like it",
+            "DELETE FROM app.orders WHERE id = 8, where the request was for id = 7",
+            Ask.REMARK,
+        ),
+        Rule(
             "max-rows",
             kind,
             "54000",
@@ -548,6 +568,11 @@ def _text_and_protocol() -> tuple[Rule, ...]:
              "many Binds without Sync", remark),
         Rule("audit-unavailable", gateway, "53100", "every statement while the audit trail cannot be written",
              "what is not written down does not run (58030 where the disk is broken, not full)", "a full disk", remark),
+        Rule("gateway-statement", gateway, "0A000",
+             "SHOW pgbastion.(something), pgbastion.request() and relinquish() in any form that the gateway does not answer",
+             "what does more than ask the gateway is not taken for it", "SELECT pgbastion.request('rw'), 1"),
+        Rule("gateway-unanswered", gateway, "57P03", "a statement for the gateway while it cannot answer",
+             "nobody waits for good", "SHOW pgbastion.requests while the store is away", remark),
         Rule("gateway-busy", gateway, "53400", "a large statement while too many others are being judged",
              "judging is bounded, so that one session does not stop the rest", "hundreds of large texts at once", remark),
     )  # fmt: skip

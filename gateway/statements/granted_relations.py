@@ -9,10 +9,13 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class GrantedRelations:
-    """Names as the server keeps them: folded, without quotes. `tables` holds (schema, name)."""
+    """Names as the server keeps them: folded, without quotes. `tables` holds (schema, name). `asked_for`: they follow from what an
+    access request was granted (see `only_these`).
+    """
 
     schemas: frozenset[str]
     tables: frozenset[tuple[str, str]]
+    asked_for: bool = False
 
     def has(self, schema: str, name: str) -> bool:
         return schema in self.schemas or (schema, name) in self.tables

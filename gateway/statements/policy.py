@@ -23,6 +23,8 @@ from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.hygiene import is_small, too_tangled
 from gateway.statements.limits import Bounds, Caps
 from gateway.statements.names import Listed
+from gateway.statements.only_these import OnlyThese
+from gateway.statements.only_use import only_rules
 from gateway.statements.openings import Openings
 from gateway.statements.options import parse_options
 from gateway.statements.parse import GRAMMAR, ParseFailure, parse
@@ -45,7 +47,7 @@ __all__ = [
     "relabel",
 ]
 
-_RULES_VERSION: Final = 5
+_RULES_VERSION: Final = 6
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Policy:
     owners of the database put into it; None: nothing is known of it, and so only what a name alone decides is judged.
     `options` and `max_changed_rows` are the grant's (see `GrantOption`). `hide_activity`: what other sessions run is closed, too.
     `metered`: the grant limits what is sent. `granted`: the only relations that it opens; None: those that the login may read.
+    `only`: the statements and operations that the access request behind it was for; None: there was none, or for all of the mode.
     (Without slots: what is asked for often is worked out once.)
     """
 
@@ -74,6 +77,7 @@ class Policy:
     bounds: Bounds = field(default_factory=Bounds)
     metered: bool = False
     granted: GrantedRelations | None = None
+    only: OnlyThese | None = None
 
     @cached_property
     def revision(self) -> str:
@@ -96,6 +100,7 @@ class Policy:
             repr(self.bounds),
             self.metered,
             self.granted.key if self.granted is not None else None,
+            self.only.key if self.only is not None else None,
         )
         return sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -122,10 +127,17 @@ class Policy:
 
     @cached_property
     def setting_rules(self) -> SettingRules:
-        return SettingRules(self.mode, self.allowed_schemas, frozenset(map(settings.fold, self.allowed_settings)), self.caps)
+        steady = self.only is not None and bool(self.only.statements)
+        custom = frozenset(map(settings.fold, self.allowed_settings))
+        return SettingRules(self.mode, self.allowed_schemas, custom, self.caps, steady=steady)
 
     @cached_property
     def text_rules(self) -> TextRules:
+        rules = self._rules_of_mode
+        return rules if self.only is None else replace(rules, only=only_rules(self.only, self.mode, rules.plain))
+
+    @property
+    def _rules_of_mode(self) -> TextRules:
         rules = TextRules(self.listed, self.server_major, self.setting_rules, metered=self.metered)
         if self.mode is AccessMode.READ_ONLY:
             return replace(rules, exceptions=EXCEPTIONS if GrantOption.TEMPORARY_TABLES in self.options else None)

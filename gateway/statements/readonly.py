@@ -21,7 +21,7 @@ from gateway.statements.walk import Walk
 from gateway.statements.words import statement_words
 
 _ACCESS_SHARE: Final = 1
-_PLAIN_TRANSACTIONS: Final = frozenset(
+PLAIN_TRANSACTIONS: Final = frozenset(
     f"TRANS_STMT_{kind}" for kind in ("BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "ROLLBACK_TO")
 )
 
@@ -231,7 +231,7 @@ def _lock(statement: Statement) -> Refusal | None:
 
 def _transaction(statement: Statement) -> Refusal | None:
     node: Fields = statement.raw.node
-    if str(node.get("kind", "TRANS_STMT_BEGIN")) not in _PLAIN_TRANSACTIONS:
+    if str(node.get("kind", "TRANS_STMT_BEGIN")) not in PLAIN_TRANSACTIONS:
         return refusal.two_phase(statement.place)
     if assignment.transaction_options_write(node.get("options"), statement.wording):
         return refusal.read_write_transaction(statement.place)

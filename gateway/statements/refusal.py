@@ -403,3 +403,36 @@ def uncounted_rows(offset: int | None) -> Refusal:
 def table_not_granted(name: str, hint: str, offset: int | None, node: str = "") -> Refusal:
     """A relation beyond those that the grant opens, or what could reach one."""
     return Refusal("table-not-granted", "42501", f"{name} is not among the tables that your grant opens", hint, offset, node)
+
+
+def ask_for_more(opened: str) -> str:
+    """What a grant of an access request opens, and how to get more; for a hint."""
+    return (
+        f"It opens: {opened}. Write names with their schema. "
+        "Ask for more: pgbastion request create <target> --sql FILE (with what you want to run)"
+    )
+
+
+def operation_not_granted(what: str, hint: str, offset: int | None, node: str = "") -> Refusal:
+    """Beyond the operations that an access request was granted, or what could be."""
+    words = f"{what} is not among the operations that your access request was granted"
+    return Refusal("operation-not-granted", "42501", words, hint, offset, node)
+
+
+def statement_not_granted(what: str, offset: int | None, hint: str = "") -> Refusal:
+    """Not one of the statements that an access request was granted."""
+    words = f"{what} is not among the statements that your access request was granted"
+    return Refusal("statement-not-granted", "42501", words, hint or EXACT_HINT, offset)
+
+
+def setting_of_meaning(name: str, offset: int | None) -> Refusal:
+    """Where only certain statements may run."""
+    words = f'setting "{name[:_LONG_NAME]}" could change what the statements mean that your access request was granted'
+    hint = "Leave it as it is. Write names with their schema in what you ask for, and dates and numbers in full."
+    return Refusal("statement-not-granted", "42501", words, hint, offset)
+
+
+EXACT_HINT: Final = (
+    "Only what was asked for may run, with the very same literals (blanks and comments make no difference); beside it "
+    "BEGIN, COMMIT, ROLLBACK, SHOW and harmless SET. Ask for another: pgbastion request create <target> --exact --sql FILE"
+)

@@ -20,10 +20,10 @@ from gateway.statements.write_modes import TEMPORARY_SCHEMA, is_beyond_rows
 
 _SYSTEM_SCHEMAS: Final = frozenset({"pg_catalog", "information_schema"})
 #: They show values of tables, whichever the login may read.
-_VALUES: Final = frozenset(
+VALUES: Final = frozenset(
     ("pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_statistic", "pg_statistic_ext_data", "pg_largeobject")
 )
-_LARGE_OBJECTS: Final = frozenset({"lo_get", "lo_open", "loread"})
+LARGE_OBJECTS: Final = frozenset({"lo_get", "lo_open", "loread"})
 #: Why a function is refused in read-only sessions, as far as it reads tables that the statement does not name.
 _BESIDE: Final = frozenset({"file", "large-object", "page", "remote", "replication", "text"})
 #: Of a statement, the field with what it changes; never a WITH query.
@@ -63,7 +63,8 @@ class RelationUse:
                 found = self._node(key, value, scope)
                 if found is not None:
                     return found
-                inside = self._with(value, scope, stack) if "withClause" in value else scope
+                inside, queries = queries_of(value, scope) if "withClause" in value else (scope, [])
+                stack.extend(queries)
                 target = _TARGETS.get(key)
                 for name, below in value.items():
                     if name == target:
@@ -72,23 +73,6 @@ class RelationUse:
                     elif name not in ("withClause", _ALIASES) and isinstance(below, dict | list):
                         stack.append((name, below, inside))
         return None
-
-    def _with(self, value: Fields, scope: frozenset[str], stack: list[tuple[str, Json, frozenset[str]]]) -> frozenset[str]:
-        """Each WITH query sees those before it, or all of a WITH RECURSIVE; the statement sees all. Returns what it sees."""
-        clause = value["withClause"]
-        queries = clause.get("ctes") if isinstance(clause, dict) else None
-        recursive = isinstance(clause, dict) and bool(clause.get("recursive"))
-        found: list[tuple[str, Json]] = []
-        for item in queries if isinstance(queries, list) else ():
-            query = item.get("CommonTableExpr") if isinstance(item, dict) else None
-            if isinstance(query, dict):
-                found.append((str(query.get("ctename")), query))
-        every = scope.union(name for name, _ in found)
-        seen = every if recursive else scope
-        for name, query in found:
-            stack.append(("CommonTableExpr", query, seen))
-            seen = seen | {name}
-        return every
 
     def _node(self, tag: str, node: Fields, scope: frozenset[str]) -> Refusal | None:
         if tag == "FuncCall":
@@ -102,7 +86,7 @@ class RelationUse:
     def _function(self, node: Fields) -> Refusal | None:
         """In read-only sessions what is refused there was refused before, or runs a text that was judged like this one."""
         name = (strings(node.get("funcname")) or ("",))[-1]
-        beside = name in _LARGE_OBJECTS or (self._writes and REFUSED_FUNCTIONS.get(name) in _BESIDE)
+        beside = name in LARGE_OBJECTS or (self._writes and REFUSED_FUNCTIONS.get(name) in _BESIDE)
         return self._refuse(f"what function {name} reads", location(node), "FuncCall") if beside else None
 
     def _statement(self, tag: str, node: Fields) -> Refusal | None:
@@ -118,23 +102,51 @@ class RelationUse:
             return None
         if isinstance(schema, str):
             if schema in _SYSTEM_SCHEMAS:
-                return self._refuse(f"{schema}.{name}", location(node), "RangeVar") if name in _VALUES else None
+                return self._refuse(f"{schema}.{name}", location(node), "RangeVar") if name in VALUES else None
             return None if self._granted.has(schema, name) else self._refuse(f"{schema}.{name}", location(node), "RangeVar")
         if name in scope:
             return None
         if name in SYSTEM_RELATIONS:
-            return self._refuse(name, location(node), "RangeVar") if name in _VALUES else None
+            return self._refuse(name, location(node), "RangeVar") if name in VALUES else None
         if self._schemas and all(self._granted.has(each, name) for each in self._schemas):
             return None
         known = self._granted.named(name)
         if known:
             hint = f"Write it with its schema: {' or '.join(known)}. Without one the name could mean another table."
+            if self._granted.asked_for:
+                return refusal.operation_not_granted(f"reading {name}", hint, location(node), "RangeVar")
             return refusal.table_not_granted(name, hint, location(node), "RangeVar")
         return self._refuse(name, location(node), "RangeVar")
 
     def _refuse(self, what: str, offset: int | None, node: str) -> Refusal:
+        if self._granted.asked_for:
+            return refusal.operation_not_granted(
+                f"reading {what}", refusal.ask_for_more(f"select {self._granted.in_words()}"), offset, node
+            )
         hint = (
             f"It opens: {self._granted.in_words()}. Write names with their schema (temporary tables: pg_temp.<name>). "
             "An admin who may change grants on <target> can open more: pgbastion grants update ... --table <schema>.<table>"
         )
         return refusal.table_not_granted(what, hint, offset, node)
+
+
+def queries_of(value: Fields, scope: frozenset[str]) -> tuple[frozenset[str], list[tuple[str, Json, frozenset[str]]]]:
+    """What a statement with a WITH clause sees besides relations; and its queries, each with what that one sees.
+
+    Each sees those before it, or all of a WITH RECURSIVE; the statement sees all.
+    """
+    clause = value["withClause"]
+    queries = clause.get("ctes") if isinstance(clause, dict) else None
+    recursive = isinstance(clause, dict) and bool(clause.get("recursive"))
+    found: list[tuple[str, Json]] = []
+    for item in queries if isinstance(queries, list) else ():
+        query = item.get("CommonTableExpr") if isinstance(item, dict) else None
+        if isinstance(query, dict):
+            found.append((str(query.get("ctename")), query))
+    every = scope.union(name for name, _ in found)
+    seen = every if recursive else scope
+    each_with_its_own = []
+    for name, query in found:
+        each_with_its_own.append(("CommonTableExpr", query, seen))
+        seen = seen | {name}
+    return every, each_with_its_own

@@ -33,6 +33,27 @@ _BY_VALUE: Final = {
     "default_with_oids": frozenset({"f", "false", "off"}),
     "password_encryption": frozenset({"scram-sha-256"}),
 }
+_CAPPED: Final = frozenset({"work_mem", "maintenance_work_mem", "hash_mem_multiplier"}) | frozenset(
+    {"max_parallel_workers_per_gather", "max_parallel_workers", "max_parallel_maintenance_workers"}
+)
+#: Free elsewhere, but they change how literals are read, or how many rows are found.
+_OF_MEANING: Final = frozenset(
+    {
+        "array_nulls",
+        "default_text_search_config",
+        "gin_fuzzy_search_limit",
+        "lc_monetary",
+        "lc_numeric",
+        "seed",
+        "timezone_abbreviations",
+        "xmloption",
+    }
+)
+STEADY: Final = (FREE_SETTINGS | TIMEOUTS | READ_ONLY_SETTINGS | _CAPPED) - _OF_MEANING
+"""What may be set where only certain statements may run: it leaves to each the meaning that it had when somebody approved it.
+
+The time zone and the styles of dates are among them, since drivers set them: a literal that leaves them open is read by them.
+"""
 _STATEMENT_TIMEOUT: Final = "statement_timeout"
 _IDENTITY: Final = frozenset({"role", "session_authorization"})
 # These change how the server reads text; the parser here reads it one way only. Pinned in every access mode.
@@ -44,12 +65,13 @@ _TRUE: Final = frozenset({"1", "on", "t", "tr", "tru", "true", "y", "ye", "yes"}
 
 @dataclass(frozen=True, slots=True)
 class SettingRules:
-    """What `check` needs of a policy."""
+    """What `check` needs of a policy. `steady`: no setting that could give a statement another meaning (see `STEADY`)."""
 
     mode: AccessMode
     schemas: frozenset[str]
     custom: frozenset[str]
     caps: Caps
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +109,8 @@ def check(
     if name == _STATEMENT_TIMEOUT and granted is not None and whole is not None:
         any_reader = rules.caps.timeout_milliseconds if rules.mode is AccessMode.READ_ONLY else granted
         return _timeout(name, whole, min(granted, any_reader), offset)
+    if rules.steady and whole is not None and name not in STEADY:
+        return refusal.setting_of_meaning(name, offset)
     if rules.mode is AccessMode.READ_WRITE:
         return None
     return _read_only(name, value, whole, rules, offset)

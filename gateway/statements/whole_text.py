@@ -9,6 +9,7 @@ from gateway.statements import readonly, readwrite
 from gateway.statements.inner_text import judge_inner
 from gateway.statements.literals import Wording
 from gateway.statements.names import Listed
+from gateway.statements.only_use import OnlyRules, Surroundings
 from gateway.statements.parse import RawStatement
 from gateway.statements.readonly import Exceptions, Statement, Temporary, new_walk
 from gateway.statements.refusal import Refusal, temporary_beside_others, uncounted_rows
@@ -27,7 +28,8 @@ _BLANK: Final = re.compile(rb"(?:[\s;]|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*+
 @dataclass(frozen=True, slots=True)
 class TextRules:
     """`writes`: of a read-write session, None in a read-only one. `exceptions`: of a read-only session with temporary tables.
-    `reports_only`: what `writes` would refuse runs, and is reported. `metered`: what is sent of rows is counted.
+    `reports_only`: what `writes` would refuse runs, and is reported. `metered`: what is sent of rows is counted. `only`:
+    nothing but what an access request was granted.
     """
 
     listed: Listed
@@ -37,6 +39,11 @@ class TextRules:
     reports_only: bool = False
     exceptions: Exceptions | None = None
     metered: bool = False
+    only: OnlyRules | None = None
+
+    @property
+    def plain(self) -> Surroundings:
+        return Surroundings(self.listed, self.settings, self.writes)
 
 
 @dataclass(slots=True)
@@ -70,23 +77,31 @@ def judge_statements(sql: bytes, statements: tuple[RawStatement, ...], rules: Te
         refused = _judge_one(wording, place, raw, rules, found, alone=len(statements) == 1)
         if refused is not None:
             return _refused(sql, raw, refused, found.facts())
-    return _allowed(rules, found, any_literals=not wording.looked_at)
+    by_literals = wording.looked_at or (rules.only is not None and bool(rules.only.these.statements))
+    return _allowed(rules, found, any_literals=not by_literals)
 
 
 def _judge_one(
     wording: Wording, place: int, raw: RawStatement, rules: TextRules, found: _Found, *, alone: bool
 ) -> Refusal | None:
-    walk = new_walk(rules.listed, rules.server_major, wording, rules.settings)
+    only = rules.only
+    among = only is not None and only.has(raw, wording)
+    by: TextRules | Surroundings = rules
+    if only is not None:
+        by = only.exactly if among else only.otherwise
+    walk = new_walk(by.listed, rules.server_major, wording, by.settings)
     if rules.writes is None:
-        walk.inner = partial(judge_inner, settings=rules.settings)
+        walk.inner = partial(judge_inner, settings=by.settings)
     temporary = Temporary() if rules.exceptions is not None else None
-    statement = Statement(raw, wording, place, rules.settings, walk, exceptions=rules.exceptions, temporary=temporary)
+    statement = Statement(raw, wording, place, by.settings, walk, exceptions=rules.exceptions, temporary=temporary)
     refused = readonly.judge_statement(statement) if rules.writes is None else readwrite.judge_statement(statement)
     found.kinds.append(statement_words(raw.tag, raw.node))
     if (change := name_change(raw.tag, raw.node)) is not None:
         found.names.append(change)
-    if refused is None and rules.writes is not None:
-        refused = _judge_write(statement, rules.writes, found, reports_only=rules.reports_only, alone=alone)
+    if refused is None and only is not None and not among:
+        refused = only.judge(raw, place)
+    if refused is None and by.writes is not None:
+        refused = _judge_write(statement, by.writes, found, reports_only=rules.reports_only, alone=alone)
     if refused is None and temporary is not None:
         found.made += temporary.made
         found.used += temporary.used + walk.written

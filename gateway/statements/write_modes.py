@@ -26,11 +26,12 @@ _KEPT: Final = frozenset({"CreateFunctionStmt", "RuleStmt"})
 
 @dataclass(frozen=True, slots=True)
 class WriteRules:
-    """What of a policy these rules need. `max_rows` None: no ceiling."""
+    """What of a policy these rules need. `max_rows` None: no ceiling. `may_truncate`: TRUNCATE is asked for by name elsewhere."""
 
     allows_ddl: bool
     needs_where: bool
     max_rows: int | None
+    may_truncate: bool = False
 
 
 def judge_writes(tag: str, node: Fields, wording: Wording, rules: WriteRules, *, alone: bool) -> tuple[Refusal | None, bool]:
@@ -40,7 +41,7 @@ def judge_writes(tag: str, node: Fields, wording: Wording, rules: WriteRules, *,
     """
     found = None if rules.allows_ddl else _ddl({tag: node})
     if found is None and rules.needs_where and wording.may_say(_WITHOUT_FILTER):
-        found = _unfiltered({tag: node}, wording)
+        found = _unfiltered({tag: node}, wording, may_truncate=rules.may_truncate)
     counted = _counted(tag, node)
     if found is None and rules.max_rows is not None:
         found = _uncounted(tag, node, counted, wording, alone=alone)
@@ -166,10 +167,11 @@ def _runs_text(node: Fields) -> bool:
 
 def _executed(root: Json, wording: Wording) -> Iterator[tuple[str, Fields]]:
     """The nodes that run when the statement does: not those of a plain EXPLAIN."""
-    return _nodes(root, lambda tag, node: tag == "ExplainStmt" and not _analyzes(node, wording))
+    return _nodes(root, lambda tag, node: tag == "ExplainStmt" and not analyzes(node, wording))
 
 
-def _analyzes(explain: Fields, wording: Wording) -> bool:
+def analyzes(explain: Fields, wording: Wording) -> bool:
+    """Whether it is an EXPLAIN that runs what it explains."""
     options = explain.get("options")
     for option in options if isinstance(options, list) else ():
         element = option.get("DefElem") if isinstance(option, dict) else None
@@ -178,11 +180,11 @@ def _analyzes(explain: Fields, wording: Wording) -> bool:
     return False
 
 
-def _unfiltered(root: Json, wording: Wording) -> Refusal | None:
+def _unfiltered(root: Json, wording: Wording, *, may_truncate: bool) -> Refusal | None:
     for tag, node in _executed(root, wording):
         if tag in ("UpdateStmt", "DeleteStmt") and "whereClause" not in node:
             return refusal.where_missing(statement_words(tag, node).upper(), _place(tag, node), tag)
-        if tag == "TruncateStmt":
+        if tag == "TruncateStmt" and not may_truncate:
             return refusal.truncates_all(_place(tag, node))
     return None
 
@@ -225,7 +227,7 @@ def _why_uncounted(tag: str, node: Fields, counted: Fields | None, wording: Word
             return statement_words(tag, node).upper()
         case "CopyStmt" if node.get("is_from"):
             return "COPY ... FROM"
-        case "ExplainStmt" if _analyzes(node, wording):
+        case "ExplainStmt" if analyzes(node, wording):
             query = node.get("query")
             return "EXPLAIN ANALYZE EXECUTE" if isinstance(query, dict) and "ExecuteStmt" in query else ""
         case "FuncCall" if _runs_text(node):
