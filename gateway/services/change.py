@@ -14,15 +14,18 @@ from datetime import datetime
 from typing import TypeVar
 
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
+from gateway.access.requests import AccessRequest
 from gateway.audit.admin_event import AdminEvent, DetailValue
-from gateway.ports import ChangeableRow, FormerLogin, Store, TargetAdmin, UnitOfWork
+from gateway.ports import ChangeableRow, FormerLogin, GrantEnding, OutboxMessage, RequestFilter, Store, TargetAdmin, UnitOfWork
 from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.managed_stay import check_managed_stay
 from gateway.services.naming import check_actor, check_remark
 from gateway.services.owners import check_owners_stay
+from gateway.services.request_hanging import end_with_rows
 from gateway.services.row_rights import check_put, check_remove, gives_to, speaks_for_itself
 from gateway.services.visible import within_reach
 
@@ -39,7 +42,8 @@ Row = TypeVar(
     | Account
     | ClaimMapping
     | Credential
-    | ManagedLogin,
+    | ManagedLogin
+    | ApprovalPolicy,
 )
 Detail = Mapping[str, DetailValue]
 
@@ -92,6 +96,21 @@ class Change:
         """What its logins were before it was adopted."""
         return await self._work.former_logins(target_id)
 
+    @property
+    def reason(self) -> str:
+        return self._reason
+
+    async def next_request_number(self) -> int:
+        return await self._work.next_request_number()
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        """By its id or its number, as it is now; nobody else changes it before this ends."""
+        return await self._work.access_request(key)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        """Likewise, the newest first."""
+        return await self._work.access_requests(wanted)
+
     def require(self, verb: str, *, target: Target | None = None, user_id: str | None = None) -> None:
         """May the actor do this (`verb` of access/data/verbs.csv)? Raises NotPermitted.
 
@@ -102,9 +121,16 @@ class Change:
         require(self._who, verb, self._work.snapshot, environment_id=environment_id, user_id=user_id)
         self._asked = True
 
-    def note(self, action: str, object_id: str, name: str, detail: Detail | None = None) -> None:
-        """Stage the audit event alone. `name`: what people call the object. Never a secret in any of it."""
-        self._events.append(AdminEvent(self._actor, action, object_id, name, self._reason, detail or {}))
+    def require_in(self, verb: str, environment_id: str) -> None:
+        """Likewise, of what is done in an environment."""
+        require(self._who, verb, self._work.snapshot, environment_id=environment_id)
+        self._asked = True
+
+    def note(self, action: str, object_id: str, name: str, detail: Detail | None = None, *, by: str | None = None) -> None:
+        """Stage the audit event alone. `name`: what people call the object. Never a secret in any of it. `by`: who did it, if not
+        the actor (a rule that answered them).
+        """
+        self._events.append(AdminEvent(by or self._actor, action, object_id, name, self._reason, detail or {}))
 
     def put(self, row: Row, action: str, name: str, detail: Detail | None = None) -> None:
         """Stage an insert or a replacement by id, with its event."""
@@ -136,8 +162,29 @@ class Change:
         self._staged.append(row)
         self._work.put(row)
 
+    def carries_out(self, row: AccessRequest | Grant | GrantEnding | OutboxMessage) -> None:
+        """Stage what a decision about an access request leads to: the right to decide was asked for, not one to grant."""
+        self._staged.append(row)
+        self._work.put(row)
+
+    def takes_back(self, grant: Grant) -> None:
+        """Stage the removal of a grant that an access request had led to, likewise."""
+        self._gone.append(grant)
+        self._work.remove(grant)
+
+    @property
+    def staged(self) -> tuple[ChangeableRow, ...]:
+        """What is to be inserted or replaced so far."""
+        return tuple(self._staged)
+
+    @property
+    def gone(self) -> tuple[ChangeableRow, ...]:
+        """What is to be removed so far."""
+        return tuple(self._gone)
+
     async def commit(self) -> int:
         """Everything staged, in one transaction; the new revision. What has no event cannot be committed (ValueError)."""
+        await end_with_rows(self)
         event, *more = self._events
         check_owners_stay(self._before, self._staged, self._gone)
         check_managed_stay(self._work.snapshot, self._staged, self._gone)
