@@ -232,6 +232,7 @@ class Grant:
 
     The rest is of grants that an access request led to, this one: `backers` are the approvers to whom it is bound, `only` is all
     that may be run, `database_role` is the existing one whose rights the session has upstream (where logins are managed).
+    `request_number`: as the store knows it.
     """
 
     id: str
@@ -250,6 +251,7 @@ class Grant:
     backers: tuple[Backer, ...] = ()
     only: Only | None = None
     database_role: str | None = None
+    request_number: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

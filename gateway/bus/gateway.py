@@ -11,10 +11,22 @@ from pathlib import Path
 from typing import Final
 
 from gateway.access_mode import AccessMode
-from gateway.bus.lines import ALL, ANY, HUB, MAX_LINE_BYTES, BusLineError, Envelope, JsonValue, Payload, address_of
+from gateway.bus.lines import (
+    ALL,
+    ANY,
+    DENIED_STATEMENT,
+    HUB,
+    MAX_LINE_BYTES,
+    BusLineError,
+    Envelope,
+    JsonValue,
+    Payload,
+    address_of,
+)
 from gateway.ports import (
     CatalogRefresh,
     CheckStep,
+    DeniedStatement,
     EntryPreview,
     GatewayUnavailable,
     OpenedObject,
@@ -78,6 +90,10 @@ class BusGateway:
         """By one worker, like a check."""
         answers = await self._ask(ANY, "preview-entry", {"target": name, "entry": entry}, self._check_seconds)
         return _preview(answers[0]) if answers else None
+
+    async def denied_statement(self, code: str, user_id: str) -> DeniedStatement | None:
+        answers = await self._ask(ALL, DENIED_STATEMENT, {"code": code, "user_id": user_id})
+        return _denied(answers[0]) if answers else None
 
     async def upstream_processes(self) -> list[UpstreamProcess]:
         answers = await self._ask(ALL, "upstream-processes", {})
@@ -185,6 +201,10 @@ def _health(answer: Payload) -> TargetHealth:
         failed_at=_text(answer, "failed_at") if answer.get("failed_at") else None,
         kind=_text(answer, "kind"),
     )
+
+
+def _denied(answer: Payload) -> DeniedStatement:
+    return DeniedStatement(_text(answer, "target"), _text(answer, "statement"), _text(answer, "scope"))
 
 
 def _refreshed(answer: Payload) -> CatalogRefresh:

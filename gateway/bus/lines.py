@@ -24,6 +24,9 @@ HUB: Final = "hub"
 CLERK: Final = "clerk"  # who writes into the store what workers ask for
 CUSTODIAN: Final = "custodian"  # who makes database roles of people's own
 HELLO: Final = "hello"
+WORKER: Final = "worker:"  # before its number: the name of a worker's peer
+ASKED_BY_SQL: Final = "asked-by-sql"  # of the clerk, by a worker for a session's person
+DENIED_STATEMENT: Final = "denied-statement"  # of all workers: the text behind a refusal's code
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024  # a worker's whole session list is one line
 MAX_UNSENT_BYTES: Final = 32 * 1024 * 1024

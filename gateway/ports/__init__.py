@@ -3,6 +3,7 @@
 from gateway.ports.answers import (
     CatalogRefresh,
     CheckStep,
+    DeniedStatement,
     EntryPreview,
     OpenedObject,
     RoleAudit,
@@ -39,6 +40,7 @@ __all__ = [
     "CatalogRefresh",
     "ChangeableRow",
     "CheckStep",
+    "DeniedStatement",
     "Directory",
     "EntryPreview",
     "FormerLogin",

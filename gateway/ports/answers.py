@@ -41,6 +41,17 @@ class SessionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DeniedStatement:
+    """A text that a session's policy refused, and on which target. `scope`: the narrowest by which it can be asked for ("exact"
+    or "relations").
+    """
+
+    target: str
+    statement: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamProcess:
     """A process of a target's server that a session of ours has, or one that waits for a client."""
 

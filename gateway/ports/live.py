@@ -7,6 +7,7 @@ from gateway.access_mode import AccessMode
 from gateway.ports.answers import (
     CatalogRefresh,
     CheckStep,
+    DeniedStatement,
     EntryPreview,
     RoleAudit,
     SessionFacts,
@@ -46,6 +47,10 @@ class LiveGateway(Protocol):
 
     async def refresh_catalog(self, name: str) -> list[CatalogRefresh]:
         """Read what is in the target's database again; in force when this returns. A worker without sessions there has nothing."""
+        ...
+
+    async def denied_statement(self, code: str, user_id: str) -> DeniedStatement | None:
+        """What was refused under this code, if that was this user's statement and not long ago."""
         ...
 
     async def upstream_processes(self) -> list[UpstreamProcess]:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from gateway.proxy.addressed import answer
 from gateway.proxy.day_counts import HURRY_BYTES
 from gateway.proxy.own_password import change_own_password
+from gateway.session.addressed import FAILED
 from gateway.session.effects import (
+    AnswerAddressed,
     CatalogTouched,
     ChangeOwnPassword,
     ClientQuit,
@@ -54,6 +57,9 @@ def act(session: "LiveSession") -> None:
                 session.cancel.stop(session.answered, partial(_stopped, session))
             case CatalogTouched():
                 session.worker.catalog_touched(session.lease.target.id)
+            case AnswerAddressed():
+                task = asyncio.create_task(_answer(session, effect), name=f"answer {session.session_id}")
+                session.worker.keep(task)
             case ChangeOwnPassword():
                 session.standing.changing_password()
                 task = asyncio.create_task(_change_password(session, effect), name=f"password {session.session_id}")
@@ -97,3 +103,13 @@ async def _change_password(session: "LiveSession", effect: ChangeOwnPassword) ->
         session.reconcile()
     if not session.ended:
         session.resume(session.client_side.password_changed(effect, verdict, time.monotonic()))
+
+
+async def _answer(session: "LiveSession", effect: AnswerAddressed) -> None:
+    try:
+        said = await answer(session, effect)
+    except Exception:  # else the client would wait for good
+        _log.exception("a statement for the gateway was not answered", session=session.session_id)
+        said = FAILED
+    if not session.ended:
+        session.resume(session.client_side.answered(effect, said, time.monotonic()))

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
-from gateway.bus.lines import Handler, JsonValue, Message, Payload
+from gateway.bus.lines import DENIED_STATEMENT, Handler, JsonValue, Message, Payload
 from gateway.bus.peer import CONNECTED
 from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.entry_preview import preview_entry
@@ -69,6 +69,7 @@ class Errands:
             "refresh-catalog": lambda message: _refresh_catalog(self._worker, message),
             "target-health": lambda _: _target_health(self._worker),
             "upstream-processes": lambda _: _upstream_processes(self._worker),
+            DENIED_STATEMENT: lambda message: _denied_statement(self._worker, message),
             "revision": lambda _: {"revision": self._worker.directory.snapshot.revision},
             "counters": lambda _: {"worker": self._worker.number, **self._worker.counters.as_mapping()},
             # of other workers
@@ -182,6 +183,16 @@ async def _look_at_target(worker: Worker, message: Message, look: _Look[T]) -> T
 
 def _target_health(worker: Worker) -> list[Payload]:
     return worker.health.describe({target.id: target.name for target in worker.directory.snapshot.targets.values()})
+
+
+def _denied_statement(worker: Worker, message: Message) -> list[Payload]:
+    """No answer: it is not in this one."""
+    match message.payload:
+        case {"code": str(code), "user_id": str(user_id)}:
+            found = worker.denied.find(code, user_id, worker.directory.snapshot)
+            return [] if found is None else [found]
+        case _:
+            return []
 
 
 async def _refresh_catalog(worker: Worker, message: Message) -> list[Payload]:

@@ -31,6 +31,7 @@ from gateway.session.client_side import ClientSide
 from gateway.session.effects import fatal
 from gateway.session.ledger import Entry
 from gateway.session.upstream_side import UpstreamSide
+from gateway.session.verdicts import Judged
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields, build_error
 from gateway.wire.frontend import TERMINATE
@@ -80,6 +81,7 @@ class LiveSession(asyncio.Protocol):
         if (steady := steady_of(self, shared, self._account, worker, client, self.upstream)) is not None:
             self.data_received = steady.client_data  # type: ignore[method-assign]
             self.upstream_data = steady.upstream_data  # type: ignore[method-assign]
+        shared.way_out = self._way_out
         if opened.hold is not None:
             opened.hold.follower = self._adopt_policy
         client.set_write_buffer_limits(high=HIGH_WATER)
@@ -301,6 +303,17 @@ class LiveSession(asyncio.Protocol):
         limited = self.worker.volume_of(self.lease)
         if limited is None or self.shared.volume is None or limited.limits != self.shared.volume.limits:
             self.shared.volume = limited
+
+    def _way_out(self, judged: Judged) -> str:
+        """How a statement that was refused can be asked for, for its hint."""
+        worker, target, major = self.worker, self.lease.target, self._server_major
+        return worker.denied.way_out(
+            worker.directory.snapshot,
+            self.lease,
+            lambda mode: worker.policies.plain_policy(target, mode, major, None),
+            judged,
+            self.shared.facts.inline_bytes,
+        )
 
     def terminate(self, denial: Denial) -> None:
         """FATAL 57P01 whatever the reason: that is how a session ends that was once let in."""

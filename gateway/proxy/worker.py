@@ -15,6 +15,7 @@ from gateway.proxy.ahead import Ahead
 from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters
 from gateway.proxy.day_counts import DayCounts
+from gateway.proxy.denied import DeniedStatements
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.last_logins import LastLogins
 from gateway.proxy.own_logins import OwnLogins
@@ -63,13 +64,13 @@ class Policies:
         )
         made = self._made.get(key)
         if made is None or made.target is not target or made.settings is not settings or made.policy.catalog is not catalog:
-            policy = _granted(self._policy(target, lease.mode, server_major, catalog), lease)
+            policy = _granted(self.plain_policy(target, lease.mode, server_major, catalog), lease)
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
             made = self._made[key] = _Made(policy, target, settings)
         return made.policy
 
-    def _policy(self, target: Target, mode: AccessMode, server_major: int, catalog: Catalog | None) -> Policy:
+    def plain_policy(self, target: Target, mode: AccessMode, server_major: int, catalog: Catalog | None) -> Policy:
         """Of a grant that carries nothing."""
         settings = self._current.now
         return Policy(
@@ -87,7 +88,7 @@ class Policies:
 
     def prepare(self, target: Target, mode: AccessMode, catalog: Catalog) -> None:
         """In a thread: work out what judging by a new catalog needs."""
-        policy = self._policy(target, mode, catalog.server_major, catalog)
+        policy = self.plain_policy(target, mode, catalog.server_major, catalog)
         policy.prepare()
         self._prepared[policy.revision] = policy
 
@@ -173,6 +174,7 @@ class Worker:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     last_logins: LastLogins = field(init=False)
     day_counts: DayCounts = field(init=False)
+    denied: DeniedStatements = field(default_factory=DeniedStatements)
 
     def __post_init__(self) -> None:
         self.day_counts = DayCounts(self.peers, rights_clock.now)

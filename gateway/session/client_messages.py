@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.audit.events import statement_fragment
+from gateway.session.addressed import NO_PARAMETERS, AddressedStatements, bind_entry
 from gateway.session.careful import Careful
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
@@ -40,13 +41,14 @@ _STATEMENT: Final = ord("S")
 class Messages:
     """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
 
-    __slots__ = ("_careful", "_refusals", "_shared", "in_hand", "own_password")
+    __slots__ = ("_careful", "_refusals", "_shared", "addressed", "in_hand", "own_password")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
         self._refusals = Refusals(shared)
         self._careful = Careful(shared, self._refusals)
         self.own_password = OwnPassword(shared)
+        self.addressed = AddressedStatements(shared)
         self.in_hand: Judged | None = None
 
     def read(self, kind: int, body: bytes, now: float) -> bytes | None:
@@ -130,6 +132,13 @@ class Messages:
         refusal = self._of_text(judged, "query")
         if refusal is None and not judged.passes:
             refusal = self._careful.of_query(judged)
+        answer = b""
+        if refusal is None and judged.verdict.addressed is not None and not shared.ledger.skipping:
+            found = self.addressed.answered(judged)
+            if isinstance(found, Verdict):
+                refusal = self._refusals.of_answer(judged, found, "query")
+            else:
+                answer = found
         if refusal is not None:
             return self._replace_query(refusal)
         number = shared.started(judged.fragment, "query", 0)
@@ -142,6 +151,8 @@ class Messages:
         if not judged.passes and self._careful.must_watch(judged):
             raise self._careful.send_query(entry, judged, self._relabelled(judged))
         shared.ledger.queue.append(entry)
+        if answer:
+            return build_query(answer)
         return build_query(self._relabelled(judged)) if judged.verdict.edits else None
 
     def _query_of_password(self, judged: Judged, verdict: Verdict, now: float) -> bytes:
@@ -163,6 +174,9 @@ class Messages:
             raise HoldStream(None)
         judged = self._judge(sql)
         refusal = self._of_text(judged, "parse") or self._refusals.of_definition(name, types)
+        asked = judged.verdict.addressed
+        if refusal is None and asked is not None and types:
+            refusal = self._refusals.of_answer(judged, NO_PARAMETERS, "parse")
         if refusal is not None:
             if not name:
                 shared.prepared.will_drop(b"")  # as any error in such a Parse does
@@ -181,6 +195,8 @@ class Messages:
             entry.judged = existing  # upstream will answer 42P05: the first text stands
         shared.ledger.queue.append(entry)
         shared.prepared.send(name, entry.judged)
+        if asked is not None:
+            return build_parse(name, self.addressed.described(asked))
         if judged.verdict.edits or lifting:
             return lifting + build_parse(name, self._relabelled(judged), types)
         return None
@@ -200,6 +216,8 @@ class Messages:
             refusal = shared.refuse(error(sqlstate.CONFIGURATION_LIMIT, text, "Close some of them."), "too-many-portals")
         if refusal is not None:
             return self._replace(refusal)
+        if judged is not None and judged.verdict.addressed is not None and not (shared.ledger.skipping or parameters):
+            return self._bind_to_answer(judged, body, portal, statement)
         lifting = b""
         if judged is not None and not judged.passes and judged.verdict.lifts_read_only:
             lifting = self._careful.lifting(judged, self._relabelled(judged) if not statement else b"")
@@ -208,6 +226,12 @@ class Messages:
             shared.ledger.queue.append(entry)
             shared.portals.send(portal, entry)
         return lifting + message(b"B", body) if lifting else None
+
+    def _bind_to_answer(self, judged: Judged, body: bytes, portal: bytes, statement: bytes) -> bytes:
+        answer = self.addressed.answered(judged)
+        if isinstance(answer, Verdict):
+            return self._replace(self._refusals.of_answer(judged, answer, "execute"))
+        return self.addressed.bound(answer, body, portal, statement, bind_entry(portal, judged, 0))
 
     def _execute(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared

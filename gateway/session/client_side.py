@@ -6,9 +6,10 @@ before their first byte leaves; a refused message is replaced (see `denial`); a 
 
 from typing import Final
 
+from gateway.session.addressed import Answer
 from gateway.session.client_messages import Messages
 from gateway.session.conversation import Conversation
-from gateway.session.effects import ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, fatal
+from gateway.session.effects import AnswerAddressed, ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, fatal
 from gateway.session.holding import HoldStream
 from gateway.session.usual import UsualRequest, lengths
 from gateway.statements.verdict import Verdict
@@ -176,6 +177,16 @@ class ClientSide:
             return b""
         (self._messages or self._begin()).own_password.conclude(effect, verdict)
         return self.resume(now)
+
+    def answered(self, effect: AnswerAddressed, answer: Answer, now: float) -> bytes:
+        """What the person asked the gateway is known. Returns what may leave now."""
+        if self._held is None or self._quit:
+            return b""
+        addressed = (self._messages or self._begin()).addressed
+        addressed.conclude(effect, answer)
+        out = self.resume(now)
+        addressed.forget()
+        return out
 
     def resume(self, now: float) -> bytes:
         """Go on with what was held (and hold again, if the policy changed meanwhile)."""

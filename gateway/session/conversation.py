@@ -50,6 +50,11 @@ def _settled() -> None:
     """The ledger knows all."""
 
 
+def _no_way(_judged: Judged) -> str:
+    """There is none."""
+    return ""
+
+
 class Conversation:
     """`records` (audit bodies) and `effects` are emptied by the shell after each call into either side."""
 
@@ -78,6 +83,7 @@ class Conversation:
         "upstream_fatal",
         "volume",
         "watched",
+        "way_out",
     )
 
     def __init__(
@@ -113,6 +119,7 @@ class Conversation:
         self.tally = tally or Tally()
         self._marks = 0
         self.settle: Callable[[], None] = _settled  # of who relays beside the ledger: to be told before it is looked at
+        self.way_out: Callable[[Judged], str] = _no_way  # of a text that is refused: what the hint tells besides
 
     def adopt(self, in_force: PolicyInForce) -> None:
         """Judge by this from now on, also what is prepared already."""
@@ -155,10 +162,10 @@ class Conversation:
         self._marks += 1
         return Refusal(fields, rule, f"pgbastion_denied_{self.facts.nonce}_{self._marks}".encode())
 
-    def refuse_verdict(self, verdict: Verdict) -> Refusal:
-        """The text's own audit record tells of it."""
+    def refuse_verdict(self, verdict: Verdict, way_out: str = "") -> Refusal:
+        """The text's own audit record tells of it. `way_out`: is told behind the verdict's hint."""
         self.tally.denied += 1
-        return self._marked(fields_of(verdict, self.facts.target), verdict.rule)
+        return self._marked(fields_of(verdict, self.facts.target, way_out), verdict.rule)
 
     def started(self, text: bytes, phase: str, parameters: int) -> int:
         """Record that a text (its audit fragment) is about to leave, or was refused; returns its number in the session."""

@@ -44,12 +44,12 @@ class Refusal:
         return build_error(self.fields)
 
 
-def fields_of(verdict: Verdict, target: str) -> ErrorFields:
-    """The policy knows no target, and writes `<target>` where its name belongs."""
+def fields_of(verdict: Verdict, target: str, way_out: str = "") -> ErrorFields:
+    """The policy knows no target, and writes `<target>` where its name belongs. `way_out`: a sentence more for the hint."""
     return ErrorFields(
         "ERROR",
         verdict.sqlstate,
         verdict.message,
-        hint=verdict.hint.replace("<target>", target),
+        hint=f"{verdict.hint.replace('<target>', target)} {way_out}".strip(),
         position=verdict.position,
     )

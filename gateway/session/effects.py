@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass, field
 
 from gateway.secret import Secret
+from gateway.statements.addressed import Addressed
 from gateway.statements.policy import Policy
 from gateway.wire.backend import ErrorFields
 from gateway.wire.scram import Challenge
@@ -60,13 +61,21 @@ class ChangeOwnPassword:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerAddressed:
+    """The person asks the gateway something by this statement. Answer with `ClientSide.answered`."""
+
+    sql: bytes = field(repr=False)
+    asked: Addressed
+
+
+@dataclass(frozen=True, slots=True)
 class DeriveKeys:
     """Compute upstream's client keys off the event loop. Answer with `UpstreamLogin.derived`."""
 
     challenge: Challenge
 
 
-Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain | ChangeOwnPassword | StopStatement
+Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain | ChangeOwnPassword | AnswerAddressed | StopStatement
 
 
 def fatal(sqlstate: str, message: str, hint: str = "", detail: str = "") -> ErrorFields:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.session.effects import ChangeOwnPassword
+    from gateway.session.effects import AnswerAddressed, ChangeOwnPassword
 
 
 class HoldStream(Exception):
@@ -13,7 +13,12 @@ class HoldStream(Exception):
     """
 
     def __init__(
-        self, sql: bytes | None, first: bytes = b"", *, passed: bool = False, effect: "ChangeOwnPassword | None" = None
+        self,
+        sql: bytes | None,
+        first: bytes = b"",
+        *,
+        passed: bool = False,
+        effect: "ChangeOwnPassword | AnswerAddressed | None" = None,
     ) -> None:
         super().__init__()
         self.sql = sql

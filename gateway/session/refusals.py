@@ -35,7 +35,7 @@ class Refusals:
             return None
         if not judged.verdict.allowed:
             shared.started(judged.fragment, phase, 0)
-            return shared.refuse_verdict(judged.verdict)
+            return shared.refuse_verdict(judged.verdict, shared.way_out(judged))
         verdict = judged.verdict
         if verdict.temporary_used or verdict.temporary_made or verdict.not_temporary:
             return self._of_temporary(judged, phase)
@@ -82,6 +82,10 @@ class Refusals:
     def of_absent(self, code: str, text: str) -> Refusal:
         """What upstream would say of a name that is not there, were it not in use by us."""
         return self._shared.answer(error(code, text))
+
+    def of_answer(self, judged: Judged, verdict: Verdict, phase: str) -> Refusal:
+        """A statement for the gateway, which says no."""
+        return self._refuse_allowed(judged, replace(verdict, facts=judged.verdict.facts), phase)
 
     def _refuse_allowed(self, judged: Judged, verdict: Verdict, phase: str) -> Refusal:
         shared = self._shared

@@ -10,7 +10,7 @@ from gateway.session.conversation import Conversation
 from gateway.session.effects import End, NameAgain, fatal
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, COPY_END, EXECUTE, INSERTED, NAMING, PARSE, QUERY, SYNC, Entry
 from gateway.session.names import names_changed
-from gateway.session.watched import LIFT_TAG, Watched, reported
+from gateway.session.watched import LIFT_REPLIES, LIFT_TAG, Watched, reported
 from gateway.wire import sqlstate
 from gateway.wire.backend import error_code, parameter_status, read_parameter_status
 from gateway.wire.errors import ProtocolViolation
@@ -261,7 +261,7 @@ class Replies:
             shared.prepared.abandon(entry.name)
         elif kind in (BIND, CLOSE_PORTAL):
             shared.portals.abandon(entry.name)
-        elif kind == INSERTED:
+        elif kind == INSERTED and entry.name.startswith(LIFT_REPLIES):
             shared.prepared.dropped(b"")
         if shared.watched is not None and shared.watched.entry is entry:
             shared.watched.lost()

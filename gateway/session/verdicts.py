@@ -82,6 +82,7 @@ class Judged:
             or verdict.temporary_made
             or verdict.temporary_used
             or verdict.not_temporary
+            or verdict.addressed is not None
         )
 
     def for_text(self, sql: bytes, fragment: bytes) -> "Judged":

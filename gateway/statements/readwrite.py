@@ -7,6 +7,7 @@ roles that the gateway logs in with.
 from typing import Final
 
 from gateway.statements import assignment, refusal
+from gateway.statements.addressed import FUNCTIONS, misplaced
 from gateway.statements.parse import Fields, Json, location, strings
 from gateway.statements.readonly import Statement
 from gateway.statements.refusal import Refusal
@@ -79,6 +80,8 @@ def _call(node: Fields, statement: Statement) -> Refusal | None:
     if not parts:
         return refusal.unknown_syntax("FuncCall", location(node))
     statement.walk.functions.add(".".join(parts))
+    if parts[-1] in FUNCTIONS and (found := misplaced(parts, location(node))) is not None:
+        return found
     if parts[-1] == "set_config" and (len(parts) == 1 or parts[-2] == "pg_catalog"):
         match assignment.set_config(node, statement.wording, statement.settings):
             case Refusal() as refused:

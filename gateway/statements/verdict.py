@@ -5,7 +5,10 @@ Those that each new text needs are kept from being changed by the type checker (
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from gateway.statements.addressed import Addressed
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -67,6 +70,8 @@ class Verdict:
     allowed text creates, `temporary_used` those that it writes to or drops, which is allowed only when the session made them
     all (else `in_session.not_made_here`). Names written `pg_temp.x` are not in it. `not_temporary` are tables that it takes for
     those of the database: allowed only when the session made none of the name (else `in_session.hides`).
+
+    `addressed`: the text is for the gateway, which answers it: it must not go upstream.
     """
 
     allowed: Final[bool]
@@ -87,3 +92,4 @@ class Verdict:
     not_temporary: Final[tuple[str, ...]] = ()
     any_literals: Final[bool] = False
     metered: Final[bool] = False
+    addressed: "Final[Addressed | None]" = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.statements import names, refusal
+from gateway.statements.addressed import FUNCTIONS, misplaced
 from gateway.statements.catalog_objects import Relation
 from gateway.statements.catalogue import (
     ACTIVITY_FUNCTIONS,
@@ -166,6 +167,8 @@ def _function_call(walk: Walk, value: Json, push: Push) -> Refusal | None:
     if not parts:
         return refusal.unknown_syntax("FuncCall", location(value))
     walk.functions.add(names.shown(parts))
+    if parts[-1] in FUNCTIONS and (found := misplaced(parts, location(value))) is not None:
+        return found
     push(value)
     if parts[-1] == "set_config" and (len(parts) == 1 or parts[-2] == "pg_catalog"):
         match walk.set_config(value):

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from gateway.statements import readonly, readwrite
+from gateway.statements.addressed import RELINQUISH, REQUEST, SCHEMA, Addressed, GiveBack, Show, addressed, beside_others
 from gateway.statements.inner_text import judge_inner
 from gateway.statements.literals import Wording
 from gateway.statements.names import Listed
@@ -74,11 +75,25 @@ def judge_statements(sql: bytes, statements: tuple[RawStatement, ...], rules: Te
     found, wording = _Found(), Wording(sql)
     for raw in statements:
         place = _first_word(sql, raw.start)
+        ours = addressed(raw, wording, place)
+        if ours is not None:
+            return _for_the_gateway(sql, raw, ours if len(statements) == 1 else beside_others(place), found)
         refused = _judge_one(wording, place, raw, rules, found, alone=len(statements) == 1)
         if refused is not None:
             return _refused(sql, raw, refused, found.facts())
     by_literals = wording.looked_at or (rules.only is not None and bool(rules.only.these.statements))
     return _allowed(rules, found, any_literals=not by_literals)
+
+
+def _for_the_gateway(sql: bytes, raw: RawStatement, ours: Addressed | Refusal, found: _Found) -> Verdict:
+    kind = statement_words(raw.tag, raw.node)
+    found.kinds.append(kind)
+    if isinstance(ours, Refusal):
+        return _refused(sql, raw, ours, found.facts())
+    if isinstance(ours, Show):
+        return Verdict(True, "gateway-statement", Facts(kind), addressed=ours)
+    called = RELINQUISH if isinstance(ours, GiveBack) else REQUEST
+    return Verdict(True, "gateway-statement", Facts(kind, functions=(f"{SCHEMA}.{called}",)), addressed=ours)
 
 
 def _judge_one(

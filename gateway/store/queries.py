@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Table, select
+from sqlalchemy import Select, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.managed import ManagedMode
@@ -37,7 +37,18 @@ _TABLES: Final = (
     tables.webhooks,
     tables.session_terminations,
 )
-SELECTS: Final = {table.name: str(select(table)) for table in _TABLES}
+
+
+def _query(table: Table) -> Select[tuple[object, ...]]:
+    """A grant comes with the number of the request that led to it."""
+    if table is not tables.grants:
+        return select(table)
+    requests = tables.access_requests
+    number = select(requests.c.number).where(requests.c.id == table.c.request_id).scalar_subquery()
+    return select(table, number.label("request_number"))
+
+
+SELECTS: Final = {table.name: str(_query(table)) for table in _TABLES}
 """A query for each table of a snapshot, by its name."""
 
 SELECT_META: Final = str(select(tables.meta.c.revision, tables.meta.c.key_id, tables.meta.c.lockdown))
@@ -123,7 +134,7 @@ def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> 
 
 
 async def _rows(connection: AsyncConnection, table: Table) -> Rows:
-    return (await connection.execute(select(table))).mappings().all()
+    return (await connection.execute(_query(table))).mappings().all()
 
 
 def not_set_up() -> StoreUnavailableError:

@@ -223,6 +223,7 @@ def _grant(row: Row) -> Grant:
         limits=_limits(row),
         reading=_reading(row),
         request_id=row["request_id"],
+        request_number=row["request_number"],
         backers=read_backers(row["backers"]),
         only=read_only(row["only_these"]),
         database_role=row["database_role"],

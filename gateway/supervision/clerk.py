@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.bus.lines import ALL, CLERK, Handler, Message, Payload
+from gateway.bus.lines import ALL, CLERK, DENIED_STATEMENT, WORKER, Handler, Message, Payload
 from gateway.bus.peer import BusPeer
 from gateway.ports import Store
 from gateway.secret import Secret
@@ -25,12 +25,13 @@ from gateway.settings import Settings
 from gateway.store import open_store
 from gateway.store.errors import StoreError
 from gateway.supervision.day_ledger import DayLedger, SentStore
+from gateway.supervision.request_desk import RequestDesk
 
 _WRITE_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 1.0
+_FIND_SECONDS: Final = 2.0
 _CHANGES: Final = 5  # of one person's password ...
 _CHANGES_SECONDS: Final = 60.0  # ... within this time: each has every process load all rights anew
-_WORKER: Final = "worker:"
 _MOST_PEOPLE: Final = 10_000
 _log: Final = structlog.stdlib.get_logger("gateway.clerk")
 
@@ -72,7 +73,7 @@ class Clerk:
             _log.warning("last logins not written: later", reason=str(error))
 
     def _logged_in(self, message: Message) -> None:
-        for user_id, at in message.payload.items() if message.sender.startswith(_WORKER) else ():
+        for user_id, at in message.payload.items() if message.sender.startswith(WORKER) else ():
             self._logins[user_id] = datetime.fromisoformat(str(at))
 
     async def _own_password(self, message: Message) -> Payload:
@@ -83,7 +84,7 @@ class Clerk:
                 "user": str(name),
                 "credential_version": int(version),
                 "verifier": str(verifier),
-            } if message.sender.startswith(_WORKER):
+            } if message.sender.startswith(WORKER):
                 pass
             case _:
                 return _refusal("malformed", "the gateway does not understand itself")
@@ -123,8 +124,13 @@ async def clerk_at_work(settings: Settings) -> AsyncIterator[None]:
     def wake(_revision: int) -> None:
         peer.send(ALL, "wake", {})
 
-    clerk = Clerk(open_store(settings, on_commit=wake))
-    peer = BusPeer(settings.bus_socket, CLERK, clerk.handlers)
+    async def find_denied(code: str, user_id: str) -> Payload | None:
+        found = await peer.gather(DENIED_STATEMENT, {"code": code, "user_id": user_id}, _FIND_SECONDS)
+        return found[0] if found else None
+
+    store = open_store(settings, on_commit=wake)
+    clerk = Clerk(store)
+    peer = BusPeer(settings.bus_socket, CLERK, {**clerk.handlers, **RequestDesk(store, find_denied).handlers})
     await peer.start()
     writing = asyncio.create_task(clerk.keep_writing(), name="clerk")
     try:

@@ -1,0 +1,145 @@
+"""What a session's person asks the gateway by SQL, answered: from the snapshot, or by the clerk, who alone knows of requests."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from gateway.access.holding import held_grants
+from gateway.access.model import Grant, Snapshot, Target, User
+from gateway.access.relations import write_name, write_table
+from gateway.access.validity import When, validity
+from gateway.bus.lines import ASKED_BY_SQL, CLERK, BusUnavailable, JsonValue, Payload
+from gateway.proxy import rights_clock
+from gateway.session.addressed import SESSION, Answer, columns_of, not_answered, refused
+from gateway.session.constant_rows import Column, Kind, Row, Value
+from gateway.session.effects import AnswerAddressed
+from gateway.statements.addressed import Show, Shown, write_plain
+
+if TYPE_CHECKING:
+    from gateway.proxy.live import LiveSession
+
+_SECONDS: Final = 5.0
+_MOST_ROWS: Final = 1000
+
+
+async def answer(session: "LiveSession", effect: AnswerAddressed) -> Answer:
+    """What belongs to this session's person, and nothing else."""
+    match effect.asked:
+        case Show(Shown.SESSION):
+            return (_session(session),)
+        case Show(Shown.GRANTS):
+            worker, lease = session.worker, session.lease
+            return tuple(_grants(worker.directory.snapshot, lease.user, rights_clock.now()))[:_MOST_ROWS]
+        case _:
+            return await _ask_the_clerk(session, effect)
+
+
+async def _ask_the_clerk(session: "LiveSession", effect: AnswerAddressed) -> Answer:
+    lease = session.lease
+    facts: Payload = {
+        "session": session.session_id,
+        "user_id": lease.user.id,
+        "user": lease.user.name,
+        "target": lease.target.name,
+        "asked": {**write_plain(effect.asked)},
+    }
+    try:
+        said = await session.worker.peers.ask(CLERK, ASKED_BY_SQL, facts, _SECONDS)
+    except BusUnavailable:
+        return not_answered(effect.asked)
+    match said:
+        case {"rule": str(rule), "message": str(message), **rest}:
+            return refused(rule, message, str(rest.get("hint", "")))
+        case {"rows": list(rows)}:
+            columns = columns_of(effect.asked)
+            return tuple(_row(each, columns) for each in rows[:_MOST_ROWS] if isinstance(each, dict))
+    raise ValueError("the clerk's answer is none")
+
+
+def _row(said: Payload, columns: tuple[Column, ...]) -> Row:
+    return tuple(_value(said.get(column.name), column.kind) for column in columns)
+
+
+def _value(said: JsonValue, kind: Kind) -> Value:
+    """As it came over the bus, or out of a listing."""
+    match said, kind:
+        case None, _:
+            return None
+        case str(), Kind.INSTANT:
+            return datetime.fromisoformat(said)
+        case list(), Kind.TEXTS:
+            return tuple(map(str, said))
+        case bool(), Kind.TRUTH:
+            return said
+        case int(), Kind.INTEGER | Kind.LARGE:
+            return int(said)
+    return str(said)
+
+
+def _session(session: "LiveSession") -> Row:
+    lease, snapshot = session.lease, session.worker.directory.snapshot
+    said = session.describe()
+    said |= {
+        "user_name": lease.user.name,
+        "environment": _environment(snapshot, lease.target),
+        "ends_at": said["valid_until"],
+        "grant_id": lease.grant_id,
+        "request": next(
+            (each.request_number for each in _held(snapshot, lease.user, lease.target) if each.id == lease.grant_id), None
+        ),
+        "bytes_sent": said["bytes_out"],
+    }
+    return _row(said, SESSION)
+
+
+def _held(snapshot: Snapshot, user: User, target: Target) -> list[Grant]:
+    return held_grants(snapshot, user, target)
+
+
+def _grants(snapshot: Snapshot, user: User, now: datetime) -> Iterator[Row]:
+    """Those that may be used now or later, by target."""
+    for name in sorted(snapshot.targets):
+        target = snapshot.targets[name]
+        for grant in sorted(_held(snapshot, user, target), key=lambda each: each.id):
+            found = validity(grant, now)
+            if found.when is When.ENDED or (found.when is not When.LIVE and found.until is None):
+                continue
+            yield (
+                name,
+                _environment(snapshot, target),
+                grant.mode.value,
+                tuple(sorted(option.value for option in grant.options)),
+                _given_to(snapshot, user, grant),
+                found.when.value,
+                grant.valid_from,
+                grant.valid_until,
+                tuple(map(str, grant.windows)),
+                tuple(_limited_to(grant)),
+                grant.database_role,
+                grant.request_number,
+                grant.id,
+            )
+
+
+def _limited_to(grant: Grant) -> Iterator[str]:
+    """All that is open, if not all."""
+    yield from sorted(map(write_name, grant.reading.schemas))
+    yield from sorted(map(write_table, grant.reading.tables))
+    only = grant.only
+    if only is not None:
+        yield from (f"{each.command} {write_table((each.schema, each.table))}" for each in sorted(only.operations))
+        if only.statements:
+            yield f"{len(only.statements)} statements, as they were asked for"
+
+
+def _given_to(snapshot: Snapshot, user: User, grant: Grant) -> str:
+    if grant.id.startswith("role:"):
+        role_id = grant.id.split(":")[1]
+        return next((f'admin role "{each.name}"' for each in snapshot.admin_roles.values() if each.id == role_id), "admin role")
+    if grant.holder_id == user.id:
+        return "you"
+    return next((f'group "{each.name}"' for each in snapshot.groups.values() if each.id == grant.holder_id), "group")
+
+
+def _environment(snapshot: Snapshot, target: Target) -> str | None:
+    return next((each.name for each in snapshot.environments.values() if each.id == target.environment_id), None)
