@@ -64,6 +64,7 @@ def visible(snapshot: Snapshot, actor: Actor) -> Snapshot:
         admin_roles={name: each for name, each in snapshot.admin_roles.items() if actor.user_id in each.members},
         accounts={user_id: each for user_id, each in snapshot.accounts.items() if user_id == actor.user_id},
         claim_mappings=(),
+        webhooks={},
         managed_logins=tuple(login for login in reach.managed_logins if login.key.target_id in shown),
     )
 
