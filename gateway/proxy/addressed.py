@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from gateway.access.holding import held_grants
+from gateway.access.holding import grant_of, held_grants
 from gateway.access.model import Grant, Snapshot, Target, User
 from gateway.access.relations import write_name, write_table
 from gateway.access.validity import When, validity
@@ -84,23 +84,17 @@ def _session(session: "LiveSession") -> Row:
         "environment": _environment(snapshot, lease.target),
         "ends_at": said["valid_until"],
         "grant_id": lease.grant_id,
-        "request": next(
-            (each.request_number for each in _held(snapshot, lease.user, lease.target) if each.id == lease.grant_id), None
-        ),
+        "request": None if (grant := grant_of(snapshot, lease)) is None else grant.request_number,
         "bytes_sent": said["bytes_out"],
     }
     return _row(said, SESSION)
-
-
-def _held(snapshot: Snapshot, user: User, target: Target) -> list[Grant]:
-    return held_grants(snapshot, user, target)
 
 
 def _grants(snapshot: Snapshot, user: User, now: datetime) -> Iterator[Row]:
     """Those that may be used now or later, by target."""
     for name in sorted(snapshot.targets):
         target = snapshot.targets[name]
-        for grant in sorted(_held(snapshot, user, target), key=lambda each: each.id):
+        for grant in sorted(held_grants(snapshot, user, target), key=lambda each: each.id):
             found = validity(grant, now)
             if found.when is When.ENDED or (found.when is not When.LIVE and found.until is None):
                 continue

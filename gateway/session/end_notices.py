@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from gateway.access.model import Lease
+from gateway.access.model import Grant, Lease
 from gateway.access.windows import told
 from gateway.session.attendance import Overdue
 from gateway.session.effects import fatal
@@ -38,14 +38,26 @@ class EndNotices:
         return True
 
 
-def end_notice(lease: Lease, ends_at: datetime, now: datetime) -> ErrorFields:
+def end_notice(lease: Lease, grant: Grant | None, ends_at: datetime, now: datetime) -> ErrorFields:
+    """`grant`: that the lease stands on."""
     left = duration_text((ends_at - now).total_seconds())
+    number = None if grant is None else grant.request_number
+    by = "" if number is None else f" (request {number})"
     return ErrorFields(
         "WARNING",
         sqlstate.WARNING,
-        f'your access to target "{lease.target.name}" ends in {left}, at {told(ends_at)}; this session ends with it',
-        hint="Finish or save your work; ask your administrator if you need longer.",
+        f'your access to target "{lease.target.name}"{by} ends in {left}, at {told(ends_at)}; this session ends with it',
+        hint=f"Finish or save your work; {_for_longer(lease, grant)}",
     )
+
+
+def _for_longer(lease: Lease, grant: Grant | None) -> str:
+    if grant is None or grant.request_number is None:
+        return "ask your administrator if you need longer."
+    if grant.only is not None or grant.database_role is not None:
+        return f"if you need longer, ask for the same again: pgbastion request show {grant.request_number}"
+    asked = f"SELECT pgbastion.request(mode => '{lease.mode}', duration => '1h')"
+    return f"if you need longer, ask again: {asked}, or pgbastion request create"
 
 
 def end_by_idleness(lease: Lease, overdue: Overdue, idle_seconds: float) -> tuple[str, ErrorFields]:
