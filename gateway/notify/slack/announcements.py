@@ -19,9 +19,10 @@ from slack_sdk.models.blocks import (
 )
 
 from gateway.notify.slack import names, text
-from gateway.notify.slack.facts import Decided, Shown, Topic
+from gateway.notify.slack.facts import Decided, Shown
 from gateway.notify.slack.names import Pressed
 from gateway.notify.slack.spans import span_text
+from gateway.services.request_messages import Topic
 
 _MODES: Final = {"read_only": "read only", "read_write": "read and write"}
 _NAMED_APPROVERS: Final = 10
@@ -91,7 +92,10 @@ def status(request: Shown) -> str:
         line += f", from {text.moment(request.starts_at)}"
     if request.state in ("approved", "active") and request.ends_at is not None:
         line += f", expires {text.moment(request.ends_at)}"
-    if request.ended_because and request.state not in ("pending", "approved", "active", "denied"):
+    if request.state == "pending" and (request.needed > 1 or request.steps > 1):
+        step = f" in step {request.step} of {request.steps}" if request.steps > 1 else ""
+        line += f" ({request.said_yes} of {request.needed} approvals{step})"
+    if request.ended_because not in ("", names.REASON) and request.state not in ("pending", "approved", "active", "denied"):
         line += f": {text.escaped(request.ended_because, _COMMENT)}"
     return line
 
@@ -116,14 +120,15 @@ def _body(request: Shown, topic: Topic | None) -> list[Block]:
         f"*What*\n{what(request)}",
         f"*How long*\n{span_text(request.duration_seconds)}",
     ]
-    if request.state == "pending" and request.starts_at is not None:
-        fields.append(f"*From*\n{text.moment(request.starts_at)}")
+    if request.wanted_from is not None:
+        fields.append(f"*From*\n{text.moment(request.wanted_from)}")
     if request.ticket:
         fields.append(f"*Ticket*\n{text.escaped(request.ticket, 200)}")
     blocks.append(SectionBlock(fields=[_marked(each) for each in fields]))
     if request.reason.strip():
         blocks.append(_section(text.quoted(request.reason, _REASON)))
-    blocks.append(_section("\n".join([status(request), *_decisions(request.decisions)])))
+    reviewed = [] if request.reviewed_by is None else [f":mag: reviewed by *{text.escaped(request.reviewed_by, 100)}*"]
+    blocks.append(_section("\n".join([status(request), *_decisions(request.decisions), *reviewed])))
     if request.state == "pending" and request.approvers:
         blocks.append(ContextBlock(elements=[_marked(f"May decide: {_people(request.approvers)}")]))
     return blocks
@@ -150,7 +155,7 @@ def _buttons(request: Shown, topic: Topic | None) -> list[Block]:
                 ]
             )
         ]
-    if topic is Topic.REVIEW_DUE:
+    if topic is Topic.REVIEW_DUE and request.awaits_review:
         return [ActionsBlock(elements=[ButtonElement(text="Mark as reviewed", action_id=names.REVIEW, value=value)])]
     return []
 

@@ -4,32 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import TypeAlias
+
+from gateway.access.model import Snapshot
+from gateway.access.requests import AccessRequest
+from gateway.services.request_messages import Topic, messages_of
 
 Json: TypeAlias = "Mapping[str, Json] | list[Json] | str | int | float | bool | None"
 
 
 class PayloadError(Exception):
     """What no version of this program wrote. The text holds nothing of it."""
-
-
-class Topic(StrEnum):
-    """What happened to a request, as the outbox names it behind "access_request."."""
-
-    CREATED = "created"
-    ESCALATED = "escalated"
-    APPROVED = "approved"
-    ACTIVE = "active"
-    DENIED = "denied"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    RELINQUISHED = "relinquished"
-    REVOKED = "revoked"
-    ERRORED = "errored"
-    EXPIRING = "expiring"
-    BREAK_GLASS = "break_glass"
-    REVIEW_DUE = "review_due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +29,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A request as people are shown it. `state` is one of gateway.access.requests.State."""
+    """A request as people are shown it. `state` is one of gateway.access.requests.State. `kind`: target or environment.
+
+    `wanted_from`: None: as soon as it is approved. `needed` and `said_yes` are of the present `step` of `steps`.
+    """
 
     id: str
     number: int
@@ -55,17 +43,24 @@ class Shown:
     mode: str
     fingerprint: str
     duration_seconds: int
-    kind: str = "mode"
+    kind: str = "target"
     database_role: str | None = None
     statements: int = 0
     reason: str = ""
     ticket: str | None = None
+    wanted_from: datetime | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     decisions: tuple[Decided, ...] = ()
     ended_because: str = ""
     break_glass: bool = False
+    awaits_review: bool = False
+    reviewed_by: str | None = None
     approvers: tuple[str, ...] = ()
+    step: int = 1
+    steps: int = 1
+    needed: int = 1
+    said_yes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +83,12 @@ def read(payload: str) -> Told:
         raise PayloadError(f"the message cannot be read: {type(error).__name__}") from None
 
 
+def shown_now(snapshot: Snapshot, request: AccessRequest, now: datetime) -> Shown:
+    """A request of the store, by the very words in which messages tell of it."""
+    (message,) = messages_of(snapshot, request, Topic.CREATED, now, only_to=[""])
+    return read(message.payload).request
+
+
 def shown(found: Mapping[str, Json]) -> Shown:
     """Raises LookupError, TypeError, ValueError for what is not there."""
     return Shown(
@@ -100,17 +101,24 @@ def shown(found: Mapping[str, Json]) -> Shown:
         mode=str(found["mode"]),
         fingerprint=str(found["fingerprint"]),
         duration_seconds=int(_number(found["duration_seconds"])),
-        kind=str(found.get("kind") or "mode"),
+        kind=str(found.get("kind") or "target"),
         database_role=_text(found.get("database_role")),
         statements=int(_number(found.get("statements") or 0)),
         reason=str(found.get("reason") or ""),
         ticket=_text(found.get("ticket")),
+        wanted_from=_instant(found.get("wanted_from")),
         starts_at=_instant(found.get("starts_at")),
         ends_at=_instant(found.get("ends_at")),
         decisions=tuple(_decided(each) for each in _list(found.get("decisions"))),
         ended_because=str(found.get("ended_because") or ""),
         break_glass=found.get("break_glass") is True,
+        awaits_review=found.get("awaits_review") is True,
+        reviewed_by=_reviewer(found.get("review")),
         approvers=tuple(str(each) for each in _list(found.get("approvers"))),
+        step=int(_number(found.get("step") or 1)),
+        steps=int(_number(found.get("steps") or 1)),
+        needed=int(_number(found.get("needed") or 1)),
+        said_yes=int(_number(found.get("said_yes") or 0)),
     )
 
 
@@ -118,6 +126,10 @@ def _decided(found: Json) -> Decided:
     if not isinstance(found, dict):
         raise TypeError
     return Decided(str(found.get("by") or ""), str(found["word"]), str(found.get("comment") or ""), _text(found.get("rule")))
+
+
+def _reviewer(found: Json) -> str | None:
+    return str(found.get("by") or "") if isinstance(found, dict) else None
 
 
 def _list(found: Json) -> list[Json]:

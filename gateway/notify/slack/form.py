@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.access_mode import AccessMode
-from gateway.notify.slack import names
+from gateway.notify.slack import names, text
 from gateway.notify.slack.facts import Json
+from gateway.notify.slack.modal import MOST_TEXT
 from gateway.notify.slack.places import Chosen, Kind, Place, read_access, settled
 from gateway.notify.slack.spans import read_span, span_text
 
@@ -20,14 +21,15 @@ Wrong = Mapping[str, str]
 #: Which field a service's refusal is about; any other is about the first.
 _FIELDS: Final = {
     "request-too-long": names.DURATION,
-    "duration-invalid": names.DURATION,
+    "request-too-short": names.DURATION,
     "reason-required": names.REASON,
-    "reason-invalid": names.REASON,
+    "text-invalid": names.REASON,
     "ticket-required": names.TICKET,
     "ticket-invalid": names.TICKET,
-    "start-invalid": names.START,
-    "request-not-open": names.ACCESS,
-    "database-role-unknown": names.ROLE,
+    "starts-at-invalid": names.START,
+    "not-askable": names.ACCESS,
+    "user-read-only": names.ACCESS,
+    "database-role-invalid": names.ROLE,
     "break-glass-not-open": names.EMERGENCY,
 }
 
@@ -109,7 +111,7 @@ def _state(values: Values, action_id: str) -> Mapping[str, Json]:
 
 def _text(values: Values, action_id: str) -> str:
     value = _state(values, action_id).get("value")
-    return " ".join(value.split()) if isinstance(value, str) else ""
+    return text.one_line(value, MOST_TEXT) if isinstance(value, str) else ""
 
 
 def _option(values: Values, action_id: str) -> str | None:

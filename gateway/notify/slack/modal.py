@@ -22,7 +22,6 @@ from slack_sdk.models.views import View
 
 from gateway.access_mode import AccessMode
 from gateway.notify.slack import names, text
-from gateway.notify.slack.names import Pressed
 from gateway.notify.slack.places import Access, Chosen, Kind, Place, Way
 from gateway.notify.slack.spans import span_text
 
@@ -30,6 +29,7 @@ MOST_OPTIONS: Final = 100
 """That a select may hold: with more, people type a part of the name."""
 MOST_TEXT: Final = 500
 """Characters that a reason or a comment may have, as everywhere in the gateway."""
+MOST_TICKET: Final = 200
 
 _LABELS: Final = {
     (Kind.MODE, AccessMode.READ_ONLY): "Read only",
@@ -63,12 +63,13 @@ def place_options(places: Sequence[Place], typed: str = "") -> list[Option]:
     return [_place_option(each) for each in found[:MOST_OPTIONS]]
 
 
-def deny_view(pressed: Pressed) -> View:
-    return _comment_view(names.DENY_FORM, "Deny the request", "Deny", "Why (the requester reads it)", pressed)
+def deny_view(origin: str) -> View:
+    """`origin`: what comes back with it."""
+    return _comment_view(names.DENY_FORM, "Deny the request", "Deny", "Why (the requester reads it)", origin)
 
 
-def review_view(pressed: Pressed) -> View:
-    return _comment_view(names.REVIEW_FORM, "Review", "Reviewed", "What was found", pressed)
+def review_view(origin: str) -> View:
+    return _comment_view(names.REVIEW_FORM, "Review", "Reviewed", "What was found", origin)
 
 
 def said_view(title: str, said: str) -> View:
@@ -128,10 +129,10 @@ def _details(key: str, access: Access, way: Way) -> list[Block]:
     hint = f"Such as 45m, 4h or 2d. At most {span_text(way.max_seconds)}."
     blocks += [
         InputBlock(block_id=f"{names.DURATION}:{key}", label="For how long", element=for_how_long, hint=hint),
-        _line(names.REASON, names.REASON, "Reason", "Those who decide read it.", needed=way.reason_required),
+        _line(names.REASON, "Reason", "Those who decide read it.", needed=way.reason_required),
     ]
     if way.ticket_required:
-        blocks.append(_line(names.TICKET, names.TICKET, "Ticket", "Its reference.", needed=True))
+        blocks.append(_line(names.TICKET, "Ticket", "Its reference.", needed=True, most=MOST_TICKET))
     start = DateTimePickerElement(action_id=names.START)
     blocks.append(
         InputBlock(block_id=names.START, label="From", element=start, hint="Empty: as soon as it is approved.", optional=True)
@@ -151,18 +152,18 @@ def _emergency(key: str, most_seconds: int) -> list[Block]:
     ]
 
 
-def _line(block_id: str, action_id: str, label: str, hint: str, *, needed: bool) -> InputBlock:
-    element = PlainTextInputElement(action_id=action_id, max_length=MOST_TEXT)
-    return InputBlock(block_id=block_id, label=label, element=element, hint=hint, optional=not needed)
+def _line(name: str, label: str, hint: str, *, needed: bool, most: int = MOST_TEXT) -> InputBlock:
+    element = PlainTextInputElement(action_id=name, max_length=most)
+    return InputBlock(block_id=name, label=label, element=element, hint=hint, optional=not needed)
 
 
-def _comment_view(form: str, title: str, submit: str, label: str, pressed: Pressed) -> View:
+def _comment_view(form: str, title: str, submit: str, label: str, origin: str) -> View:
     return View(
         type="modal",
         callback_id=form,
         title=title,
         submit=submit,
         close="Close",
-        private_metadata=str(pressed),
-        blocks=[_line(names.COMMENT, names.COMMENT, label, "One line.", needed=True)],
+        private_metadata=origin,
+        blocks=[_line(names.COMMENT, label, "One line.", needed=True)],
     )

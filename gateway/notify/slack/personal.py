@@ -16,8 +16,9 @@ from slack_sdk.models.blocks import (
 
 from gateway.notify.slack import names, text
 from gateway.notify.slack.announcements import Message, status, what, who
-from gateway.notify.slack.facts import Shown, Told, Topic
+from gateway.notify.slack.facts import Shown, Told
 from gateway.notify.slack.names import Pressed
+from gateway.services.request_messages import Topic
 
 _COMMENT: Final = 500
 
@@ -74,7 +75,8 @@ def _line(told: Told) -> str:
     subject = f"request {request.number} ({what(request)})"
     comment = next((each.comment for each in reversed(request.decisions) if each.comment.strip()), "")
     why = f"\n{text.quoted(comment, _COMMENT)}" if comment else ""
-    ended = f": {text.escaped(request.ended_because, _COMMENT)}" if request.ended_because else "."
+    because = "" if request.ended_because == names.REASON else request.ended_because
+    ended = f": {text.escaped(because, _COMMENT)}" if because else "."
     until = f" It expires {text.moment(request.ends_at)}." if request.ends_at is not None else ""
     match told.topic:
         case Topic.CREATED:
@@ -106,14 +108,16 @@ def _line(told: Told) -> str:
             return f":leftwards_arrow_with_hook: Your {subject} is given back{ended}"
         case Topic.REVOKED:
             return f":no_entry_sign: Your {subject} was revoked{ended}"
+        case Topic.ON_CALL:
+            return f":hourglass_flowing_sand: It is looked up whether you are on call, for your {subject}."
         case Topic.ERRORED:
             return f":warning: Your {subject} failed{ended}"
 
 
 def _connecting(how: Connecting) -> str:
-    lines = ["To connect:", f"```{text.plain(how.command, 500)}```"]
+    lines = ["To connect:", f"```{text.escaped(how.command, 500)}```"]
     if how.uri:
-        lines += ["or, with a client of your own and your password:", f"```{how.uri}```"]
+        lines += ["or, with a client of your own and your password:", f"```{text.escaped(how.uri, 1000)}```"]
     return "\n".join(lines)
 
 

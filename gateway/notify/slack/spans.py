@@ -1,20 +1,17 @@
-"""How long, as people write it: `45m`, `4h`, `1d12h`. Pure."""
+"""How long, as people write it in a form: `45m`, `1d12h`, "4 hours". Pure."""
 
 import re
 from typing import Final
 
-_SPAN: Final = re.compile(
-    r"(?:(\d{1,3})w(?:eeks?)?)?(?:(\d{1,4})d(?:ays?)?)?(?:(\d{1,5})h(?:ours?)?)?(?:(\d{1,6})m(?:in(?:utes?)?)?)?", re.ASCII
-)
-_SECONDS: Final = (604_800, 86_400, 3600, 60)
+from gateway.durations import read_duration
+
+_UNIT: Final = re.compile(r"(\d+)\s*(weeks?|days?|hours?|hrs?|minutes?|mins?|[wdhm])(?![a-z])\s*", re.ASCII)
 
 
 def read_span(text: str) -> int | None:
-    """In seconds; None: it is no length of time, or none at all. "4 hours" and "90 min" are read, too."""
-    found = _SPAN.fullmatch("".join(text.lower().split()))
-    if found is None:
-        return None
-    return sum(int(part or 0) * each for part, each in zip(found.groups(), _SECONDS, strict=True)) or None
+    """In seconds; None: it is no length of time, or none at all."""
+    found = read_duration(_UNIT.sub(lambda each: each[1] + each[2][0], text.strip().lower()))
+    return None if found is None else int(found.total_seconds()) or None
 
 
 def span_text(seconds: int) -> str:
