@@ -72,10 +72,24 @@ class Channels:
             else:
                 self._open["mail"] = mail
                 personal.append(mail)
+        if "slack" not in self._wrong:
+            self._make_slack(means, personal)
         if "on-call" not in self._wrong:
             from gateway.notify.on_call import OnCall
 
             self._open["on-call"] = OnCall(means)
+
+    def _make_slack(self, means: Means, personal: list[PersonalDeliverer]) -> None:
+        from gateway.notify.slack.office import SlackOffice
+        from gateway.notify.slack.workspace import SlackUnusable
+
+        try:
+            slack = SlackOffice(means)
+        except SlackUnusable as error:
+            self._wrong["slack"] = str(error)
+        else:
+            self._open["slack"] = slack
+            personal.insert(0, slack)  # where people talk comes before their post
 
 
 _NAMES: Final = {"mail": "e-mail", "on-call": "PagerDuty", "slack": "Slack"}

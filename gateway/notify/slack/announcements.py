@@ -95,7 +95,7 @@ def status(request: Shown) -> str:
     if request.state == "pending" and (request.needed > 1 or request.steps > 1):
         step = f" in step {request.step} of {request.steps}" if request.steps > 1 else ""
         line += f" ({request.said_yes} of {request.needed} approvals{step})"
-    if request.ended_because not in ("", names.REASON) and request.state not in ("pending", "approved", "active", "denied"):
+    if request.ended_because not in ("", names.FROM_SLACK) and request.state not in ("pending", "approved", "active", "denied"):
         line += f": {text.escaped(request.ended_because, _COMMENT)}"
     return line
 

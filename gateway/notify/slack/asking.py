@@ -78,7 +78,7 @@ async def send(desk: Desk, member: str, values: Values) -> Answer:
                 return filled
             try:
                 request = await access_requests.create_request(
-                    desk.store, asked=_asked(filled), actor=f"user:{user.name}", reason=names.REASON
+                    desk.store, asked=_asked(filled), actor=f"user:{user.name}", reason=names.FROM_SLACK
                 )
             except ServiceError as error:
                 return form.wrong_field(values, error.rule, plainly(error))

@@ -50,7 +50,7 @@ async def approve(desk: Desk, press: Press) -> None:
             word=Word.YES,
             fingerprint=press.pressed.fingerprint,
             actor=f"user:{user.name}",
-            reason=names.REASON,
+            reason=names.FROM_SLACK,
         )
 
     await _press(desk, press, decide, desk.refresh_announcement, "You approved")
@@ -59,7 +59,7 @@ async def approve(desk: Desk, press: Press) -> None:
 async def cancel(desk: Desk, press: Press) -> None:
     async def end(user: User) -> AccessRequest:
         return await access_requests.cancel_request(
-            desk.store, request=press.pressed.request_id, actor=f"user:{user.name}", reason=names.REASON
+            desk.store, request=press.pressed.request_id, actor=f"user:{user.name}", reason=names.FROM_SLACK
         )
 
     await _press(desk, press, end, desk.refresh_own, "You took back")
@@ -68,7 +68,7 @@ async def cancel(desk: Desk, press: Press) -> None:
 async def relinquish(desk: Desk, press: Press) -> None:
     async def end(user: User) -> AccessRequest:
         return await access_requests.relinquish_request(
-            desk.store, request=press.pressed.request_id, actor=f"user:{user.name}", reason=names.REASON
+            desk.store, request=press.pressed.request_id, actor=f"user:{user.name}", reason=names.FROM_SLACK
         )
 
     await _press(desk, press, end, desk.refresh_own, "You gave back")
@@ -114,7 +114,7 @@ async def _decide(desk: Desk, callback_id: str, origin: Origin, user: User, comm
     key, actor = origin.pressed.request_id, f"user:{user.name}"
     if callback_id == names.REVIEW_FORM:
         return await access_requests.review_break_glass(
-            desk.store, request=key, comment=comment, actor=actor, reason=names.REASON
+            desk.store, request=key, comment=comment, actor=actor, reason=names.FROM_SLACK
         )
     return await access_requests.decide_request(
         desk.store,
@@ -123,7 +123,7 @@ async def _decide(desk: Desk, callback_id: str, origin: Origin, user: User, comm
         fingerprint=origin.pressed.fingerprint,
         comment=comment,
         actor=actor,
-        reason=names.REASON,
+        reason=names.FROM_SLACK,
     )
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 COMMAND: Final = "/pgbastion"
-REASON: Final = "Slack"
-"""Of all that is done from here, as the audit has it."""
+FROM_SLACK: Final = "Slack"
+"""The reason of all that is done from here, as the audit has it."""
 
 APPROVE: Final = "pgbastion.approve"
 DENY: Final = "pgbastion.deny"

@@ -75,7 +75,7 @@ def _line(told: Told) -> str:
     subject = f"request {request.number} ({what(request)})"
     comment = next((each.comment for each in reversed(request.decisions) if each.comment.strip()), "")
     why = f"\n{text.quoted(comment, _COMMENT)}" if comment else ""
-    because = "" if request.ended_because == names.REASON else request.ended_because
+    because = "" if request.ended_because == names.FROM_SLACK else request.ended_because
     ended = f": {text.escaped(because, _COMMENT)}" if because else "."
     until = f" It expires {text.moment(request.ends_at)}." if request.ends_at is not None else ""
     match told.topic:

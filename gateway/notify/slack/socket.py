@@ -46,11 +46,11 @@ class SocketMode:
             try:
                 await self._watch(handler)
             finally:
-                await handler.close_async()
+                await handler.client.close()  # type: ignore[no-untyped-call]
 
     async def _watch(self, handler: AsyncSocketModeHandler) -> None:
         """Until the connection has been away for too long."""
-        connecting = asyncio.create_task(handler.connect_async())
+        connecting = asyncio.create_task(handler.client.connect())  # type: ignore[no-untyped-call]
         connected, away = False, 0
         try:
             while away < _MOST_AWAY:
