@@ -74,6 +74,7 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
     certificate = None if is_plain(settings) else Certificate(settings)
     app = create_app(context)
     app.load_all()
+    warming = asyncio.create_task(app.state.slack.warm())
     await directory.start()
     try:
         listening = listen(settings) if sockets is None else list(sockets)
@@ -100,6 +101,7 @@ async def serve(settings: Settings, sockets: Sequence[socket.socket] | None, lif
         vouching = asyncio.create_task(ProviderWatch(store, vault, desk.provider, context.clock).run())
         observing = asyncio.create_task(OutsideWatch(store, vault, gateway, reading.read, context.clock).run())
         await server.serve(listening)
+        warming.cancel()
         observing.cancel()
         vouching.cancel()
         writing.cancel()

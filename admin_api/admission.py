@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from admin_api.context import AdminContext
 from admin_api.hosts import Hosts
 from admin_api.problems import problem
+from admin_api.slack import is_open as is_from_slack
 from admin_api.throttle import TokenThrottle
 from gateway.access.model import ApiToken, Snapshot, TokenKind, TokenScope
 from gateway.access.networks import AddressList, NetworkError, canonical_address, parse_network
@@ -100,7 +101,8 @@ class Admission:
             # An absolute URI asks for a proxy; there is none here.
             await problem(400, "request-unreadable", "the request's target is not a path")(scope, receive, send)
             return
-        if not is_open(scope["method"], scope["path"]):
+        slack = self._context.settings.now.slack
+        if not is_open(scope["method"], scope["path"]) and not is_from_slack(slack, scope["method"], scope["path"]):
             refusal = await self._identify(scope, address)
             if refusal is not None:
                 await refusal(scope, receive, send)

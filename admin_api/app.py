@@ -18,6 +18,8 @@ from admin_api.counts import ApiCounts
 from admin_api.once import InFlight
 from admin_api.parameters import only_known
 from admin_api.sign_in_throttle import SignInThrottle
+from admin_api.slack import PATH as SLACK_PATH
+from admin_api.slack import SlackDoor
 from admin_api.streams import Streams
 from gateway import __version__
 
@@ -49,7 +51,7 @@ _RESOURCES: Final[Mapping[str, str]] = {
     "whoami": "tokens",
     "lockdown": "tokens",
 }
-_MACHINES: Final[Mapping[str, str]] = {"healthz": "health", "readyz": "health", "metrics": "health"}
+_MACHINES: Final[Mapping[str, str]] = {"healthz": "health", "readyz": "health", "metrics": "health", "slack": "slack"}
 
 
 class AdminApi(FastAPI):
@@ -111,7 +113,7 @@ def create_app(context: AdminContext) -> AdminApi:
         middleware=[
             Middleware(Answers, counts=counts),
             Middleware(Admission, context=context),
-            Middleware(Bodies, max_bytes=lambda: context.settings.now.admin_api.max_body_bytes),
+            Middleware(Bodies, max_bytes=lambda: context.settings.now.admin_api.max_body_bytes, forms=frozenset({SLACK_PATH})),
         ],
     )
     app.state.loaded = set[str]()
@@ -122,6 +124,7 @@ def create_app(context: AdminContext) -> AdminApi:
     app.state.sign_ins = SignInThrottle()
     app.state.proving = asyncio.Semaphore(_PROVING)
     app.state.searching = asyncio.Semaphore(_SEARCHES)
+    app.state.slack = SlackDoor(context)
     problems.install(app)
     return app
 

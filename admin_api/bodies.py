@@ -15,11 +15,21 @@ READ_SECONDS: Final = 20.0
 
 _CLOSE: Final = {"Connection": "close"}
 _JSON: Final = b"application/json"
+_FORM: Final = b"application/x-www-form-urlencoded"
 
 
 class Bodies:
-    def __init__(self, app: ASGIApp, max_bytes: Callable[[], int], read_seconds: float = READ_SECONDS) -> None:
+    """`forms`: paths where a body may be a form, too."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: Callable[[], int],
+        read_seconds: float = READ_SECONDS,
+        forms: frozenset[str] = frozenset(),
+    ) -> None:
         self._app = app
+        self._forms = forms
         self._max_bytes = max_bytes
         self._read_seconds = read_seconds
 
@@ -67,7 +77,8 @@ class Bodies:
                         break
         except TimeoutError:
             return problem(408, "body-too-slow", f"the body did not arrive within {self._read_seconds:g} s", headers=_CLOSE)
-        if size and headers.get(b"content-type", b"").split(b";")[0].strip().lower() != _JSON:
+        kinds = {_JSON, _FORM} if scope["path"] in self._forms else {_JSON}
+        if size and headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in kinds:
             return problem(415, "body-type-unsupported", "a body must be application/json", headers=_CLOSE)
         return b"".join(parts)
 
