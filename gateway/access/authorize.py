@@ -5,30 +5,22 @@ facts. So whatever ends a right (expiry, revocation, leaving a group, an edited 
 a lockdown) ends the session.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from gateway.access.denials import (
-    address_refused,
-    locked_down,
-    mode_not_granted,
-    no_such_target,
-    not_open,
-    session_terminated,
-    user_only_reads,
-)
-from gateway.access.holding import held_grants
+from gateway.access.denials import address_refused, grant_ended, locked_down, session_terminated
+from gateway.access.endings import why_ended
 from gateway.access.managed import ManagedMode
 from gateway.access.model import DatabaseRole, Denial, Lease, ListMode, Snapshot, Target, User
 from gateway.access.networks import AddressList, Admission
 from gateway.access.proof import Credential, Proof
 from gateway.access.proof_checks import check_proof, out_of_bounds
-from gateway.access.selection import Weighed, includes, weigh, widest
+from gateway.access.rights import Which, earliest, right_to
 from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode
 
 _NO_GRANT: Final = "mode-not-granted"
+_RIGHT_ENDED: Final = frozenset({_NO_GRANT, "target-unknown", "grant-not-open"})
 _SUFFIXES: Final = {"rw": AccessMode.READ_WRITE, "ro": AccessMode.READ_ONLY}
 
 
@@ -67,6 +59,7 @@ def authorize(
     proof: Proof | None = None,
     is_live: bool = False,
     only_grant: str | None = None,
+    database_roles: bool = True,
 ) -> Lease | Denial:
     """May this proven user use this target in this mode from this address now, and until when?
 
@@ -77,7 +70,8 @@ def authorize(
     `renew` finds the next. A lockdown goes before everything.
 
     `proof`: how they proved it, if not by their own password. It takes away: the session has what both allow, while both are
-    there. `is_live`: the session was let in before. `only_grant`: by no other than this one.
+    there. `is_live`: the session was let in before. `only_grant`: by no other than this one. `database_roles`: grants for a
+    database role count, too.
     """
     if snapshot.lockdown is not None:
         return locked_down("57P03", snapshot.lockdown)
@@ -98,18 +92,21 @@ def authorize(
     target = snapshot.targets.get(target_name)
     if isinstance(proof, Credential) and (bound := out_of_bounds(snapshot, proof, target, mode, address)) is not None:
         return bound
-    right = _right_to(snapshot, user, target_name, mode, now, only_grant)
+    which = Which(only_grant, database_roles=database_roles)
+    right = right_to(snapshot, user, target_name, mode, now, which)
     if isinstance(right, Denial):
         return right
-    target, chosen, grant = right.target, right.chosen, right.chosen.grant
+    target, grant = right.target, right.chosen.grant
     local = _restricted(target.allowlist, snapshot.target_lists.get(target.id), address, now)
     if local is None:
         return address_refused("address-not-admitted-for-target", address, f'target "{target.name}"')
     role = open_role(target, mode)
     if isinstance(role, Denial):
         return role
+    if grant.database_role is not None:
+        role = DatabaseRole(f"grant:{grant.id}", grant.database_role, b"")
     admissions = (everywhere.valid_until, own.valid_until, local.valid_until)
-    until = _earliest(proved_until, user.valid_until, chosen.validity.until, *admissions)
+    until = earliest(proved_until, user.valid_until, *(each.validity.until for each in right.counts), *admissions)
     # Those of the other mode mean nothing, and would only tell equal policies apart.
     options = grant.options & OPTIONS_OF[mode] or NO_OPTIONS
     ceiling = grant.max_changed_rows if mode is AccessMode.READ_WRITE else None
@@ -126,14 +123,17 @@ def authorize(
         proof=proof,
         limits=grant.limits,
         reading=grant.reading,
-        changes_at=_earliest(until, right.coming),
+        changes_at=earliest(until, right.coming),
+        only=tuple(each.grant.only for each in right.counts if each.grant.only is not None),
+        database_role=grant.database_role,
+        request=None if grant.request_id is None else grant.request_number or 0,
     )
 
 
 def reachable(snapshot: Snapshot, *, user: User, target_name: str, mode: AccessMode, now: datetime) -> Target | Denial:
     """The target, if this user may use it in this mode now from somewhere. The same denials as of `authorize`."""
     living = living_user(snapshot, user.name, user.id, None, now)
-    right = living if isinstance(living, Denial) else _right_to(snapshot, living, target_name, mode, now)
+    right = living if isinstance(living, Denial) else right_to(snapshot, living, target_name, mode, now)
     return right if isinstance(right, Denial) else right.target
 
 
@@ -145,9 +145,10 @@ def renew(
     Ends the session too when the target now means another place (host, port, database, TLS mode or database role: the session
     would go on where the admin no longer sends anybody), or when a schema or setting was taken off the target's lists (the
     session may be using it already). A function taken off ends nothing: prepared statements are judged anew when they are used.
-    Neither does a new upstream password or CA. Where each grant has a database role of its own, a session stays on its grant.
+    Neither does a new upstream password or CA. Where each grant has a database role of its own, a session stays on its grant; and
+    no session comes to a database role that it did not begin with.
     """
-    by_grant = lease.target.managed is ManagedMode.PER_GRANT
+    by_grant = lease.target.managed is ManagedMode.PER_GRANT or lease.database_role is not None
     renewed = authorize(
         snapshot,
         user_name=lease.user.name,
@@ -161,16 +162,14 @@ def renew(
         proof=lease.proof,
         is_live=True,
         only_grant=lease.grant_id if by_grant else None,
+        database_roles=by_grant,
     )
     if isinstance(renewed, Denial) and renewed.rule == "lockdown":
         return locked_down("57P01", snapshot.lockdown or "")
+    if isinstance(renewed, Denial) and renewed.rule in _RIGHT_ENDED and (why := why_ended(snapshot, lease, now)):
+        return grant_ended(lease.target, why)
     if isinstance(renewed, Denial) and (renewed.rule == "target-unknown" or (by_grant and renewed.rule == _NO_GRANT)):
-        return Denial(
-            "grant-ended",
-            "57P01",
-            f'your access to target "{lease.target.name}" has ended',
-            "It was revoked, or it expired; ask your administrator if you still need it.",
-        )
+        return grant_ended(lease.target)
     if isinstance(renewed, Denial) or _same_place(lease, renewed):
         return renewed
     return Denial(
@@ -179,32 +178,6 @@ def renew(
         f'the settings of target "{lease.target.name}" were changed',
         "Connect again to use the new settings.",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Right:
-    """The grant that counts now. `coming`: when another one that could count begins."""
-
-    target: Target
-    chosen: Weighed
-    coming: datetime | None
-
-
-def _right_to(
-    snapshot: Snapshot, user: User, target_name: str, mode: AccessMode, now: datetime, only_grant: str | None = None
-) -> _Right | Denial:
-    target = snapshot.targets.get(target_name)
-    held = [] if target is None else weigh(held_grants(snapshot, user, target), now)
-    if target is None or not any(each.is_live or each.comes is not None for each in held):
-        return no_such_target(snapshot, target_name, user, now)
-    if user.read_only and mode is AccessMode.READ_WRITE:
-        return user_only_reads(user, target)
-    fitting = [each for each in held if includes(each.grant.mode, mode) and only_grant in (None, each.grant.id)]
-    chosen = widest([each for each in fitting if each.is_live], mode)
-    coming = _earliest(*(each.comes for each in fitting))
-    if chosen is None:
-        return mode_not_granted(target) if coming is None else not_open(target, fitting, coming)
-    return _Right(target, chosen, coming)
 
 
 def living_user(
@@ -233,10 +206,6 @@ def _restricted(
     if mode is ListMode.INHERIT:
         return Admission(None)
     return None if entries is None else entries.admission(address, now)
-
-
-def _earliest(*ends: datetime | None) -> datetime | None:
-    return min((end for end in ends if end is not None), default=None)
 
 
 def open_role(target: Target, mode: AccessMode) -> DatabaseRole | Denial:

@@ -5,8 +5,9 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from gateway.access.holding import holders, stands
-from gateway.access.model import Denial, Snapshot, Target, User
+from gateway.access.backing import backing
+from gateway.access.holding import holders, is_usable, stands
+from gateway.access.model import Denial, Grant, Snapshot, Target, User
 from gateway.access.selection import Weighed
 from gateway.access.validity import When, validity
 from gateway.access.windows import told
@@ -36,11 +37,12 @@ def address_refused(rule: str, address: IPv4Address | IPv6Address, place: str) -
 
 def no_such_target(snapshot: Snapshot, target_name: str, user: User, now: datetime) -> Denial:
     """One text for a target that does not exist and for one without a grant: what exists is not for everybody to know."""
-    names = {target.id: target.name for target in snapshot.targets.values()}
+    targets = {target.id: target for target in snapshot.targets.values()}
     held: dict[str, bool] = {}
     for grant in (grant for holder in holders(snapshot, user) for grant in snapshot.grants.get(holder, ())):
-        if validity(grant, now).when is When.LIVE and (name := names.get(grant.target_id)) is not None:
-            held[name] = held.get(name, False) or (grant.mode is AccessMode.READ_WRITE and not user.read_only)
+        if (target := targets.get(grant.target_id)) is not None and _opens(snapshot, grant, target, now):
+            writes = grant.mode is AccessMode.READ_WRITE and not user.read_only
+            held[target.name] = held.get(target.name, False) or writes
     if snapshot.standing:
         held |= {each.name: held.get(each.name, False) for each in snapshot.targets.values() if stands(snapshot, user, each)}
     if not held:
@@ -51,6 +53,11 @@ def no_such_target(snapshot: Snapshot, target_name: str, user: User, now: dateti
         hint = f"Connect to one of your targets by its name as the database: {', '.join(shown[:_LISTED_TARGETS])}{more}."
     named = f'target "{target_name}" does not exist, or you have no grant for it' if target_name else "no target is named"
     return Denial("target-unknown", "3D000", named, hint)
+
+
+def _opens(snapshot: Snapshot, grant: Grant, target: Target, now: datetime) -> bool:
+    is_live = validity(grant, now).when is When.LIVE and not backing(snapshot, grant, now).lost
+    return is_live and is_usable(grant, target)
 
 
 def not_open(target: Target, fitting: Sequence[Weighed], opens_at: datetime) -> Denial:
@@ -74,6 +81,18 @@ def user_only_reads(user: User, target: Target) -> Denial:
         f'user "{user.name}" may only read, whatever is granted',
         f'Connect to "{target.name}" to read.',
     )
+
+
+def grant_ended(target: Target, why: str = "") -> Denial:
+    """`why`: as `endings` tells it, for people."""
+    words = f'your access to target "{target.name}" has ended'
+    if not why:
+        return Denial(
+            "grant-ended", "57P01", words, "It was revoked, or it expired; ask your administrator if you still need it."
+        )
+    # "request 17 was revoked by ana: ..." is about this very right.
+    words = f"your access {why}" if why.startswith("request ") else f"{words}: {why}"
+    return Denial("grant-ended", "57P01", words, f"Ask again if you still need it: pgbastion request create {target.name}")
 
 
 def mode_not_granted(target: Target) -> Denial:

@@ -8,9 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from gateway.access.authorize import living_user, open_role
-from gateway.access.holding import held_grants
+from gateway.access.holding import held_grants, is_usable
 from gateway.access.model import Denial, Grant, Snapshot, Target, User
-from gateway.access.selection import Weighed, decides, includes, weigh, widest
+from gateway.access.rights import counting
+from gateway.access.selection import DATABASE_ROLE, Weighed, decides, includes, weigh, widest
 from gateway.access.validity import When
 from gateway.access.windows import told
 from gateway.access_mode import AccessMode
@@ -52,25 +53,34 @@ class Explanation:
 
 def explain(snapshot: Snapshot, user: User, target: Target, mode: AccessMode, now: datetime) -> Explanation:
     """From an address that every allowlist admits: those are not looked at."""
-    held = weigh(held_grants(snapshot, user, target), now)
-    fitting = [each for each in held if includes(each.grant.mode, mode)]
-    winner = widest([each for each in fitting if each.is_live], mode)
-    considered = tuple(_consider(each, winner, mode) for each in held)
+    held = weigh(snapshot, held_grants(snapshot, user, target), now)
+    fitting = [each for each in held if includes(each.grant.mode, mode) and is_usable(each.grant, target)]
+    live = [each for each in fitting if each.is_live]
+    winner = widest(live, mode)
+    counts = [] if winner is None else counting(target, live, winner)
+    considered = tuple(_consider(each, target, winner, counts, mode) for each in held)
     obstacles = _obstacles(snapshot, user, target, mode, now)
     changes = [each.validity.until for each in fitting if each.validity.until is not None]
     return Explanation(winner is not None and not obstacles, considered, obstacles, min(changes, default=None))
 
 
-def _consider(each: Weighed, winner: Weighed | None, mode: AccessMode) -> Considered:
+def _consider(each: Weighed, target: Target, winner: Weighed | None, counts: list[Weighed], mode: AccessMode) -> Considered:
     grant, found = each.grant, each.validity
     until = "" if found.until is None else told(found.until, grant.windows)
     if not includes(grant.mode, mode):
         return Considered(grant, Part.OTHER_MODE, f"it is for {grant.mode} alone", None)
+    if each.lost_backer:
+        return Considered(grant, Part.ENDED, f"{each.lost_backer}, who approved it, may not approve any more", None)
+    if not is_usable(grant, target) and found.when is not When.ENDED:
+        reason = f'it is for the database role "{grant.database_role}", and logins are not managed on this target'
+        return Considered(grant, Part.LOSES, reason, None)
     match found.when:
-        case When.LIVE if winner is not None and each is not winner:
+        case When.LIVE if winner is not None and each not in counts:
             return Considered(grant, Part.LOSES, _lost(each, winner, mode), found.until)
         case When.LIVE:
-            return Considered(grant, Part.COUNTS, f"it counts until {until}" if until else "it counts", found.until)
+            beside = "" if winner is None or each is winner else f", together with {winner.grant.id}"
+            reason = f"it counts until {until}{beside}" if until else f"it counts{beside}"
+            return Considered(grant, Part.COUNTS, reason, found.until)
         case When.NOT_YET:
             return Considered(grant, Part.NOT_YET, f"it begins {until}" if until else "it ends before it opens", found.until)
         case When.CLOSED:
@@ -89,6 +99,8 @@ def _lost(each: Weighed, winner: Weighed, mode: AccessMode) -> str:
             return f"{winner.grant.id} is as wide"
         case "valid longer":
             return f"{winner.grant.id} is as wide and lasts longer"
+        case name if name == DATABASE_ROLE:
+            return f"{winner.grant.id} is for a database role, and goes before it"
         case name:
             return f"{winner.grant.id} is wider: {name}"
 

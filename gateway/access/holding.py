@@ -1,5 +1,6 @@
 """What somebody holds: grants of their own and of their groups, and what an admin role is. Pure."""
 
+from gateway.access.managed import ManagedMode
 from gateway.access.model import Grant, Lease, Snapshot, Target, User
 from gateway.access_mode import AccessMode
 
@@ -19,6 +20,11 @@ def held_grants(snapshot: Snapshot, user: User, target: Target) -> list[Grant]:
 def grant_of(snapshot: Snapshot, lease: Lease) -> Grant | None:
     """The grant that the lease stands on; None: it is gone."""
     return next((each for each in held_grants(snapshot, lease.user, lease.target) if each.id == lease.grant_id), None)
+
+
+def is_usable(grant: Grant, target: Target) -> bool:
+    """A grant for a database role leads to a login of its own, which there is only where logins are managed."""
+    return grant.database_role is None or target.managed is not ManagedMode.OFF
 
 
 def standing_right(snapshot: Snapshot, user_id: str, target: Target) -> Grant | None:

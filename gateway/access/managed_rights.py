@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from gateway.access.backing import backing
 from gateway.access.holding import held_grants
 from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode
 from gateway.access.model import DatabaseRole, Grant, Lease, Snapshot, Target, User
@@ -18,16 +19,22 @@ from gateway.access_mode import AccessMode
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What stands behind a managed login: whose it is, the database role that it is a member of, until when (None: for good)."""
+    """What stands behind a managed login: whose it is, the database role that it is a member of, until when (None: for good).
+
+    `asked_for`: that role is no login of the target's, but one that an access request was for.
+    """
 
     user: User
     target: Target
-    role: DatabaseRole
+    member_of: str
     until: datetime | None
+    asked_for: bool = False
 
 
 def key_of(lease: Lease) -> ManagedKey | None:
-    """Of the login that the session uses upstream; None: the target's own."""
+    """Of the login that the session uses upstream; None: the target's own. Of a grant for a database role there is one each."""
+    if lease.database_role is not None:
+        return ManagedKey(lease.target.id, lease.mode, lease.user.id, lease.grant_id)
     match lease.target.managed:
         case ManagedMode.OFF:
             return None
@@ -56,28 +63,36 @@ class Rights:
         """None: nobody has a right to such a login (any more)."""
         snapshot, target, user = self._snapshot, self._targets.get(key.target_id), self._users.get(key.user_id)
         role = None if target is None else target.roles.get(key.mode)
-        if target is None or user is None or role is None or not _is_its_kind(target, key):
+        if target is None or user is None or role is None or target.managed is ManagedMode.OFF:
             return None
         if not _may_come(snapshot, user, key, now):
             return None
-        ends = [grant.valid_until for grant in _grants(held_grants(snapshot, user, target), key, now)]
+        grants = [each for each in _grants(held_grants(snapshot, user, target), key, now) if _is_its_kind(target, key, each)]
+        ends = [_end(snapshot, grant, now) for grant in grants if not backing(snapshot, grant, now).lost]
         if not ends:
             return None
         last = None if None in ends else max(end for end in ends if end is not None)
-        return Behind(user, target, role, _first(last, user.valid_until))
+        asked_for = grants[0].database_role
+        until = _first(last, user.valid_until)
+        return Behind(user, target, asked_for or role.login, until, asked_for=asked_for is not None)
 
     def still(self, login: ManagedLogin, now: datetime) -> Behind | None:
         """What stands behind this one as it is: the target's database role may be another one by now."""
         behind = self.behind(login.key, now)
-        return behind if behind is not None and behind.role.login == login.member_of else None
+        return behind if behind is not None and behind.member_of == login.member_of else None
 
     def target(self, login: ManagedLogin) -> Target | None:
         return self._targets.get(login.key.target_id)
 
 
-def _is_its_kind(target: Target, key: ManagedKey) -> bool:
-    kind = ManagedMode.PER_USER if key.grant_id is None else ManagedMode.PER_GRANT
-    return target.managed is kind
+def _is_its_kind(target: Target, key: ManagedKey, grant: Grant) -> bool:
+    """Whether this grant leads to such a login. (With a grant's id in the key, it is that one.)"""
+    own = target.managed is ManagedMode.PER_GRANT or grant.database_role is not None
+    return own is (key.grant_id is not None)
+
+
+def _end(snapshot: Snapshot, grant: Grant, now: datetime) -> datetime | None:
+    return _first(grant.valid_until, backing(snapshot, grant, now).until)
 
 
 def _may_come(snapshot: Snapshot, user: User, key: ManagedKey, now: datetime) -> bool:

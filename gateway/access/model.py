@@ -342,6 +342,7 @@ class Snapshot:
     global_list: AddressList = field(init=False, repr=False, compare=False)
     target_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by target id
     user_lists: Mapping[str, AddressList] = field(init=False, repr=False, compare=False)  # by user id
+    backers: Mapping[str, User] = field(init=False, repr=False, compare=False)  # by user id: to whom grants are bound
 
     def __post_init__(self) -> None:
         memberships: dict[str, tuple[str, ...]] = {}
@@ -353,6 +354,7 @@ class Snapshot:
             for grant in grants:
                 key = (grant.holder_id, grant.target_id)
                 held[key] = (*held.get(key, ()), grant)
+        bound_to = {each.user_id for grants in self.grants.values() for grant in grants for each in grant.backers}
         put = object.__setattr__  # the way to fill a field of a frozen dataclass
         put(self, "managed", {login.key: login for login in self.managed_logins})
         put(self, "memberships", memberships)
@@ -361,6 +363,7 @@ class Snapshot:
         put(self, "held_back", frozenset(each.id for each in self.accounts.values() if each.is_held_back))
         put(self, "global_list", _address_list(self.global_entries))
         put(self, "target_lists", {owner: _address_list(entries) for owner, entries in self.target_entries.items()})
+        put(self, "backers", {each.id: each for each in self.users.values() if each.id in bound_to} if bound_to else {})
         put(self, "user_lists", {owner: _address_list(entries) for owner, entries in self.user_entries.items()})
 
 
@@ -384,7 +387,9 @@ class Lease:
     """Proof that this session may use this target in this mode until then. Only `authorize` makes one.
 
     `proof`: how the person proved who they are; None: by their own password. `changes_at`: when the answer may be another one,
-    because this right ends or a wider one begins; None: not by the clock alone.
+    because this right ends or a wider one begins; None: not by the clock alone. `only`: where it stands on grants that open
+    nothing but certain statements or operations, all of these; none: it is open. `database_role`: its grant's. `request`: the
+    number of the access request behind its grant, 0 when that is not known; None: there is none.
     """
 
     user: User
@@ -400,6 +405,9 @@ class Lease:
     limits: SessionLimits = NO_LIMITS
     reading: Reading = ALL_READING
     changes_at: datetime | None = None
+    only: tuple[Only, ...] = ()
+    database_role: str | None = None
+    request: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

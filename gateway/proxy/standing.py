@@ -133,8 +133,22 @@ def carried(lease: Lease) -> dict[str, FieldValue]:
         fields["options"] = sorted(lease.options)
     if lease.max_changed_rows is not None:
         fields["max_changed_rows"] = lease.max_changed_rows
+    fields |= _asked_for(lease)
     fields |= {name: limit for name, limit in asdict(lease.limits).items() if limit is not None}
     return fields | _opened(lease.reading) | proved_by(lease.proof)
+
+
+def _asked_for(lease: Lease) -> dict[str, FieldValue]:
+    """What the access request behind the grant was for, where it was for less than the access mode."""
+    fields: dict[str, FieldValue] = {} if lease.request is None else {"request": lease.request}
+    if lease.database_role is not None:
+        fields["database_role"] = lease.database_role
+    if lease.only:
+        fields["only_statements"] = len({digest for each in lease.only for digest in each.statements})
+        operations = sorted({operation for each in lease.only for operation in each.operations})
+        named = [f"{each.command} {write_table((each.schema, each.table))}" for each in operations]
+        fields["only_operations"] = named[:_MOST_NAMES]
+    return fields
 
 
 def _opened(reading: Reading) -> dict[str, FieldValue]:

@@ -12,6 +12,7 @@ from gateway.judging.judge import Judge
 from gateway.ports import AuditSink, Directory
 from gateway.proxy import rights_clock
 from gateway.proxy.ahead import Ahead
+from gateway.proxy.asked_for import only_these
 from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters
 from gateway.proxy.day_counts import DayCounts
@@ -60,7 +61,7 @@ class Policies:
         reading = lease.reading
         key = (
             *(target.id, lease.mode, server_major, lease.options, lease.max_changed_rows, statement_ms, catalog is None),
-            *(reading.is_metered, reading.schemas, reading.tables),
+            *(reading.is_metered, reading.schemas, reading.tables, lease.only),
         )
         made = self._made.get(key)
         if made is None or made.target is not target or made.settings is not settings or made.policy.catalog is not catalog:
@@ -131,6 +132,7 @@ def _granted(policy: Policy, lease: Lease) -> Policy:
         caps=caps,
         metered=reading.is_metered,
         granted=GrantedRelations(reading.schemas, reading.tables) if reading.is_narrow else None,
+        only=only_these(lease.only),
     )
 
 

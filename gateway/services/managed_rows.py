@@ -55,7 +55,7 @@ class ManagedRows:
             if behind is None:
                 raise ServiceError("managed-right-ended", "there is no right to a login of one's own on this target")
             known = change.whole.managed.get(key)
-            if known is not None and known.member_of == behind.role.login and attempt == 0:
+            if known is not None and known.member_of == behind.member_of and attempt == 0:
                 if known.state is ManagedState.ACTIVE and known.sealed_secret != refused:
                     return known, behind
                 if known.state is ManagedState.CREATING:  # whoever began it may be about to give it this very password
@@ -67,7 +67,7 @@ class ManagedRows:
                 key=key,
                 user_name=behind.user.name,
                 login=name if known is None or attempt else known.login,
-                member_of=behind.role.login,
+                member_of=behind.member_of,
                 sealed_secret=self._sealer.seal(row_id, Secret(secrets.token_urlsafe(_SECRET_BYTES))),
                 valid_until=behind.until,
                 state=ManagedState.CREATING,

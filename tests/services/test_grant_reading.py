@@ -104,7 +104,8 @@ def test_names_as_sql_writes_them(text: str, table: tuple[str, str]) -> None:
 
 async def test_which_counts(world: World) -> None:
     """No list before any, then the longer one, then more rows."""
-    (grant,) = (await world.read()).grants[next(u.id for u in (await world.read()).users.values() if u.name == "alice")]
+    snapshot = await world.read()
+    (grant,) = snapshot.grants[next(u.id for u in snapshot.users.values() if u.name == "alice")]
     one, two = frozenset({("a", "b")}), frozenset({("a", "b"), ("a", "c")})
     in_order = [
         Reading(max_rows=1),
@@ -116,6 +117,6 @@ async def test_which_counts(world: World) -> None:
     ]
     several = [replace(grant, id=str(number), reading=each) for number, each in enumerate(in_order)]
     while several:
-        counts = widest(weigh(reversed(several), datetime.now(UTC)), RO)
+        counts = widest(weigh(snapshot, reversed(several), datetime.now(UTC)), RO)
         assert counts is not None
         assert counts.grant is several.pop(0)

@@ -135,7 +135,7 @@ class Stage:
             assert behind is not None
             assert role.enabled
             assert role.spec.valid_until == login.valid_until == behind.until
-            assert role.spec.member_of == behind.role.login
+            assert role.spec.member_of == behind.member_of
             assert password_fits(self.vault.open(as_role(login)).reveal(), parse_verifier(role.spec.verifier))
 
 
