@@ -29,6 +29,10 @@ _TOGETHER = (
 )
 
 
+#: Of these, what comes later stands on what came before: if one fails, `--last-failed` runs the whole file again.
+_STORIES = "tests/canary/"
+
+
 class _Together(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return next((place for place in _TOGETHER if nodeid.startswith(place)), nodeid)
@@ -37,6 +41,31 @@ class _Together(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Not by xdist's own marks: with pytest 9.2 nobody reads them."""
     return _Together(config, log)
+
+
+class _WholeStories:
+    """Puts the rest of a story into what pytest remembers as failed. Asks pytest's own plugin, by its name."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[str]] = {}
+        self._failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        file = report.nodeid.partition("::")[0]
+        if file.startswith(_STORIES):
+            self._seen.setdefault(file, []).append(report.nodeid)
+            if report.failed:
+                self._failed.add(file)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        memory = session.config.pluginmanager.get_plugin("lfplugin")
+        if memory is not None:
+            memory.lastfailed.update(dict.fromkeys((each for file in self._failed for each in self._seen[file]), True))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_WholeStories())
 
 
 @pytest.fixture(scope="session")
