@@ -169,8 +169,12 @@ class Change:
 
     def takes_back(self, grant: Grant) -> None:
         """Stage the removal of a grant that an access request had led to, likewise."""
-        self._gone.append(grant)
-        self._work.remove(grant)
+        self.takes_along(grant)
+
+    def takes_along(self, row: ChangeableRow) -> None:
+        """Stage the removal of a row that goes with another one; the right to that other one was asked for."""
+        self._gone.append(row)
+        self._work.remove(row)
 
     @property
     def staged(self) -> tuple[ChangeableRow, ...]:

@@ -39,7 +39,7 @@ async def rename_environment(
 async def delete_environment(
     store: Store, *, name: str, actor: str, reason: str, expected_version: int | None = None
 ) -> Environment:
-    """Only an empty one. What admin roles held in it is gone, too."""
+    """Only an empty one. What admin roles held in it is gone, too, and what could be asked for there."""
     async with begin(store, actor, reason) as change:
         old = find_environment(change.snapshot, name, expected_version)
         if old.id == DEFAULT_ENVIRONMENT:
@@ -51,6 +51,10 @@ async def delete_environment(
                 "Move them elsewhere or delete them first: pgbastion targets move TARGET --environment NAME",
             )
         change.remove(old, "environment.deleted", name)
+        for policy in change.whole.approval_policies.values():
+            if policy.environment_id == old.id:
+                change.takes_along(policy)
+                change.note("approval_policy.deleted", policy.id, policy.name, {"environment": name})
         for role in change.whole.admin_roles.values():
             if old.id in role.permissions:
                 kept = {key: held for key, held in role.permissions.items() if key != old.id}

@@ -54,7 +54,7 @@ async def create_grant(
     reason: str,
     **given: Unpack[Given],
 ) -> NamedGrant:
-    """A standing right. read_write includes read_only. Ended ones of the same kind give way.
+    """A standing right. read_write includes read_only. Ended ones of the same kind give way. What requests led to does not count.
 
     One that has not ended is not doubled by oversight, since of two the wider counts: it is replaced if asked (`replace_live`: all
     of the kind), or stays (`beside`).
@@ -64,7 +64,8 @@ async def create_grant(
     async with begin(store, actor, reason) as change:
         check_expiry(terms.valid_until, change.now)
         held_by, target = _find_holder(change.snapshot, holder), find_target(change.snapshot, target_name)
-        of_kind = [grant for grant in _held(change.snapshot, held_by, target) if grant.mode is mode]
+        held = _held(change.snapshot, held_by, target)
+        of_kind = [grant for grant in held if grant.mode is mode and grant.request_id is None]
         there = [grant for grant in of_kind if not has_ended(grant, change.now)]
         if there and not (replace_live or beside):
             raise ServiceError(
@@ -98,6 +99,12 @@ async def update_grant(
         check_expiry(given.get("valid_until"), change.now)
         (named,) = _name(change.snapshot, [find_grant(change.snapshot, grant_id, expected_version)])
         old = named.grant
+        if old.request_id is not None:
+            raise ServiceError(
+                "grant-of-request",
+                f'grant "{grant_id}" is what request {old.request_number} asked for, and was approved',
+                "Revoke it, or have another one asked for; what is approved is never changed.",
+            )
         if has_ended(old, change.now):
             raise ServiceError("grant-expired", f'grant "{grant_id}" has ended, {_until(old.valid_until)}', "Make a new one.")
         before = terms_of(old)
@@ -112,7 +119,7 @@ async def update_grant(
 async def revoke_grant(
     store: Store, *, grant_id: str, actor: str, reason: str, expected_version: int | None = None
 ) -> NamedGrant:
-    """One grant by its id; sessions that stood on it end."""
+    """One grant by its id; sessions that stood on it end, and so does the access request that led to it."""
     async with begin(store, actor, reason) as change:
         (named,) = _name(change.snapshot, [find_grant(change.snapshot, grant_id, expected_version)])
         await change.drop(named.grant, "grant.revoked", grant_text(named), grant_detail(named))
@@ -161,6 +168,11 @@ def name_grants(snapshot: Snapshot) -> list[NamedGrant]:
         _name(snapshot, all_grants(snapshot)),
         key=lambda each: (isinstance(each.holder, GroupHolder), each.holder.name, each.target_name, each.grant.mode),
     )
+
+
+def standing_grants(snapshot: Snapshot) -> list[NamedGrant]:
+    """The same without what access requests led to, which is for a time and nobody's to write down beforehand."""
+    return [named for named in name_grants(snapshot) if named.grant.request_id is None]
 
 
 def holder_text(holder: Holder) -> str:

@@ -7,7 +7,7 @@ from gateway.access.model import AdminRole, DatabaseRole, Environment, Group, Sn
 from gateway.services.allowlist import NamedEntry, OfTarget, OfUser, name_entries
 from gateway.services.environments import environment_name
 from gateway.services.grant_terms import TERMS, terms_of
-from gateway.services.grants import NamedGrant, UserHolder, name_grants
+from gateway.services.grants import NamedGrant, UserHolder, standing_grants
 from gateway.services.groups import member_names
 from gateway.services.manifest_accounts import export_accounts, export_mappings
 from gateway.services.manifest_admins import export_role
@@ -30,7 +30,7 @@ def export_manifest(snapshot: Snapshot) -> dict[str, JsonValue]:
         "roles": [export_role(snapshot, role) for role in _by_name(snapshot.admin_roles)],
         "accounts": export_accounts(snapshot),
         "targets": [_target(snapshot, target) for target in _by_name(snapshot.targets)],
-        "grants": [_grant(named) for named in name_grants(snapshot)],
+        "grants": [_grant(named) for named in standing_grants(snapshot)],
         "allowlist": [_entry(named) for named in name_entries(snapshot)],
         "claim_mappings": export_mappings(snapshot),
     }

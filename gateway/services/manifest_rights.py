@@ -11,7 +11,7 @@ from gateway.services.allowlist import Everybody, Level, NamedEntry, OfTarget, O
 from gateway.services.change import shown
 from gateway.services.errors import ServiceError
 from gateway.services.grant_terms import TERMS, Terms, before_detail, check_terms, terms_detail, terms_of, with_terms
-from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, grant_detail, grant_text, name_grants
+from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, grant_detail, grant_text, standing_grants
 from gateway.services.lookup import find_group, find_target, find_user, is_live
 from gateway.services.manifest_change import Action, Change, Draft, Drafts, Kind, Means, Note, at, differing, values
 from gateway.services.manifest_model import EntryPart, GrantPart, JsonValue, Manifest
@@ -31,7 +31,7 @@ P = TypeVar("P")
 def draft_grants(snapshot: Snapshot, manifest: Manifest, means: Means, *, prune: bool) -> Drafts:
     """Raises ServiceError, by the rules of the verbs. `snapshot` is as users, groups and targets will be."""
     known: dict[_GrantKey, list[NamedGrant]] = {}
-    for named in name_grants(snapshot):
+    for named in standing_grants(snapshot):
         known.setdefault((named.holder, named.target_name, named.grant.mode), []).append(named)
     stated: dict[_GrantKey, list[GrantPart]] = {}
     for part in manifest.grants:

@@ -47,8 +47,9 @@ def stage_ended(change: "Change", request: AccessRequest, *, by: str | None = No
     change.note(f"access_request.{request.state.value}", request.id, request_name(request), detail, by=by)
     text = ending_text(request, by or change.actor)
     targets = {target.id: target.name for target in change.whole.targets.values()}
+    gone = {row.id for row in change.gone if isinstance(row, Grant)}
     for grant in held_by(change, request):
-        if grant.id not in {each.id for each in change.gone}:
+        if grant.id not in gone:
             change.takes_back(grant)
             if request.state is not State.EXPIRED:
                 name = f"{request.names.holder} on {targets.get(grant.target_id, request.names.place)}"

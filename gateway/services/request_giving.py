@@ -6,7 +6,7 @@ from typing import Final
 from gateway.access.asking import ModeWanted, RoleWanted, StatementsWanted
 from gateway.access.managed import ManagedMode
 from gateway.access.model import Grant, Snapshot, Target
-from gateway.access.requested import Backer
+from gateway.access.requested import Backer, Only
 from gateway.access.requests import AccessRequest, Refused, Word, fail
 from gateway.audit.admin_event import DetailValue
 from gateway.services.change import Change
@@ -93,9 +93,11 @@ def _targets(snapshot: Snapshot, request: AccessRequest) -> list[Target] | str:
 
 def _grant(request: AccessRequest, target: Target, needed: Needed | None) -> Grant | str:
     wanted = request.wanted
-    only, database_role = None, None
+    only: Only | None = None
+    database_role: str | None = None
     match wanted.right:
-        case RoleWanted(database_role) as right:
+        case RoleWanted() as right:
+            database_role = right.database_role
             if (obstacle := role_obstacle(target, right, request.policy.database_roles)) is not None:
                 return obstacle
         case StatementsWanted(mode=mode) as right:

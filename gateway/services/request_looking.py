@@ -117,7 +117,7 @@ async def askable(store: LookStore, *, actor: str, now: datetime) -> list[Askabl
     snapshot = await store.read()
     who = resolve_actor(actor, snapshot, now)
     user = next((each for each in snapshot.users.values() if each.id == who.user_id), None)
-    found = []
+    found: list[Askable] = []
     for policy in snapshot.approval_policies.values():
         place = environment_name(snapshot, policy.environment_id)
         for mode in sorted(policy.modes):

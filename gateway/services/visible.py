@@ -65,6 +65,11 @@ def visible(snapshot: Snapshot, actor: Actor) -> Snapshot:
         accounts={user_id: each for user_id, each in snapshot.accounts.items() if user_id == actor.user_id},
         claim_mappings=(),
         webhooks={},
+        approval_policies={
+            name: each
+            for name, each in snapshot.approval_policies.items()
+            if actor.may("approval-policies.list", environment_id=each.environment_id)
+        },
         managed_logins=tuple(login for login in reach.managed_logins if login.key.target_id in shown),
     )
 

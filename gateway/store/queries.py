@@ -91,6 +91,14 @@ async def read_gateway_id(connection: AsyncConnection) -> str:
     return found
 
 
+async def read_revision(connection: AsyncConnection) -> int:
+    """Raises StoreUnavailableError in a store never set up."""
+    found: int | None = await connection.scalar(select(tables.meta.c.revision))
+    if found is None:
+        raise not_set_up()
+    return found
+
+
 async def read_has_managed(connection: AsyncConnection) -> bool:
     """Whether any target has managed logins, or may have."""
     wanted = select(tables.targets.c.id).where(tables.targets.c.managed != ManagedMode.OFF.value)

@@ -26,7 +26,7 @@ from gateway.store.outside_uses import read_looks, read_observation, record_look
 from gateway.store.password_ages import read_ages
 from gateway.store.places import Place, locate
 from gateway.store.provider_checks import PlannedCheck, ProviderCheck, drop_check, put_check, read_planned, take_due
-from gateway.store.queries import read_all, read_gateway_id, read_has_managed, read_rows
+from gateway.store.queries import read_all, read_gateway_id, read_has_managed, read_revision, read_rows
 from gateway.store.rows import to_event
 from gateway.store.target_admins import read_admin, read_former
 from gateway.store.unit_of_work import SqlUnitOfWork
@@ -154,6 +154,12 @@ class SqlStore:
         async with connected(self._reading, self._place) as connection:
             with store_errors(self._place):
                 return await read_gateway_id(connection)
+
+    async def revision(self) -> int:
+        """How often it was changed. Raises StoreUnavailableError."""
+        async with connected(self._reading, self._place) as connection:
+            with store_errors(self._place):
+                return await read_revision(connection)
 
     async def has_managed(self) -> bool:
         """Whether any target has managed logins, or may have. Raises StoreUnavailableError."""
