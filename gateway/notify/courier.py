@@ -171,7 +171,7 @@ class Courier:
         return 1 if message.topic == TEST_TOPIC else self._settings.attempts
 
     def _pause(self, message: OutboxMessage) -> float:
-        doubled = self._first_pause * 2 ** min(max(message.attempts - 1, 0), _MOST_DOUBLINGS)
+        doubled = self._first_pause * float(2 ** min(max(message.attempts - 1, 0), _MOST_DOUBLINGS))
         return min(doubled, _LONGEST_PAUSE_SECONDS) * self._spread.uniform(1 - _SPREAD, 1 + _SPREAD)
 
     def _hold(self, destination: str, seconds: float) -> None:

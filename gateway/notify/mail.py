@@ -17,6 +17,7 @@ from gateway.ports import OutboxMessage
 from gateway.secret import Secret
 from gateway.settings.notify import Mail
 
+_NO_TLS: Final = Later(None, "the mail server offers no TLS, or no way to log in that we know")
 _FOR_GOOD: Final = 500  # replies from here on will not be others the next time
 
 
@@ -110,7 +111,9 @@ def _outcome(error: Exception) -> Outcome:
         case aiosmtplib.SMTPResponseException(code=code):
             return _refused("refuses", code)
         case aiosmtplib.SMTPNotSupported():
-            return Later(None, "the mail server offers no TLS, or no way to log in that we know")
+            return _NO_TLS
+        case aiosmtplib.SMTPException() if "STARTTLS" in str(error):
+            return _NO_TLS
         case ssl.SSLCertVerificationError(verify_message=why):
             return Later(None, f"the mail server's certificate does not verify ({why})")
         case ssl.SSLError():

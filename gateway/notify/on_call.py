@@ -5,6 +5,7 @@ address of, or several have, a provider that is down, slow, or takes our key for
 """
 
 import asyncio
+import math
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -117,10 +118,9 @@ class OnCall:
         except OSError as error:
             raise OnCallRefused(f"a file of the section pagerduty cannot be read ({error.strerror})") from None
         with pagerduty.RestApiV2Client(token.reveal(), base_url=settings.base_url, verify=context, trust_env=False) as client:
-            client.timeout = settings.timeout_seconds
+            client.timeout = math.ceil(settings.timeout_seconds)
             client.max_network_attempts = 0
             client.retry = {429: 1}  # by itself it would wait without end
-            client.sleep_timer = 0.5
             return _asked(client, schedule)
 
 
@@ -134,7 +134,7 @@ def _asked(client: pagerduty.RestApiV2Client, schedule: str) -> frozenset[str]:
                 raise OnCallUnavailable("PagerDuty answers with too many people")
             found |= _email_in(entry, schedule)
     except pagerduty.HttpError as error:
-        status = error.response.status_code
+        status = 0 if error.response is None else error.response.status_code
         text = f"PagerDuty answers with status {status}"
         raise (OnCallRefused if status in (400, 401, 402, 403, 404) else OnCallUnavailable)(text) from None
     except (pagerduty.Error, httpx2.HTTPError):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from sqlalchemy import RowMapping
+
 from gateway.ports import OutboxMessage, OutboxState
 from gateway.store.values import Value, Values, to_text
 
@@ -25,7 +27,7 @@ def outbox_row(message: OutboxMessage, sequence: int) -> Values:
     }
 
 
-def to_message(row: Mapping[str, Value]) -> OutboxMessage:
+def to_message(row: Mapping[str, Value] | RowMapping) -> OutboxMessage:
     """`row`: as the table outbox has it."""
     request_id, ended_at = row["request_id"], row["ended_at"]
     return OutboxMessage(
