@@ -28,6 +28,7 @@ from gateway.supervision.clerk import clerk_at_work
 from gateway.supervision.custodian import custodian_at_work
 from gateway.supervision.parts import ApiPart, Part, StartError, WorkerPart
 from gateway.supervision.preparation import Prepared, only_one, prepare
+from gateway.supervision.request_rounds import requests_by_the_clock
 from gateway.supervision.rotations import rotations_on_schedule
 from gateway.supervision.service_manager import ServiceManager
 from gateway.supervision.supervisor import Supervisor
@@ -121,7 +122,12 @@ async def _clerk(current: CurrentSettings, parts: frozenset[Part]) -> AsyncItera
     if Part.GATEWAY not in parts:
         yield
         return
-    async with clerk_at_work(settings), custodian_at_work(current), rotations_on_schedule(settings):
+    async with (
+        clerk_at_work(settings),
+        custodian_at_work(current),
+        rotations_on_schedule(settings),
+        requests_by_the_clock(settings),
+    ):
         yield
 
 

@@ -6,7 +6,7 @@ right to end.
 """
 
 from gateway.services.request_asking import Asked, create_request
-from gateway.services.request_deciding import RequestStore, approve_on_call, decide_request
+from gateway.services.request_deciding import approve_on_call, decide_request
 from gateway.services.request_ending import cancel_request, relinquish_request, review_break_glass, revoke_request
 from gateway.services.request_looking import (
     Askable,
@@ -19,6 +19,7 @@ from gateway.services.request_looking import (
     list_requests,
     show_request,
 )
+from gateway.services.request_people import RequestStore
 from gateway.services.request_review import Brief, Opened, review_of
 from gateway.services.request_sweep import sweep_requests
 

@@ -4,7 +4,6 @@ Whoever is asked first, the last word is the store's: of any number who decide a
 """
 
 from dataclasses import replace
-from typing import Protocol
 
 from gateway.access import requests
 from gateway.access.approvals import Circumstances, RuleKind, automatic
@@ -12,25 +11,25 @@ from gateway.access.asking import StatementsWanted
 from gateway.access.electorate import approvers_now, person_of, standing
 from gateway.access.model import User
 from gateway.access.requests import GIVEN, AccessRequest, Decision, Refused, State, Word
-from gateway.ports import RequestFilter, Store
+from gateway.ports import RequestFilter
 from gateway.services.change import Change, begin
 from gateway.services.naming import check_remark
 from gateway.services.request_change import about_detail, refuse, request_name, stage_ended, stage_messages
 from gateway.services.request_giving import stage_given
 from gateway.services.request_messages import Topic
-from gateway.services.request_people import acting, check_own_hand, find_request, involves, refreshed, unknown_request
+from gateway.services.request_people import (
+    RequestStore,
+    acting,
+    check_own_hand,
+    find_request,
+    involves,
+    refreshed,
+    unknown_request,
+)
 from gateway.services.request_spans import by_rules_alone_seconds, check_span
 from gateway.services.request_statements import Needed, needed_by
 
 _NOT_AN_APPROVER = Refused("not-an-approver", "you may not decide about this request", "Ask somebody of its approvers.")
-
-
-class RequestStore(Store, Protocol):
-    """A store that is asked for access requests without a change of them."""
-
-    async def access_request(self, key: str | int) -> AccessRequest | None: ...
-
-    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]: ...
 
 
 async def decide_request(

@@ -1,13 +1,23 @@
 """Who acts on access requests: always a person, never a key or a machine, and never by something that somebody else made."""
 
 from dataclasses import replace
+from typing import Protocol
 
 from gateway.access.electorate import about
 from gateway.access.model import ApiToken, Snapshot, TokenKind, User, UserKind
 from gateway.access.requests import AccessRequest
+from gateway.ports import RequestFilter, Store
 from gateway.services.actor import Actor
 from gateway.services.change import Change
 from gateway.services.errors import ServiceError
+
+
+class RequestStore(Store, Protocol):
+    """A store that is asked for access requests without a change of them."""
+
+    async def access_request(self, key: str | int) -> AccessRequest | None: ...
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]: ...
 
 
 def acting(change: Change) -> User:

@@ -17,8 +17,8 @@ from gateway.access_mode import AccessMode
 from gateway.ports import RequestFilter
 from gateway.services.actor import resolve_actor
 from gateway.services.errors import ServiceError
-from gateway.services.request_deciding import RequestStore, needs_of
-from gateway.services.request_people import may_see, unknown_request
+from gateway.services.request_deciding import needs_of
+from gateway.services.request_people import RequestStore, may_see, unknown_request
 from gateway.services.request_statements import Needed
 from gateway.statements.asked import AskedStatement
 

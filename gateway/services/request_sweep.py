@@ -17,8 +17,8 @@ from gateway.ports import RequestFilter
 from gateway.services.change import Change, begin
 from gateway.services.naming import SYSTEM
 from gateway.services.request_change import about_detail, request_name, stage_ended, stage_messages
-from gateway.services.request_deciding import RequestStore
 from gateway.services.request_messages import Topic
+from gateway.services.request_people import RequestStore
 
 _OPEN: Final = frozenset({State.PENDING}) | GIVEN
 _NOTICE: Final = timedelta(minutes=10)

@@ -18,7 +18,7 @@ from gateway.store import open_store
 from gateway.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from gateway.services.request_deciding import RequestStore
+    from gateway.services.request_people import RequestStore
 
 _LOOK_SECONDS: Final = 1.0  # at the store's revision
 _SHORTEST_SECONDS: Final = 0.02
@@ -59,7 +59,7 @@ class RequestRounds:
         revision = await self._revised.revision()
         if revision == self._seen and (self._next_at is None or datetime.now(UTC) < self._next_at):
             return
-        from gateway.services.request_sweep import sweep_requests  # and the parser, which a gateway without requests needs not
+        from gateway.services.request_sweep import sweep_requests  # nothing of it is needed before
 
         swept = await sweep_requests(self._store, now=lambda: datetime.now(UTC))
         self._seen, self._next_at = revision, swept.next_at
