@@ -197,7 +197,8 @@ async def _awaited(verb: Callable[[], Awaitable[object]]) -> None:
 class Watch:
     """When the last byte came on each connection, before it was closed."""
 
-    def __init__(self, clients: dict[str, RawClient]) -> None:
+    def __init__(self, clients: dict[str, RawClient], patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
         self._selector = selectors.DefaultSelector()
         self._last = dict.fromkeys(clients, 0.0)
         for state, client in clients.items():
@@ -205,11 +206,11 @@ class Watch:
             self._selector.register(client.sock, selectors.EVENT_READ, state)
 
     def until_all_ended(self) -> dict[str, float]:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         while self._selector.get_map():
             if time.monotonic() > deadline:
                 left = [key.data for key in self._selector.get_map().values()]
-                raise AssertionError(f"still there {PATIENCE_SECONDS} s after the right ended: {left}")
+                raise AssertionError(f"still there {self._patience_seconds} s after they were to end: {left}")
             for key, _ in self._selector.select(0.5):
                 try:
                     data = key.fileobj.recv(1 << 20)  # type: ignore[union-attr]
@@ -241,7 +242,7 @@ def _session(made: Stage, state: str) -> RawClient:
 T = TypeVar("T")
 
 
-def _let_in(attempt: Callable[[], T]) -> T:
+def let_in(attempt: Callable[[], T]) -> T:
     """Right after a right was given back, a worker may not know of it yet."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -254,7 +255,7 @@ def _let_in(attempt: Callable[[], T]) -> T:
 
 
 def _logged_in(made: Stage) -> RawClient:
-    return _let_in(lambda: made.place.log_in(made.person.name, made.person.password, made.target))
+    return let_in(lambda: made.place.log_in(made.person.name, made.person.password, made.target))
 
 
 def _almost_logged_in(made: Stage) -> tuple[RawClient, bytes]:
@@ -269,7 +270,7 @@ def _almost_logged_in(made: Stage) -> tuple[RawClient, bytes]:
         scram.set_server_first(read_or_refused(client, "R").body[4:].decode())
         return client, packet("p", scram.get_client_final().encode())
 
-    return _let_in(attempt)
+    return let_in(attempt)
 
 
 # --- what came out
