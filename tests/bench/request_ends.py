@@ -4,10 +4,11 @@
     python -m tests.bench.request_ends --expiries 200 --clock-steps
     python -m tests.bench.request_ends --each 50
 
-`--expiries`: so many access requests for a minute (the shortest there is), approved by somebody, each with a session that is idle
-or runs a query when its time is over. Nobody does anything then. `--clock-steps`: meanwhile the clock of the gateway's machine is
-set back, by an hour and by a day, and right again (libfaketime; Debian: faketime). `--each`: so many of each other way in which such
-a right ends, in each state: given back, revoked, its approver disabled, its approver out of the group that made them one.
+`--expiries`: so many access requests for a minute (the shortest there is), approved by somebody, each with a session that is
+idle or runs a query when its time is over. Nobody does anything then. `--clock-steps`: meanwhile the clock of the gateway's
+machine is set back, by an hour and by a day, and right again (libfaketime; Debian: faketime). `--each`: so many of each other
+way in which such a right ends, in each state: given back, revoked, its approver disabled, its approver out of the group that
+made them one.
 """
 
 import argparse
