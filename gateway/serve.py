@@ -26,7 +26,7 @@ from gateway.store import open_store
 from gateway.store.errors import StoreError
 from gateway.supervision.clerk import clerk_at_work
 from gateway.supervision.custodian import custodian_at_work
-from gateway.supervision.parts import ApiPart, Part, StartError, WorkerPart
+from gateway.supervision.parts import ApiPart, CourierPart, Part, StartError, WorkerPart
 from gateway.supervision.preparation import Prepared, only_one, prepare
 from gateway.supervision.request_rounds import requests_by_the_clock
 from gateway.supervision.rotations import rotations_on_schedule
@@ -81,7 +81,7 @@ def _parts(settings: Settings, only: Part | None) -> frozenset[Part]:
         raise StartError("admin_api.enabled is false: there is nothing to serve")
     if only is not None:
         return frozenset({only})
-    return frozenset(Part) if settings.admin_api.enabled else frozenset({Part.GATEWAY})
+    return frozenset(Part) if settings.admin_api.enabled else frozenset(Part) - {Part.API}
 
 
 @alone_at_the_end()
@@ -93,7 +93,8 @@ async def _serve(settings: Settings, reread: Callable[[], Settings], config: Pat
         admin = ApiPart(api, partial(_api_command, config), _url(settings, api.port)) if api is not None else None
         _show_first_token(prepared, admin)
         current = CurrentSettings(settings)
-        supervisor = Supervisor(current, reread, workers, admin, manager)
+        courier = CourierPart(partial(_courier_command, config), _wants_courier) if Part.COURIER in parts else None
+        supervisor = Supervisor(current, reread, workers, admin, manager, courier)
         async with _shipping(settings, parts), _clerk(current, parts):
             return await supervisor.run()
 
@@ -164,6 +165,17 @@ def _worker_command(config: Path, shares: Sequence[Sequence[int]]) -> Sequence[s
 
 def _api_command(config: Path, fds: Sequence[int]) -> Sequence[str]:
     return (sys.executable, "-P", "-m", "admin_api", "--config", str(config), "--fds", ",".join(map(str, fds)))
+
+
+def _courier_command(config: Path) -> Sequence[str]:
+    return (sys.executable, "-P", "-m", "gateway.notify", "--config", str(config))
+
+
+async def _wants_courier(settings: Settings) -> bool:
+    """Somebody may be told or asked, or something is to be delivered. Raises StoreError."""
+    asked = settings.pagerduty.token_file is not None
+    told = settings.slack.bot_token_file is not None or bool(settings.mail.host)
+    return asked or told or await open_store(settings).outbox.wants_courier()
 
 
 def _url(settings: Settings, port: int) -> str:

@@ -11,7 +11,7 @@ from gateway.cli.errors import CommandError
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
-_LOCKS: Final = ("supervisor.lock", "api.lock")
+_LOCKS: Final = ("supervisor.lock", "api.lock", "courier.lock")
 
 
 def runs_here(settings: "Settings") -> bool:

@@ -1,18 +1,20 @@
 """What of the gateway runs here: all of it, or one part under a unit of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from gateway.proxy.sockets import Doors
+from gateway.settings import Settings
 
 
 class Part(StrEnum):
-    """`pgbastion serve --only ...`. Both parts share the state directory, and the gateway's bus."""
+    """`pgbastion serve --only ...`. All parts share the state directory, and the gateway's bus."""
 
     GATEWAY = "gateway"
     API = "api"
+    COURIER = "courier"
 
 
 class StartError(Exception):
@@ -35,3 +37,11 @@ class ApiPart:
     doors: Doors
     command: Callable[[Sequence[int]], Sequence[str]]
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class CourierPart:
+    """What delivers messages. `command`: argv. `wanted`: whether there is anything for it to do; raises StoreError."""
+
+    command: Callable[[], Sequence[str]]
+    wanted: Callable[[Settings], Awaitable[bool]]

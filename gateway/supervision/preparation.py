@@ -22,7 +22,7 @@ from gateway.store import bind_key, open_store, upgrade
 from gateway.store.vault import SealedVault, ensure_key
 from gateway.supervision.parts import Part, StartError
 
-_LOCKS: Final = {Part.GATEWAY: "supervisor.lock", Part.API: "api.lock"}
+_LOCKS: Final = {Part.GATEWAY: "supervisor.lock", Part.API: "api.lock", Part.COURIER: "courier.lock"}
 _PREPARING: Final = "prepare.lock"
 _WORKER_FILE: Final = re.compile(r"audit-(\d{1,3})[.-]")
 _log: Final = structlog.stdlib.get_logger("gateway.supervision")

@@ -20,9 +20,10 @@ from gateway.proxy.leaving import login_seconds
 from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.settings import CurrentSettings, Settings, SettingsError
 from gateway.supervision.child import Child
+from gateway.supervision.courier_post import CourierPost
 from gateway.supervision.headcount import Headcount
 from gateway.supervision.numbers import Numbers
-from gateway.supervision.parts import ApiPart, StartError, WorkerPart
+from gateway.supervision.parts import ApiPart, CourierPart, StartError, WorkerPart
 from gateway.supervision.post import Post, Start
 from gateway.supervision.preparation import ensure_own_certificate
 from gateway.supervision.service_manager import ServiceManager
@@ -48,6 +49,7 @@ class Supervisor:
         workers: WorkerPart | None,
         api: ApiPart | None = None,
         manager: ServiceManager | None = None,
+        courier: CourierPart | None = None,
     ) -> None:
         self._current = current
         self._reread = reread
@@ -59,6 +61,8 @@ class Supervisor:
         self._headcount = Headcount(current, self._is_alive, lambda *line: self._hub.send(*line))
         self._hub = BusHub(current.now.bus_socket, {**self._headcount.handlers, **self._questions()})
         self._posts = self._make_posts()
+        # Nobody waits for it: it may have nothing to do, or its libraries may be broken.
+        self._courier = None if courier is None else CourierPost(current, courier, self._gone)
         self._orphans: list[Payload] = []
         self._announced = False
         self._stopping = asyncio.Event()
@@ -72,6 +76,10 @@ class Supervisor:
             await self._hub.start()
         with self._signals():
             keeping = [asyncio.create_task(post.keep(), name=f"keep {post.name}") for post in self._posts]
+            if self._courier is not None:
+                keeping.append(asyncio.create_task(self._courier.keep(), name="keep courier"))
+            if not self._posts:
+                self._changed()
             beside = [asyncio.create_task(self._renew()), asyncio.create_task(self._roll())]
             if self._workers is not None:
                 beside.append(asyncio.create_task(self._spares.keep(self._workers)))
@@ -170,6 +178,8 @@ class Supervisor:
             lines.append(f"pgbastion is ready on {where} ({count} worker{'s' if count > 1 else ''}){ca}")
         if self._api is not None:
             lines.append(f"pgbastion's admin API is at {self._api.url}")
+        if not lines:
+            lines.append("pgbastion's courier begins as soon as there is something to deliver")
         print("\n".join(lines), flush=True)
         self._manager.ready()
         self._manager.status("; ".join(lines))
@@ -215,6 +225,8 @@ class Supervisor:
             _log.info("settings reloaded", changed=list(changes.live), need_restart=list(changes.waiting))
             for child in self._children():
                 child.tell(self._current.now)
+            if self._courier is not None:
+                self._courier.reloaded(changes)
         self._manager.ready()
 
     async def _renew(self) -> None:
@@ -232,7 +244,10 @@ class Supervisor:
         return [{"name": child.name, "pid": child.pid, "ready": child.ready.is_set()} for child in self._children()]
 
     def _children(self) -> list[Child]:
-        return [child for post in self._posts for child in post.children]
+        return [child for post in self._all_posts() for child in post.children]
+
+    def _all_posts(self) -> list[Post]:
+        return self._posts if self._courier is None else [*self._posts, self._courier.post]
 
     def _roll_asked(self, _message: Message) -> Payload:
         self._rolling.set()
@@ -244,7 +259,9 @@ class Supervisor:
             self._rolling.clear()
             _log.info("rolling restart begins")
             self._spares.renew()
-            for post in self._posts:
+            for post in self._all_posts():
+                if post.current is None and post not in self._posts:
+                    continue  # no courier is needed
                 if not await self._replace(post):
                     _log.error("rolling restart stopped", at=post.name)
                     break
@@ -274,6 +291,8 @@ class Supervisor:
                 part.doors.close()  # workers hold theirs until they have answered who waits there
         for post in self._posts:
             post.stop()
+        if self._courier is not None:
+            self._courier.stop()
         self._signal(signal.SIGTERM)
         gone = asyncio.create_task(self._all_gone(keeping))
         hurry = asyncio.create_task(self._hurry.wait())
@@ -291,7 +310,7 @@ class Supervisor:
 
     async def _all_gone(self, keeping: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(keeping)
-        for post in self._posts:
+        for post in self._all_posts():
             await post.ended()
 
     def _signal(self, number: signal.Signals) -> None:
