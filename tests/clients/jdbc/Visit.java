@@ -226,6 +226,24 @@ public class Visit {
                 }
             });
         }
+        for (String mode : new String[] {"simple", "extended", "extendedCacheEverything"}) {
+            step("asking the gateway " + mode, with("preferQueryMode", mode), c -> {
+                c.setAutoCommit(false);
+                String found = "";
+                try (PreparedStatement statement = c.prepareStatement("SHOW pgbastion.grants")) {
+                    statement.setFetchSize(1);
+                    for (int use = 0; use < 10; use++) {
+                        try (ResultSet rows = statement.executeQuery()) {
+                            ResultSetMetaData columns = rows.getMetaData();
+                            rows.next();
+                            found = rows.getString("mode") + " " + columns.getColumnTypeName(columns.getColumnCount() - 1);
+                        }
+                    }
+                }
+                c.commit();
+                return found + " " + refused(c, "SELECT pgbastion.request('read_write', target => 'nowhere')");
+            });
+        }
         step("large result", c -> {
             try (Statement statement = c.createStatement()) {
                 return count(statement.executeQuery(LARGE));
