@@ -1,7 +1,7 @@
 """What somebody holds: grants of their own and of their groups, and what an admin role is. Pure."""
 
 from gateway.access.managed import ManagedMode
-from gateway.access.model import Grant, Lease, Snapshot, Target, User
+from gateway.access.model import Grant, Snapshot, Target, User
 from gateway.access_mode import AccessMode
 
 
@@ -15,11 +15,6 @@ def held_grants(snapshot: Snapshot, user: User, target: Target) -> list[Grant]:
     held = [grant for holder in holders(snapshot, user) for grant in snapshot.held.get((holder, target.id), ())]
     standing = standing_right(snapshot, user.id, target)
     return held if standing is None else [*held, standing]
-
-
-def grant_of(snapshot: Snapshot, lease: Lease) -> Grant | None:
-    """The grant that the lease stands on; None: it is gone."""
-    return next((each for each in held_grants(snapshot, lease.user, lease.target) if each.id == lease.grant_id), None)
 
 
 def is_usable(grant: Grant, target: Target) -> bool:

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from gateway.access.holding import grant_of, held_grants
+from gateway.access.holding import held_grants, is_usable
 from gateway.access.model import Grant, Snapshot, Target, User
 from gateway.access.relations import write_name, write_table
-from gateway.access.validity import When, validity
+from gateway.access.selection import weigh
 from gateway.bus.lines import ASKED_BY_SQL, CLERK, BusUnavailable, JsonValue, Payload
 from gateway.proxy import rights_clock
-from gateway.session.addressed import SESSION, Answer, columns_of, not_answered, refused
+from gateway.session.addressed import SESSION, TOO_MUCH, Answer, columns_of, not_answered, refused
 from gateway.session.constant_rows import Column, Kind, Row, Value
 from gateway.session.effects import AnswerAddressed
-from gateway.statements.addressed import Show, Shown, write_plain
+from gateway.statements.addressed import AskAccess, Show, Shown, write_plain
+from gateway.statements.policy import is_small
 
 if TYPE_CHECKING:
     from gateway.proxy.live import LiveSession
@@ -30,6 +31,8 @@ async def answer(session: "LiveSession", effect: AnswerAddressed) -> Answer:
         case Show(Shown.GRANTS):
             worker, lease = session.worker, session.lease
             return tuple(_grants(worker.directory.snapshot, lease.user, rights_clock.now()))[:_MOST_ROWS]
+        case AskAccess(statements=str(text)) if not is_small(text.encode(), session.shared.facts.inline_bytes):
+            return TOO_MUCH  # what takes long is read in a child, and there is none for it
         case _:
             return await _ask_the_clerk(session, effect)
 
@@ -84,7 +87,7 @@ def _session(session: "LiveSession") -> Row:
         "environment": _environment(snapshot, lease.target),
         "ends_at": said["valid_until"],
         "grant_id": lease.grant_id,
-        "request": None if (grant := grant_of(snapshot, lease)) is None else grant.request_number,
+        "request": lease.request or None,
         "bytes_sent": said["bytes_out"],
     }
     return _row(said, SESSION)
@@ -94,9 +97,10 @@ def _grants(snapshot: Snapshot, user: User, now: datetime) -> Iterator[Row]:
     """Those that may be used now or later, by target."""
     for name in sorted(snapshot.targets):
         target = snapshot.targets[name]
-        for grant in sorted(held_grants(snapshot, user, target), key=lambda each: each.id):
-            found = validity(grant, now)
-            if found.when is When.ENDED or (found.when is not When.LIVE and found.until is None):
+        usable = (grant for grant in held_grants(snapshot, user, target) if is_usable(grant, target))
+        for each in sorted(weigh(snapshot, usable, now), key=lambda each: each.grant.id):
+            grant = each.grant
+            if not each.is_live and each.comes is None:
                 continue
             yield (
                 name,
@@ -104,7 +108,7 @@ def _grants(snapshot: Snapshot, user: User, now: datetime) -> Iterator[Row]:
                 grant.mode.value,
                 tuple(sorted(option.value for option in grant.options)),
                 _given_to(snapshot, user, grant),
-                found.when.value,
+                each.validity.when.value,
                 grant.valid_from,
                 grant.valid_until,
                 tuple(map(str, grant.windows)),

@@ -6,7 +6,6 @@ Made for a session when it first has any of that to look after: most have neithe
 import time
 from typing import Protocol
 
-from gateway.access.holding import grant_of
 from gateway.access.model import NO_LIMITS, Lease
 from gateway.proxy import rights_clock
 from gateway.proxy.account import Account
@@ -84,12 +83,10 @@ class Attending:
 
     def _announce_end(self) -> None:
         before = self._worker.settings.limits.end_notices_seconds
-        snapshot = self._worker.directory.snapshot
-        ends_at = self._standing.ends_at(snapshot, max(before, default=0.0))
+        ends_at = self._standing.ends_at(self._worker.directory.snapshot, max(before, default=0.0))
         now = rights_clock.now()
         if ends_at is None or not self._notices.is_due(ends_at, now, before):
             return
         self._shared.event("end_announced", {"ends_at": ends_at.isoformat(timespec="seconds")})
         self._session.record()
-        lease = self._session.lease
-        self._asides.say(build_notice(end_notice(lease, grant_of(snapshot, lease), ends_at, now)))
+        self._asides.say(build_notice(end_notice(self._session.lease, ends_at, now)))

@@ -116,6 +116,12 @@ def not_answered(asked: Addressed) -> Verdict:
 
 
 FAILED: Final = refused("gateway-unanswered", "the gateway could not answer; it is logged", "", sqlstate.INTERNAL_ERROR)
+TOO_MUCH: Final = refused(
+    "gateway-statement",
+    "these statements are too long or too tangled to be asked for here",
+    "Ask for them with: pgbastion request create --sql FILE",
+    sqlstate.PROGRAM_LIMIT,
+)
 _IN_COPY: Final = refused(
     "gateway-statement", "the gateway answers nothing within a COPY", "End the COPY first.", sqlstate.FEATURE_NOT_SUPPORTED
 )

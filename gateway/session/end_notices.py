@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from gateway.access.model import Grant, Lease
+from gateway.access.model import Lease
 from gateway.access.windows import told
 from gateway.session.attendance import Overdue
 from gateway.session.effects import fatal
@@ -38,24 +38,22 @@ class EndNotices:
         return True
 
 
-def end_notice(lease: Lease, grant: Grant | None, ends_at: datetime, now: datetime) -> ErrorFields:
-    """`grant`: that the lease stands on."""
+def end_notice(lease: Lease, ends_at: datetime, now: datetime) -> ErrorFields:
     left = duration_text((ends_at - now).total_seconds())
-    number = None if grant is None else grant.request_number
-    by = "" if number is None else f" (request {number})"
+    by = f" (request {lease.request})" if lease.request else ""
     return ErrorFields(
         "WARNING",
         sqlstate.WARNING,
         f'your access to target "{lease.target.name}"{by} ends in {left}, at {told(ends_at)}; this session ends with it',
-        hint=f"Finish or save your work; {_for_longer(lease, grant)}",
+        hint=f"Finish or save your work; {_for_longer(lease)}",
     )
 
 
-def _for_longer(lease: Lease, grant: Grant | None) -> str:
-    if grant is None or grant.request_number is None:
+def _for_longer(lease: Lease) -> str:
+    if not lease.request:
         return "ask your administrator if you need longer."
-    if grant.only is not None or grant.database_role is not None:
-        return f"if you need longer, ask for the same again: pgbastion request show {grant.request_number}"
+    if lease.only or lease.database_role is not None:
+        return f"if you need longer, ask for the same again: pgbastion request show {lease.request}"
     asked = f"SELECT pgbastion.request(mode => '{lease.mode}', duration => '1h')"
     return f"if you need longer, ask again: {asked}, or pgbastion request create"
 

@@ -4,6 +4,7 @@ Handlers of the clerk's peer: a worker says who the session's person is, and wha
 with the rules and the audit of any other way. The store is asked whether that name still is this account's.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -34,8 +35,10 @@ from gateway.store.errors import StoreError
 
 _SHOWN: Final = 100
 _NAMED: Final = 5
-_CHANGES: Final = 20  # of one person ...
-_CHANGES_SECONDS: Final = 60.0  # ... within this time: each has every process look at all rights anew
+_SECONDS: Final = 60.0
+_CHANGES: Final = 20  # of one person within this time: each has every process look at all rights anew
+_LOOKS: Final = 120  # likewise: each reads the store
+_AT_ONCE: Final = 4  # of all people: the supervisor has other things to do
 _MOST_PEOPLE: Final = 10_000
 _log: Final = structlog.stdlib.get_logger("gateway.clerk")
 
@@ -52,7 +55,8 @@ class RequestDesk:
     def __init__(self, store: DeskStore, find_denied: FindDenied) -> None:
         self._store = store
         self._find_denied = find_denied
-        self._changes: dict[str, list[float]] = {}
+        self._asked_at: dict[tuple[str, bool], list[float]] = {}
+        self._at_work = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -71,7 +75,10 @@ class RequestDesk:
             case _:
                 return _refusal("malformed", "the gateway does not understand itself")
         try:
-            return await self._answer(read_plain(plain), _Asker(user_id, name, target, session))
+            asked = read_plain(plain)
+            self._note(user_id, asked, time.monotonic())
+            async with self._at_work:
+                return await self._answer(asked, _Asker(user_id, name, target, session))
         except ServiceError as refused:
             return _refusal(refused.rule, refused.message, refused.hint)
         except StoreError as error:
@@ -82,8 +89,6 @@ class RequestDesk:
         user = (await self._store.read()).users.get(asker.name)
         if user is None or user.id != asker.user_id:
             raise ServiceError("user-unknown", f'user "{asker.name}" does not exist any more')
-        if isinstance(asked, AskAccess | GiveBack) and self._too_often(user.id, time.monotonic()):
-            raise ServiceError("asked-too-often", "you asked for changes too often", "Try again in a minute.")
         match asked:
             case AskAccess():
                 made = await self._ask(asked, asker)
@@ -126,15 +131,16 @@ class RequestDesk:
         verb = cancel_request if shown.request.state is State.PENDING else relinquish_request
         return await verb(self._store, request=number, actor=asker.actor, reason=f"in session {asker.session}")
 
-    def _too_often(self, user_id: str, now: float) -> bool:
-        if len(self._changes) >= _MOST_PEOPLE:
-            self._changes.clear()
-        recent = [at for at in self._changes.get(user_id, ()) if now - at < _CHANGES_SECONDS]
-        self._changes[user_id] = recent
-        if len(recent) >= _CHANGES:
-            return True
+    def _note(self, user_id: str, asked: Addressed, now: float) -> None:
+        """Raises ServiceError for somebody who asks too often."""
+        if len(self._asked_at) >= _MOST_PEOPLE:
+            self._asked_at.clear()
+        changes = isinstance(asked, AskAccess | GiveBack)
+        recent = [at for at in self._asked_at.get((user_id, changes), ()) if now - at < _SECONDS]
+        self._asked_at[user_id, changes] = recent
+        if len(recent) >= (_CHANGES if changes else _LOOKS):
+            raise ServiceError("asked-too-often", "you asked the gateway too often", "Try again in a minute.")
         recent.append(now)
-        return False
 
 
 @dataclass(frozen=True, slots=True)
