@@ -20,6 +20,12 @@ def _slack_api(text: str) -> str:
     return whole
 
 
+def _https(text: str) -> str:
+    if not text.startswith("https://"):
+        raise ValueError("should be an https:// URL")
+    return text
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -69,7 +75,7 @@ class PagerDuty(_Section):
     """
 
     token_file: Path | None = None
-    base_url: Address = "https://api.pagerduty.com"
+    base_url: Annotated[Address, AfterValidator(_https)] = "https://api.pagerduty.com"
     ca_file: Path | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 10.0
     cache_seconds: Annotated[float, Field(ge=0, le=60)] = 30.0

@@ -1,6 +1,7 @@
 """PagerDuty for tests: `GET /oncalls` of its REST API version 2, as documented, with its pages, its errors and its token."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -10,18 +11,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import trustme
+
 TOKEN = "pd-canary-5c1e7a"
 _PAGE = 2  # smaller than any client expects
 
 
 @dataclass
 class Account:
-    """`shifts`: by schedule, e-mail addresses of those who are on call. `invited`: who has not taken up their account.
+    """`authority`: whose its certificate is, in PEM. `shifts`: by schedule, e-mail addresses of those who are on call. `invited`:
+    who has not taken up their account.
 
     `faults`: statuses of the next answers. `delay_seconds`: before each. `asked`: how often.
     """
 
     url: str = ""
+    authority: bytes = b""
     shifts: dict[str, list[str]] = field(default_factory=dict)
     invited: set[str] = field(default_factory=set)
     faults: list[int] = field(default_factory=list)
@@ -31,7 +36,10 @@ class Account:
 
 @contextmanager
 def pagerduty() -> Iterator[Account]:
-    account = Account()
+    authority = trustme.CA()
+    account = Account(authority=authority.cert_pem.bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -60,7 +68,8 @@ def pagerduty() -> Iterator[Account]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    account.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    account.url = f"https://localhost:{server.server_address[1]}"
     serving = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     serving.start()
     try:
