@@ -21,14 +21,16 @@ from gateway.access_mode import AccessMode
 class Behind:
     """What stands behind a managed login: whose it is, the database role that it is a member of, until when (None: for good).
 
-    `asked_for`: that role is no login of the target's, but one that an access request was for.
+    `asked_for`: that role is no login of the target's, but one that an access request was for. `like`: the target's login of the
+    mode: sessions have its settings (above all its search_path, by which statements are judged), whatever they are members of.
     """
 
     user: User
     target: Target
     member_of: str
     until: datetime | None
-    asked_for: bool = False
+    like: str
+    asked_for: bool
 
 
 def key_of(lease: Lease) -> ManagedKey | None:
@@ -74,7 +76,7 @@ class Rights:
         last = None if None in ends else max(end for end in ends if end is not None)
         asked_for = grants[0].database_role
         until = _first(last, user.valid_until)
-        return Behind(user, target, asked_for or role.login, until, asked_for=asked_for is not None)
+        return Behind(user, target, asked_for or role.login, until, role.login, asked_for=asked_for is not None)
 
     def still(self, login: ManagedLogin, now: datetime) -> Behind | None:
         """What stands behind this one as it is: the target's database role may be another one by now."""

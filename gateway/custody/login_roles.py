@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias, TypeVar
 
 from gateway.custody import login_sql
+from gateway.custody.asked_roles import check_asked
 from gateway.custody.login_emptying import borrowed, empty, what_is_left
 from gateway.custody.login_means import LoginRoleRefused, check_means
 from gateway.custody.login_sql import LoginSpec, Marker, marker_of
@@ -85,6 +86,8 @@ class LoginRoles:
     async def make(self, spec: LoginSpec) -> list[str]:
         """Have the role be like this, whether it is there or not; what it could not be given. See `check` for what it raises."""
         async with self._connect(self._dbname) as admin:
+            if spec.asked_for is not None:
+                await check_asked(admin, spec.member_of, spec.asked_for)
             await check_means(admin, [spec.member_of])
             await self._again(lambda: self._make(admin, spec))
             return [each for each in admin.notices if each.startswith(login_sql.NOT_GIVEN)]
@@ -161,7 +164,7 @@ class LoginRoles:
             for (former,) in await admin.rows(login_sql.ask_memberships(spec.login)):
                 if former is not None and former != spec.member_of:
                     await admin.run(login_sql.leave(spec.login, former))
-            await admin.run(login_sql.like_its_role(spec.login, spec.member_of))
+            await admin.run(login_sql.like_its_role(spec.login, spec.like or spec.member_of))
 
     async def _role(self, admin: AdminConnection, login: str) -> _Role | None:
         """Raises LoginRoleRefused when somebody else's role has this name."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from gateway.access_mode import AccessMode
 from gateway.quoting import literal, quoted
 
 _OPTIONS_MAJOR: Final = 16  # from which a grant says what the membership gives
@@ -36,7 +37,8 @@ class Marker:
 class LoginSpec:
     """How a login role is to be. `verifier`: a SCRAM verifier, never a password. `whose`: for people who read the comment.
 
-    `most`: at most so many connections at a time. `valid_until`: None: no end.
+    `most`: at most so many connections at a time. `valid_until`: None: no end. `asked_for`: the access mode in which an access
+    request was for `member_of`; None: that is a login of the target's own. `like`: whose settings it has ("": `member_of`).
     """
 
     login: str
@@ -46,6 +48,8 @@ class LoginSpec:
     most: int
     marker: Marker
     whose: str
+    asked_for: AccessMode | None = None
+    like: str = ""
 
 
 def remark_of(spec: LoginSpec) -> str:

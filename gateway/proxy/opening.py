@@ -204,7 +204,8 @@ async def _hold_catalog(worker: Worker, lease: Lease) -> Hold | None:
     """Only a session that may not write is judged by what is in the database. Raises CatalogUnavailable."""
     if lease.mode is not AccessMode.READ_ONLY:
         return None
-    return await worker.catalogs.hold(lease.target, lease.mode, lease.role)
+    # Not `lease.role`: that may be a database role which an access request was for. Its sessions have the settings of this one.
+    return await worker.catalogs.hold(lease.target, lease.mode, lease.target.roles[lease.mode])
 
 
 async def _dial(worker: Worker, lease: Lease, plan: UpstreamPlan) -> tuple[UpstreamConnection, Welcome, Place]:

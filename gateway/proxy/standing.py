@@ -142,7 +142,7 @@ def _asked_for(lease: Lease) -> dict[str, FieldValue]:
     """What the access request behind the grant was for, where it was for less than the access mode."""
     fields: dict[str, FieldValue] = {} if lease.request is None else {"request": lease.request}
     if lease.database_role is not None:
-        fields["database_role"] = lease.database_role
+        fields["member_of"] = lease.database_role
     if lease.only:
         fields["only_statements"] = len({digest for each in lease.only for digest in each.statements})
         operations = sorted({operation for each in lease.only for operation in each.operations})

@@ -121,7 +121,7 @@ class ManagedWork:
                 if refused.rule == "managed-login-taken" and attempt < _NAMES:
                     row, behind = await self._rows.begin(row.key, None, reason, attempt)
                     continue
-                raise await self._unavailable(row, behind.target, _words(refused)) from refused
+                raise await self._unavailable(row, behind.target, _words(refused), _for_the_person(refused)) from refused
             except UpstreamAdminError as error:
                 raise await self._unavailable(row, behind.target, _words(error)) from None
             except ServiceError as error:
@@ -135,7 +135,9 @@ class ManagedWork:
         password = self._vault.open(as_role(row))
         whose = f"{row.user_name} on {behind.target.name} ({row.key.mode.value})"
         marker = Marker(self._rows.gateway_id, row.id)
-        return LoginSpec(row.login, row.member_of, scram_verifier(password), behind.until, self._most(), marker, whose)
+        asked_for = row.key.mode if behind.asked_for else None
+        verifier, most = scram_verifier(password), self._most()
+        return LoginSpec(row.login, row.member_of, verifier, behind.until, most, marker, whose, asked_for, behind.like)
 
     async def _prolong(self, row: ManagedLogin, behind: Behind) -> None:
         """The server first: should the store not hear of it, it is done once more."""
@@ -172,8 +174,11 @@ class ManagedWork:
                 pass
         return Next.NOTHING
 
-    async def _unavailable(self, row: ManagedLogin, target: Target, why: str) -> ServiceError:
+    async def _unavailable(self, row: ManagedLogin, target: Target, why: str, told: str = "") -> ServiceError:
+        """`told`: what the person may know of it."""
         await self._failed(row, target, why)
+        if told:
+            return ServiceError("managed-login-unavailable", told, "Ask an approver of your request, or ask for another role.")
         return ServiceError(
             "managed-login-unavailable",
             f'the gateway could not prepare your own database role for target "{target.name}"',
@@ -202,6 +207,11 @@ def heirs_of(target: Target, row: ManagedLogin) -> list[str]:
     """Who gets what it owns: the database role that it is a member of; if that is gone, what the target has in its place."""
     now = [target.roles[mode].login for mode in (row.key.mode, *target.roles) if mode in target.roles]
     return list(dict.fromkeys([row.member_of, *now]))
+
+
+def _for_the_person(refused: LoginRoleRefused) -> str:
+    """About the role that their own request was for."""
+    return refused.message if refused.rule in ("asked-role-missing", "asked-role-too-mighty") else ""
 
 
 def _words(error: LoginRoleRefused | UpstreamAdminError) -> str:
