@@ -26,10 +26,11 @@ from gateway.services.targets import Place
 from gateway.settings import Settings
 from gateway.store.migrate import upgrade
 from gateway.store.sql_store import SqlStore
+from gateway.store.unit_of_work import SqlUnitOfWork
 from gateway.store.vault import SealedVault, ensure_key
 from tests.support.fakes.slack.acting import Acting
 from tests.support.fakes.slack.server import FakeSlack, running_slack
-from tests.support.fakes.slack.state import Posting
+from tests.support.fakes.slack.state import Modal, Posting
 from tests.support.short_names import SHORT_NAMES
 
 BY = {"actor": "os:admin", "reason": "set up"}
@@ -55,12 +56,27 @@ async def make_store(folder: Path) -> None:
             await targets.set_login(store, vault, name=name, mode=mode, login=f"app_{mode}", password=Secret("up-77"), **BY)
 
 
+class HeldStore(SqlStore):
+    """A store whose changes may be kept waiting."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.free = asyncio.Event()
+        self.free.set()
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
+        await self.free.wait()
+        async with super().begin() as work:
+            yield work
+
+
 @dataclass
 class SlackWorld:
     folder: Path
     slack: FakeSlack
     settings: Settings
-    store: SqlStore
+    store: HeldStore
     channel: str
     members: dict[str, str]
     office: SlackOffice
@@ -118,6 +134,14 @@ class SlackWorld:
         """The message in which somebody reads this, once they do; nobody else sees it."""
         return await self.until(lambda: next((each for each in self.acting(name).told() if said in each.words), None))
 
+    async def form(self, name: str) -> Modal:
+        """The form that somebody has open, once it is."""
+        member = self.members[name]
+        opened = self.slack.state.modals
+        return await self.until(
+            lambda: next((each for each in opened.values() if each.member == member and each.is_open), None)
+        )
+
     async def until(self, holds: Callable[[], Any]) -> Any:
         """What it gives once it gives something."""
         async with asyncio.timeout(WAIT_SECONDS):
@@ -129,7 +153,7 @@ class SlackWorld:
         """Somebody asks by the form; the message with the buttons."""
         who = self.acting(name)
         await who.slash("request shop")
-        await self.until(lambda: any(each.is_open and each.member == who.member for each in self.slack.state.modals.values()))
+        await self.form(name)
         number = len(await self.store.access_requests(_EVERY)) + 1
         modal = await who.submit(**{"reason": "orders are stuck", **filled})
         assert not modal.errors, modal.errors
@@ -145,7 +169,7 @@ async def slack_world(folder: Path, *, scopes: frozenset[str] | None = None) -> 
         members = {name: slack.state.member(name) for name in ("ana", "ben", "cleo", "dora", "eve")}
         channel = slack.state.channel(*members.values())
         settings = settings_of(folder, slack)
-        store = SqlStore(settings, on_commit=lambda _revision: courier.wake())
+        store = HeldStore(settings, on_commit=lambda _revision: courier.wake())
         means = Means(
             settings=settings,
             store=store,
