@@ -17,7 +17,8 @@ from admin_api.once import ClaimingStore, InFlight, check_same_request, claim_of
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot, Target
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import IdempotencyClaim, LiveGateway, Store
+from gateway.ports import IdempotencyClaim, LiveGateway
+from gateway.services.access_requests import RequestStore
 from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.errors import ServiceError
 from gateway.services.visible import may_on, reach_target, visible
@@ -100,7 +101,7 @@ class Change:
         return {"actor": self.caller.actor, "reason": self.reason}
 
     @property
-    def store(self) -> Store:
+    def store(self) -> RequestStore:
         return self.context.store
 
     @property
@@ -140,7 +141,7 @@ class Once(Change):
 
     async def run(
         self,
-        verb: Callable[[Store], Awaitable[T]],
+        verb: Callable[[RequestStore], Awaitable[T]],
         answer: Callable[[T], Awaitable[Response]],
         again: Callable[[AdminEvent], Awaitable[Response]],
     ) -> Response:

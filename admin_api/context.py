@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.model import Snapshot
+from gateway.access.requests import AccessRequest
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.ports import (
     FormerLogin,
     LiveGateway,
     OutsideLook,
+    RequestFilter,
     Sealer,
     SecretBox,
     Store,
@@ -19,6 +21,7 @@ from gateway.ports import (
     TargetObservation,
     Vault,
 )
+from gateway.ports.outbox import Outbox
 from gateway.settings import CurrentSettings
 from gateway.store.events import FoundClaim
 from gateway.store.provider_checks import ProviderCheck
@@ -39,6 +42,19 @@ class ClaimStore(Store, Protocol):
     """A store that can say whether a request took effect already."""
 
     async def find_claim(self, key_hash: str) -> FoundClaim | None: ...
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        """By its id or its number."""
+        ...
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        """The newest first."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """What was to be told elsewhere, and what became of it."""
+        ...
 
     async def target_admin(self, target_id: str) -> TargetAdmin | None:
         """By which login this target is administered, as far as anybody said."""

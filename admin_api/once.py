@@ -10,13 +10,15 @@ from contextlib import asynccontextmanager
 
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot
-from gateway.ports import IdempotencyClaim, Store, UnitOfWork
+from gateway.access.requests import AccessRequest
+from gateway.ports import IdempotencyClaim, RequestFilter, UnitOfWork
+from gateway.services.access_requests import RequestStore
 
 
 class ClaimingStore:
-    """Implements ports.Store: its first unit of work commits the claim, too."""
+    """Implements RequestStore: its first unit of work commits the claim, too."""
 
-    def __init__(self, store: Store, claim: IdempotencyClaim) -> None:
+    def __init__(self, store: RequestStore, claim: IdempotencyClaim) -> None:
         self._store = store
         self._claim = claim
 
@@ -28,6 +30,12 @@ class ClaimingStore:
 
     async def read(self) -> Snapshot:
         return await self._store.read()
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        return await self._store.access_request(key)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        return await self._store.access_requests(wanted)
 
 
 class InFlight:

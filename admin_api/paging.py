@@ -38,6 +38,11 @@ class Slice:
     def limit(self) -> int:
         return self._limit
 
+    @property
+    def after(self) -> Key | None:
+        """The key of the last item of the page before."""
+        return self._after
+
 
 def slice_of(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most so many items.")] = _DEFAULT_LIMIT,

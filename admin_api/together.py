@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from gateway.access.model import Snapshot, Target, User
+from gateway.access.requests import AccessRequest
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, Store, TargetAdmin, UnitOfWork
+from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, RequestFilter, Store, TargetAdmin, UnitOfWork
 
 Row = TypeVar("Row", User, Target)
 
@@ -89,6 +90,15 @@ class _Part:
 
     async def former_logins(self, target_id: str) -> list[FormerLogin]:
         return await self._work.former_logins(target_id)
+
+    async def next_request_number(self) -> int:
+        return await self._work.next_request_number()
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        return await self._work.access_request(key)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        return await self._work.access_requests(wanted)
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
         return self._whole.noted((event, *more))

@@ -1,6 +1,5 @@
 """Access requests: what is asked, what became of it, and what those who decide look at."""
 
-from datetime import datetime
 from typing import Annotated, ClassVar, Final
 
 from pydantic import ConfigDict, Field, model_validator
@@ -8,10 +7,12 @@ from pydantic import ConfigDict, Field, model_validator
 from admin_api.models.credentials import Endpoint
 from admin_api.models.fields import Instant, Mode, Page, Record, Request, Shown, Version
 from gateway.access.asking import ModeWanted, Right, RoleWanted, Scope, StatementsWanted
-from gateway.access.requests import AccessRequest, Decision, State, Word, as_of
+from gateway.access.requests import Decision, State, Word
 from gateway.access_mode import AccessMode
+from gateway.ports import DeniedStatement
+from gateway.services.access_requests import Asked, ShownRequest
+from gateway.statements.asked import MAX_BYTES, MAX_STATEMENTS
 
-_MAX_STATEMENTS: Final = 100
 _MAX_SECONDS: Final = 366 * 86_400
 _SCOPE: Final = (
     "relations: what the statements touch, as they touch it; exact: nothing but these statements, literals included."
@@ -47,8 +48,8 @@ class NewAccessRequest(Request):
     database_role: str | None = Field(
         None, max_length=63, description="An existing one, where logins are managed.", examples=["reporting"]
     )
-    statements: list[Annotated[str, Field(min_length=1, max_length=1_000_000)]] | None = Field(
-        None, min_length=1, max_length=_MAX_STATEMENTS, description="To run these. What they need is found by the parser."
+    statements: list[Annotated[str, Field(min_length=1, max_length=MAX_BYTES)]] | None = Field(
+        None, min_length=1, max_length=MAX_STATEMENTS, description="To run these. What they need is found by the parser."
     )
     scope: Annotated[Scope, Field(strict=False)] = Field(Scope.RELATIONS, description=_SCOPE)
     code: str | None = Field(
@@ -64,8 +65,8 @@ class NewAccessRequest(Request):
     @model_validator(mode="after")
     def _one_place_and_right(self) -> "NewAccessRequest":
         if self.code is not None:
-            if {"mode", "database_role", "statements", "environment"} & self.model_fields_set:
-                raise ValueError("a code says which statement, and where: leave out mode, role, statements and environment")
+            if {"target", "environment", "mode", "database_role", "statements"} & self.model_fields_set:
+                raise ValueError("a code says which statement, and where: leave out where and what")
             return self
         if (self.target is None) == (self.environment is None):
             raise ValueError("give either target or environment")
@@ -135,6 +136,8 @@ class AccessRequestRecord(Record):
     needed: int = Field(description="How many people have to say yes in this step.")
     said_yes: int = Field(description="How many have.")
     approvers: list[str] = Field(description="Who may decide in this step now; empty: there is nothing to decide.")
+    may_decide: bool = Field(description="Whether whoever looks may, now.")
+    may_review: bool = Field(description="Whether whoever looks may review this emergency.")
     decisions: list[DecisionRecord]
     fingerprint: str = Field(description="Of what is asked: who decides sends it along.")
     version: Version
@@ -149,6 +152,7 @@ class Connection(Record):
 
 
 class AccessRequestShown(AccessRequestRecord):
+    yours: bool = Field(description="Whoever looks has asked it, or it is for them.")
     connection: Connection | None = Field(description="null: the right is not there, or it is not yours.")
 
 
@@ -156,9 +160,8 @@ class AccessRequestPage(Page):
     items: list[AccessRequestRecord]
 
 
-def request_record(request: AccessRequest, approvers: list[str], now: datetime) -> AccessRequestRecord:
-    """As time has made it. `approvers`: names of those who may decide now."""
-    request = as_of(request, now)
+def request_record(shown: ShownRequest) -> AccessRequestRecord:
+    request = shown.request
     wanted, review = request.wanted, request.review
     right = wanted.right
     return AccessRequestRecord(
@@ -191,21 +194,39 @@ def request_record(request: AccessRequest, approvers: list[str], now: datetime) 
         steps=len(request.policy.steps),
         needed=request.policy.steps[request.step].needed,
         said_yes=sum(each.step == request.step and each.word is Word.YES and each.rule is None for each in request.decisions),
-        approvers=approvers,
+        approvers=list(shown.approvers),
+        may_decide=shown.may_decide,
+        may_review=shown.may_review,
         decisions=[_decision(each) for each in request.decisions],
         fingerprint=wanted.fingerprint,
         version=request.version,
     )
 
 
-def right_of(body: NewAccessRequest) -> Right | None:
-    """What the body asks for, where the store need not be asked. None: statements by a denial's code."""
+def asked_of(body: NewAccessRequest, refused: DeniedStatement | None) -> Asked:
+    """`refused`: what the body's code stands for."""
+    target, right = body.target, _right(body)
+    if refused is not None:
+        scope = body.scope if "scope" in body.model_fields_set else Scope(refused.scope)
+        target, right = refused.target, StatementsWanted((refused.statement,), scope, AccessMode.READ_ONLY)
+    return Asked(
+        right=right,
+        target_name=target,
+        environment_name=body.environment,
+        for_user=body.user,
+        duration_seconds=body.duration_seconds,
+        reason=body.reason,
+        starts_at=body.starts_at,
+        ticket=body.ticket,
+        break_glass=body.break_glass,
+    )
+
+
+def _right(body: NewAccessRequest) -> Right:
     mode = body.mode or AccessMode.READ_ONLY
     if body.database_role is not None:
         return RoleWanted(body.database_role, mode)
-    if body.statements is not None:
-        return StatementsWanted(tuple(body.statements), body.scope, mode)
-    return None if body.code is not None else ModeWanted(mode)
+    return ModeWanted(mode) if body.statements is None else StatementsWanted(tuple(body.statements), body.scope, mode)
 
 
 def _decision(decision: Decision) -> DecisionRecord:

@@ -1,12 +1,16 @@
 """Approval policies: what may be asked for in an environment, and who decides about it."""
 
-from typing import Annotated, ClassVar, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, cast
 
 from pydantic import ConfigDict, Field
 
 from admin_api.models.fields import Mode, Page, Record, Request, Version
-from gateway.access.approvals import RuleKind
+from gateway.access.approvals import AutomaticRule, RuleKind
 from gateway.access_mode import AccessMode
+from gateway.services.approval_policies import Given, NamedBreakGlass, NamedPolicy, NamedStep
+from gateway.services.approval_terms import TERMS
+from gateway.services.errors import ServiceError
 
 MAX_SECONDS: Final = 366 * 86_400
 _MOST: Final = 100
@@ -56,11 +60,50 @@ class BreakGlassBody(Request):
     within_seconds: _Seconds
 
 
+def _steps(steps: Sequence[StepBody]) -> tuple[NamedStep, ...]:
+    return tuple(
+        NamedStep(tuple(sorted(each.approvers)), each.needed, each.escalates_after_seconds, tuple(sorted(each.escalation)))
+        for each in steps
+    )
+
+
+def _rules(rules: Sequence[RuleBody]) -> tuple[AutomaticRule, ...]:
+    return tuple(AutomaticRule(each.kind, each.within_seconds, each.since_seconds) for each in rules)
+
+
+def _break_glass(glass: BreakGlassBody) -> NamedBreakGlass:
+    return NamedBreakGlass(tuple(sorted(glass.holders)), glass.within_seconds)
+
+
+_OF: Final[Mapping[str, Callable[[Any], object]]] = {
+    "modes": frozenset,
+    "steps": _steps,
+    "rules": _rules,
+    "break_glass": _break_glass,
+    "database_roles": frozenset,
+    "announce": tuple,
+}
+_NULLABLE: Final = frozenset({"break_glass", "on_call"})
+
 _Steps = Annotated[list[StepBody], Field(min_length=1, max_length=20, description="Passed one after the other.")]
 _Rules = Annotated[list[RuleBody], Field(max_length=_MOST, description="The first that holds approves it.")]
 
 
-class NewApprovalPolicy(Request):
+class _Terms(Request):
+    @property
+    def given(self) -> Given:
+        """What the body states, as the verbs take it."""
+        stated: dict[str, object] = {name: getattr(self, name) for name in TERMS if name in self.model_fields_set}
+        for name, of in _OF.items():
+            if stated.get(name) is not None:
+                stated[name] = of(stated[name])
+        for name in stated.keys() - _NULLABLE:
+            if stated[name] is None:
+                raise ServiceError("approval-policy-invalid", f"{name} cannot be nothing", "Leave it out: it stays.")
+        return cast(Given, stated)
+
+
+class NewApprovalPolicy(_Terms):
     """Nobody ever decides about their own request, whatever it says."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -109,7 +152,7 @@ class NewApprovalPolicy(Request):
     on_call: str | None = Field(None, max_length=100, description="PagerDuty's id of the schedule that the rule on-call means.")
 
 
-class ApprovalPolicyPatch(Request):
+class ApprovalPolicyPatch(_Terms):
     """What is named is changed. Requests that are under way go by the policy as it was."""
 
     modes: _Modes | None = Field(None, description=_LISTS)
@@ -134,7 +177,7 @@ class StepRecord(Record):
     escalation: list[str]
 
 
-class RuleRecord(Record):
+class ApprovalRuleRecord(Record):
     kind: RuleKind
     within_seconds: int
     since_seconds: int
@@ -151,7 +194,7 @@ class ApprovalPolicyRecord(Record):
     environment: str
     modes: list[AccessMode]
     steps: list[StepRecord]
-    rules: list[RuleRecord]
+    rules: list[ApprovalRuleRecord]
     default_seconds: int
     max_seconds: int
     decide_within_seconds: int
@@ -167,3 +210,40 @@ class ApprovalPolicyRecord(Record):
 
 class ApprovalPolicyPage(Page):
     items: list[ApprovalPolicyRecord]
+
+
+def policy_record(named: NamedPolicy) -> ApprovalPolicyRecord:
+    policy, terms = named.policy, named.terms
+    glass = terms.break_glass
+    return ApprovalPolicyRecord(
+        id=policy.id,
+        name=policy.name,
+        environment=named.environment,
+        modes=sorted(terms.modes),
+        steps=[
+            StepRecord(
+                approvers=list(each.approvers),
+                needed=each.needed,
+                escalates_after_seconds=each.escalates_after_seconds,
+                escalation=list(each.escalation),
+            )
+            for each in terms.steps
+        ],
+        rules=[
+            ApprovalRuleRecord(kind=each.kind, within_seconds=each.within_seconds, since_seconds=each.since_seconds)
+            for each in terms.rules
+        ],
+        default_seconds=terms.default_seconds,
+        max_seconds=terms.max_seconds,
+        decide_within_seconds=terms.decide_within_seconds,
+        reason_required=terms.reason_required,
+        ticket_required=terms.ticket_required,
+        bound_to_approvers=terms.bound_to_approvers,
+        break_glass=(
+            None if glass is None else BreakGlassRecord(holders=list(glass.holders), within_seconds=glass.within_seconds)
+        ),
+        database_roles=sorted(terms.database_roles),
+        announce=list(terms.announce),
+        on_call=terms.on_call,
+        version=policy.version,
+    )

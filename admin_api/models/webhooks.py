@@ -1,6 +1,6 @@
 """Webhooks and what was delivered to them. Their secrets come in, or are shown once, and never go out again."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import ConfigDict, Field
 
@@ -8,13 +8,14 @@ from admin_api.models.fields import Page, Password, Record, Request, Shown, Vers
 from gateway.access.model import Snapshot
 from gateway.access.webhooks import TOPICS, URL_SECRET, Body, Webhook
 from gateway.ports import OutboxMessage, OutboxState
+from gateway.services.webhooks import FORMER_HOURS
 
-_MOST = 1000
-_TOPICS = "Only of this; empty: of everything."
-_ENVIRONMENTS = "Only there, by name; empty: everywhere."
+_MOST: Final = 1000
+_TOPICS: Final = "Only of this; empty: of everything."
+_ENVIRONMENTS: Final = "Only there, by name; empty: everywhere."
 
 _Url = Annotated[str, Field(max_length=2000, examples=["https://siem.example.com/hook"])]
-_Topics = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=len(TOPICS), examples=[[TOPICS[0]]])]
+_TopicNames = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=len(TOPICS), examples=[[TOPICS[0]]])]
 _Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=_MOST)]
 _Body = Annotated[Body, Field(strict=False)]
 
@@ -40,10 +41,26 @@ class NewWebhook(Request):
     name: str = Field(max_length=200, examples=["siem"])
     url: _Url = Field(description=f"Where to send to; {URL_SECRET} stands for the part that is a secret.")
     url_secret: Password | None = Field(None, description=f"What {URL_SECRET} stands for. It is sealed and never shown.")
-    topics: _Topics = Field(default=[], description=_TOPICS)
+    topics: _TopicNames = Field(default=[], description=_TOPICS)
     environments: _Names = Field(default=[], description=_ENVIRONMENTS)
     body: _Body = Field(Body.JSON, description="json: the message; teams, chat: a text for people; template: your own.")
     template: str | None = Field(None, max_length=20_000, description="JSON with placeholders; goes with body template.")
+
+
+class WebhookPatch(Request):
+    """What is named is changed; each list as a whole."""
+
+    url: _Url | None = Field(None, description="Its secret part has to be given again.")
+    url_secret: Password | None = Field(None, description="It is sealed and never shown.")
+    enabled: bool | None = Field(None, description="false: it is told of nothing.")
+    topics: _TopicNames | None = Field(None, description=_TOPICS)
+    environments: _Names | None = Field(None, description=_ENVIRONMENTS)
+    body: _Body | None = None
+    template: str | None = Field(None, max_length=20_000, description="JSON with placeholders; goes with body template.")
+
+
+class NewSecret(Request):
+    former_hours: float = Field(FORMER_HOURS, ge=0, le=168, description="So long the former secret signs, too; 0: it leaked.")
 
 
 class WebhookRecord(Record):
@@ -55,6 +72,7 @@ class WebhookRecord(Record):
     environments: list[str] = Field(description=_ENVIRONMENTS)
     body: Body
     template: str | None
+    former_until: Shown | None = Field(description="Until then a former secret signs, too.")
     version: Version
 
 
@@ -73,6 +91,7 @@ class DeliveryRecord(Record):
 
     id: str
     topic: str = Field(examples=[TOPICS[0]])
+    destination: str = Field(examples=["webhook:siem", "slack:C024BE91L"])
     request_id: str | None = Field(description="The access request that it is about.")
     state: OutboxState = Field(description="dead: given up, until it is to be sent again.")
     attempts: int
@@ -86,11 +105,10 @@ class DeliveryPage(Page):
     items: list[DeliveryRecord]
 
 
-class TestRecord(Record):
-    __test__ = False  # not pytest's
-
+class TriedRecord(Record):
     ok: bool = Field(description="The receiver took it.")
-    detail: str = Field(examples=["status 204"])
+    detail: str = Field(examples=["delivered"])
+    delivery: str = Field(description="The id of the test message.")
 
 
 def webhook_record(snapshot: Snapshot, webhook: Webhook) -> WebhookRecord:
@@ -104,6 +122,7 @@ def webhook_record(snapshot: Snapshot, webhook: Webhook) -> WebhookRecord:
         environments=sorted(environments),
         body=webhook.body,
         template=webhook.template,
+        former_until=webhook.former_until,
         version=webhook.version,
     )
 
@@ -112,6 +131,7 @@ def delivery_record(message: OutboxMessage) -> DeliveryRecord:
     return DeliveryRecord(
         id=message.id,
         topic=message.topic,
+        destination=message.destination,
         request_id=message.request_id,
         state=message.state,
         attempts=message.attempts,

@@ -1,14 +1,13 @@
 """/v1/credentials"""
 
-import asyncio
-from contextlib import suppress
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from admin_api.calls import Changing, Looking, Making, gone, made
 from admin_api.endpoint import endpoint_of
+from admin_api.known import until_known
 from admin_api.models.credentials import (
     CredentialMade,
     CredentialPage,
@@ -20,16 +19,12 @@ from admin_api.models.credentials import (
 from admin_api.paging import Paged
 from gateway.access.proof import Credential
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import GatewayUnavailable, LiveGateway
 from gateway.secret import Secret
 from gateway.services import credentials
 from gateway.services.credentials import Issued, find_credential
 from gateway.services.lookup import is_live
 
 router = APIRouter()
-
-_KNOWN_SECONDS: Final = 2.0
-_ASK_AGAIN_SECONDS: Final = 0.01
 
 
 @router.get("/credentials", response_model=CredentialPage, tags=["credentials"])
@@ -71,7 +66,7 @@ async def issue_credential(call: Making, body: NewCredential) -> Response:
         return made(whole, credential.version, f"/v1/credentials/{credential.id}")
 
     async def answer(issued: Issued) -> Response:
-        await _until_known(call.gateway, issued.credential.version)
+        await until_known(call.gateway, issued.credential.version)
         return await answer_with(issued.credential, issued.password)
 
     async def again(event: AdminEvent) -> Response:
@@ -93,14 +88,6 @@ async def issue_credential(call: Making, body: NewCredential) -> Response:
         answer,
         again,
     )
-
-
-async def _until_known(gateway: LiveGateway, revision: int) -> None:
-    """Whoever reads the answer may log in at once. Where the gateway does not answer, that is theirs to find out."""
-    with suppress(GatewayUnavailable, TimeoutError):
-        async with asyncio.timeout(_KNOWN_SECONDS):
-            while await gateway.revision() < revision:  # noqa: ASYNC110 - it is in other processes
-                await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
 @router.get("/credentials/{credential}", response_model=CredentialRecord, tags=["credentials"])

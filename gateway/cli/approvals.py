@@ -26,7 +26,7 @@ from gateway.cli.approval_terms import break_glass_text, rule_text, step_text
 from gateway.cli.client import Api, path
 from gateway.cli.instants import exactly
 from gateway.cli.options import AsJson, IfVersion, Reason
-from gateway.cli.output import JsonValue, Record, print_json, say, show
+from gateway.cli.output import JsonValue, Record, print_json, say, say_wrapped, show
 from gateway.cli.reach import admin
 
 app = typer.Typer(
@@ -42,7 +42,6 @@ _LIST: Final = {
     "steps": "who decides",
     "rules": "by itself",
     "max": "at most",
-    "break_glass": "emergency",
 }
 
 Name = Annotated[str, typer.Argument(help="The policy's name.", show_default=False, autocompletion=names.approvals)]
@@ -109,7 +108,7 @@ def show_policy(api: Api, name: Name, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    say(f'Approval policy "{name}": {_modes_text(found)} in environment "{found.get("environment")}"')
+    say_wrapped(f'Approval policy "{name}": {_modes_text(found)} in environment "{found.get("environment")}"', indent=2)
     for number, step in enumerate(_records(found.get("steps")), 1):
         say(f"  step {number}       {step_text(step)}")
     for heading, text in (
@@ -126,7 +125,7 @@ def show_policy(api: Api, name: Name, as_json: AsJson = False) -> None:
         ("roles", _joined(found.get("database_roles")) or "none of the databases'"),
         ("told", _joined(found.get("announce")) or "nobody but the people themselves"),
     ):
-        say(f"  {heading:<13}{text}")
+        say_wrapped(f"  {heading:<13}{text}", indent=15)
 
 
 @admin(
@@ -178,7 +177,7 @@ def update(
 
 @admin(app, examples=['pgbastion approvals delete staging --reason "the environment goes"'])
 def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = "") -> None:
-    """Delete a policy: nothing more can be asked for by it. Requests that are under way, and rights that are given, stay."""
+    """Delete a policy: nothing more can be asked for by it, and what waits for an answer ends. Rights that were given stay."""
     api.delete(path("approval-policies", name), reason=reason, version=if_version)
     say(f'Approval policy "{name}" deleted.')
 
@@ -189,7 +188,6 @@ def _row(policy: Record) -> Record:
         "steps": [step_text(each) for each in _records(policy.get("steps"))],
         "rules": [rule_text(each) for each in _records(policy.get("rules"))],
         "max": exactly(policy.get("max_seconds")),
-        "break_glass": break_glass_text(policy.get("break_glass")),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.access.model import Snapshot
+from gateway.access.requests import AccessRequest
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway
@@ -20,11 +21,13 @@ from gateway.ports import (
     FormerLogin,
     GatewayUnavailable,
     OutsideLook,
+    RequestFilter,
     RoleAudit,
     TargetAdmin,
     TargetObservation,
     UnitOfWork,
 )
+from gateway.ports.outbox import Outbox
 from gateway.services.lookup import find_target
 from gateway.settings import CurrentSettings, Settings
 from gateway.store.errors import StoreError
@@ -70,6 +73,16 @@ class TellingStore:
 
     async def find_claim(self, key_hash: str) -> "FoundClaim | None":
         return await self._store.find_claim(key_hash)
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        return await self._store.access_request(key)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        return await self._store.access_requests(wanted)
+
+    @property
+    def outbox(self) -> Outbox:
+        return self._store.outbox
 
     async def target_admin(self, target_id: str) -> TargetAdmin | None:
         return await self._store.target_admin(target_id)

@@ -32,11 +32,13 @@ _OWN: Final = "For whoever connects"
 _MACHINE: Final = "The gateway on this machine"
 GROUPS: Final = {
     "credentials": (_OWN, "Short-lived logins for databases."),
+    "request": (_OWN, "Ask for a right that ends by itself; decide about others'."),
     "users": (_RIGHTS, "People who log in."),
     "groups": (_RIGHTS, "Users who share grants."),
     "targets": (_RIGHTS, "Databases behind the gateway, and the logins it uses there."),
     "environments": (_RIGHTS, "Targets that admins are given rights for together."),
     "grants": (_RIGHTS, "Who may use which target, in which access mode, until when."),
+    "approvals": (_RIGHTS, "What may be asked for, and who decides."),
     "allowlist": (_RIGHTS, "From which networks."),
     "roles": (_RIGHTS, "Admin roles: who may change what, and where."),
     "permissions": (_RIGHTS, "Who may do what as an admin, and why."),
@@ -45,6 +47,7 @@ GROUPS: Final = {
     "tokens": (_RIGHTS, "Keys to the admin API."),
     "sessions": (_NOW, "Who is connected now."),
     "lockdown": (_NOW, "Nobody in, everybody out: the kill switch."),
+    "webhooks": (_NOW, "Who elsewhere is told of access requests."),
     "audit": (_NOW, "What was run, denied and changed."),
     "policy": (_NOW, "What the read-only policy says about a statement."),
     "store": (_MACHINE, "Where all of this is kept."),

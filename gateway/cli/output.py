@@ -44,6 +44,20 @@ def say(text: str) -> None:
     sys.stdout.write(visible(text) + "\n")
 
 
+def say_wrapped(text: str, *, indent: int) -> None:
+    """A line, or on a terminal as many as it takes: those that follow begin at the column `indent`."""
+    if not sys.stdout.isatty():
+        say(text)
+        return
+    import shutil
+    import textwrap
+
+    columns = max(shutil.get_terminal_size().columns, indent + 20)
+    lines = textwrap.wrap(visible(text), columns, subsequent_indent=" " * indent, drop_whitespace=True, break_on_hyphens=False)
+    for line in lines or [""]:
+        say(line)
+
+
 def say_styled(text: str, style: str) -> None:
     """A line in a colour, on a terminal that has colours."""
     if not style or not sys.stdout.isatty():

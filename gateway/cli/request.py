@@ -1,5 +1,8 @@
 """pgbastion request ...: ask for a right that ends by itself, decide about others' requests, give back what is not needed."""
 
+import shutil
+import sys
+from textwrap import shorten
 from typing import Annotated, Final
 
 import typer
@@ -11,7 +14,7 @@ from gateway.cli.options import AsJson
 from gateway.cli.output import Record, print_json, show
 from gateway.cli.reach import admin
 from gateway.cli.request_deciding import Number, Reason
-from gateway.cli.request_shown import GIVEN, STYLES, say_noted, what_of, who_of
+from gateway.cli.request_shown import GIVEN, STYLES, place_of, right_of, say_noted, who_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,16 +24,20 @@ app = typer.Typer(
 )
 
 _LIST: Final = {
-    "number": "request",
+    "number": "no.",
     "state": "state",
     "who": "who",
-    "what": "what",
+    "where": "where",
+    "right": "what",
     "length": "for",
     "asked": "asked",
     "ends": "ends",
     "reason": "reason",
     "approvers": "waits for",
 }
+_NOT_IF_NARROW: Final = ("reason", "approvers")
+_NARROW: Final = 110
+_REASON: Final = 40
 _ASKABLE: Final = {
     "target": "target",
     "environment": "environment",
@@ -68,12 +75,13 @@ def list_requests(
     as_json: AsJson = False,
 ) -> None:
     """List requests that are not over: yours, and those that you may see."""
+    chosen = [name for name, given in (("to-decide", to_decide), ("to-review", to_review), ("mine", mine)) if given]
+    if len(chosen) > 1:
+        raise typer.BadParameter("give one of --to-decide, --to-review and --mine")
     found = api.all(
         path("access-requests"),
-        open=None if everything or to_review else True,
-        mine=mine or None,
-        to_decide=to_decide or None,
-        to_review=to_review or None,
+        which=chosen[0] if chosen else None,
+        live=None if everything or to_review else True,
         user=user,
         target=target,
         environment=environment,
@@ -83,7 +91,12 @@ def list_requests(
         return
     rows = [_row(each) for each in found]
     empty = "No requests. Ask: pgbastion request create TARGET (see: pgbastion request targets)"
-    show(rows, as_json=False, columns=_filled(_LIST, rows), empty=empty, styles={"state": STYLES})
+    columns = _filled(_LIST, rows)
+    if sys.stdout.isatty() and shutil.get_terminal_size().columns < _NARROW:  # request show has it all
+        columns = {name: heading for name, heading in columns.items() if name not in _NOT_IF_NARROW}
+    show(
+        rows, as_json=False, columns=columns, empty=empty, styles={"state": STYLES}, stacked=("state", "right", "asked", "ends")
+    )
 
 
 @admin(app, "targets", examples=["pgbastion request targets", "pgbastion request targets --json"])
@@ -96,6 +109,7 @@ def list_targets(api: Api, as_json: AsJson = False) -> None:
     rows: list[Record] = [
         {
             **each,
+            "target": each.get("target") or "(all of it)",
             "default": exactly(each.get("default_seconds")),
             "most": exactly(each.get("max_seconds")),
             "wants": ", ".join(name for name in ("reason", "ticket") if each.get(f"{name}_required")),
@@ -140,7 +154,9 @@ def _row(request: Record) -> Record:
     return {
         **request,
         "who": who_of(request),
-        "what": what_of(request),
+        "where": place_of(request),
+        "right": right_of(request),
+        "reason": shorten(str(request.get("reason")), _REASON, placeholder=" ..."),
         "length": exactly(request.get("duration_seconds")),
         "asked": away(request.get("asked_at"), now),
         "ends": away(request.get("ends_at"), now) if request.get("state") in GIVEN else "",

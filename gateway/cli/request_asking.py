@@ -58,7 +58,7 @@ Scopes = Annotated[
     Scope | None,
     typer.Option(
         "--scope",
-        help="With --sql. relations: what they touch, as they touch it. exact: nothing but these statements.",
+        help="With --sql or --from. relations: what they touch, as they touch it. exact: nothing but these statements.",
         show_default="relations",
     ),
 ]
@@ -162,9 +162,10 @@ def wait(api: Api, number: Number, timeout: Timeout = None, as_json: AsJson = Fa
 def _wanted(target: str | None, environment: str | None, right: _Right, code: str | None) -> dict[str, JsonValue]:
     """The body's place and right. Raises typer.BadParameter, CommandError for a file that cannot be read."""
     if code is not None:
-        if environment is not None or target is not None or right != _Right(None, None, (), None):
+        if environment is not None or target is not None or right.mode is not None or right.role is not None or right.sql:
             raise typer.BadParameter("--from says which statement, and where: name neither a target nor what to ask for")
-        return {"code": code}
+        found: dict[str, JsonValue] = {"code": code}
+        return found | ({"scope": right.scope.value} if right.scope is not None else {})
     if (target is None) == (environment is None):
         raise typer.BadParameter("name a target, or give --environment (see: pgbastion request targets)")
     if right.role is not None and right.sql:
@@ -172,7 +173,7 @@ def _wanted(target: str | None, environment: str | None, right: _Right, code: st
     if right.sql and right.mode is not None:
         raise typer.BadParameter("--sql says itself which mode it needs: leave out --mode")
     if right.scope is not None and not right.sql:
-        raise typer.BadParameter("--scope goes with --sql")
+        raise typer.BadParameter("--scope goes with --sql or --from")
     name, asked = (None, AccessMode.READ_ONLY) if target is None else parse_database_name(target)
     body: dict[str, JsonValue] = {"environment": environment} if name is None else {"target": name}
     if right.sql:

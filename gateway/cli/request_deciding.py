@@ -47,9 +47,9 @@ def register(app: typer.Typer) -> None:
 def show(api: Api, number: Number, as_json: AsJson = False) -> None:
     """Show one request; to who may decide, also what it would newly allow, what its statements do, and what was asked before."""
     request = api.get(path("access-requests", number)).record
-    found = _review(api, number)
+    found = _review(api, number) if _is_for_them(request) else None
     if as_json:
-        print_json({**request, "review_of": found})
+        print_json({**request, "to_decide_on": found})
         return
     _say_whole(request, found)
     if request.get("state") in GIVEN and request.get("connection") is not None:
@@ -116,6 +116,13 @@ def _say_whole(request: Record, found: Record | None) -> None:
         say_review(found)
     elif isinstance(statements, list):
         say_statements([str(each) for each in statements])
+
+
+def _is_for_them(request: Record) -> bool:
+    """Whether there is something that whoever looks may decide on, or an owner."""
+    return bool(request.get("may_decide") or request.get("may_review")) or (
+        request.get("state") == "pending" and not request.get("yours")
+    )
 
 
 def _review(api: Api, number: str) -> Record | None:

@@ -6,8 +6,8 @@ from typing import Final
 
 from gateway.cli.client import record
 from gateway.cli.door import trust_in
-from gateway.cli.instants import exactly, moment, roughly, utc_now
-from gateway.cli.output import JsonValue, Record, say, say_styled, show
+from gateway.cli.instants import away, exactly, moment, roughly, utc_now
+from gateway.cli.output import JsonValue, Record, say, say_styled, say_wrapped, show
 from gateway.connection_strings import Door, connection_strings
 
 STYLES: Final = {
@@ -20,20 +20,30 @@ STYLES: Final = {
 }
 GIVEN: Final = ("approved", "active")
 _CLIENTS: Final = 3  # of the connection strings: the rest is for who keeps a password in a file
-_HISTORY: Final = {"number": "request", "what": "what", "state": "what became of it", "asked": "asked", "reason": "reason"}
+_HISTORY: Final = {"number": "no.", "what": "what", "state": "state", "asked": "asked", "reason": "reason"}
 _WIDTH: Final = 12
 
 
 def what_of(request: Record) -> str:
     """`read_only on "shop"`, `role reporting (read_only) on "shop"`, `2 statements (read_write, exact) on "shop"`."""
     place = f'{"environment " if request.get("kind") == "environment" else ""}"{request.get("place")}"'
+    if isinstance(request.get("statements"), list):
+        return f"{right_of(request)} ({request.get('mode')}, {request.get('scope')}) on {place}"
+    mode = "" if request.get("database_role") is None else f" ({request.get('mode')})"
+    return f"{right_of(request)}{mode} on {place}"
+
+
+def right_of(request: Record) -> str:
+    """`read_only`, `role reporting`, `2 statements`."""
     statements = request.get("statements")
     if isinstance(statements, list):
-        count = "1 statement" if len(statements) == 1 else f"{len(statements)} statements"
-        return f"{count} ({request.get('mode')}, {request.get('scope')}) on {place}"
-    if request.get("database_role") is not None:
-        return f"role {request.get('database_role')} ({request.get('mode')}) on {place}"
-    return f"{request.get('mode')} on {place}"
+        return "1 statement" if len(statements) == 1 else f"{len(statements)} statements"
+    role = request.get("database_role")
+    return str(request.get("mode")) if role is None else f"role {role}"
+
+
+def place_of(request: Record) -> str:
+    return f"{request.get('place')}{' (all of it)' if request.get('kind') == 'environment' else ''}"
 
 
 def who_of(request: Record) -> str:
@@ -79,32 +89,32 @@ def say_statements(texts: Sequence[str]) -> None:
 
 def say_review(review: Record) -> None:
     """What an approver looks at besides the request itself."""
-    now = utc_now()
-    gains = _texts(review.get("gains"))
+    now, request = utc_now(), record(review.get("request"))
+    holder = request.get("holder")
+    if review.get("obstacle"):
+        say_styled(f"  It cannot be carried out: {review.get('obstacle')}.", "red")
     say("")
-    say("New to them:" if gains else "New to them: nothing; what they hold already allows it.")
-    for gain in gains:
-        say(f"  - {gain}")
-    for verdict in _records(review.get("statements")):
+    say(f"What {holder} has now, and would have:")
+    for opened in _records(review.get("opened")):
+        say_wrapped(f"  {_opened(opened)}", indent=4)
+    without_gap = review.get("without_gap_seconds")
+    if without_gap != request.get("duration_seconds"):
+        say(f"  With what {holder} has of it already: {exactly(without_gap)} without a gap.")
+    for number, statement in enumerate(_records(review.get("statements")), 1):
+        _say_statement(number, statement)
+    if operations := _texts(review.get("operations")):
         say("")
-        allowed = verdict.get("allowed")
-        judged = "allowed" if allowed else f"refused by rule {verdict.get('rule')}: {verdict.get('message')}"
-        say_styled(f"Statement {verdict.get('number')}, if it is approved: {judged}", "" if allowed else "red")
-        for line in str(verdict.get("sql")).strip().splitlines():
-            say(f"    {line}")
-        for touched in _texts(verdict.get("operations")):
-            say(f"  {touched}")
-        if verdict.get("now"):
-            say(f"  as they are now: {verdict.get('now')}")
+        say_wrapped(f"It allows, and nothing else: {', '.join(operations)}.", indent=2)
     history = [
-        {**each, "what": what_of(each), "asked": moment(each.get("asked_at"), now)} for each in _records(review.get("history"))
+        {**each, "what": what_of(each), "asked": away(each.get("asked_at"), now)} for each in _records(review.get("history"))
     ]
     say("")
-    say(
-        f"What {review.get('holder')} asked for before:" if history else f"{review.get('holder')} has asked for nothing before."
-    )
-    if history:
-        show(history, as_json=False, columns=_HISTORY, empty="", styles={"state": STYLES})
+    if not history:
+        say(f"{holder} has asked for nothing else.")
+        return
+    approved, denied = review.get("approved_before"), review.get("denied_before")
+    say(f"What else {holder} asked for ({approved} approved, {denied} denied):")
+    show(history, as_json=False, columns=_HISTORY, empty="", styles={"state": STYLES})
 
 
 def say_given(request: Record) -> None:
@@ -148,6 +158,23 @@ def short_progress(request: Record) -> str:
 
 def waited(seconds: float) -> str:
     return roughly(round(seconds))
+
+
+def _opened(opened: Record) -> str:
+    has, mode, role = opened.get("now"), opened.get("mode"), opened.get("database_role")
+    would = f"{mode} with the rights of the role {role}" if role is not None else str(mode)
+    if not opened.get("is_new"):
+        return f'on "{opened.get("target")}": {has} already; it would be nothing new'
+    return f'on "{opened.get("target")}": {has or "nothing"} now; {would} if it is approved'
+
+
+def _say_statement(number: int, statement: Record) -> None:
+    say("")
+    reads = "only reads" if not statement.get("refused_read_only") else f"not read-only: {statement.get('why')}"
+    operations = f" ({', '.join(_texts(statement.get('operations')))})" if statement.get("operations") else ""
+    say_wrapped(f"Statement {number}, {statement.get('kind')}{operations}, {reads}:", indent=2)
+    for line in str(statement.get("sql")).strip().splitlines():
+        say(f"    {line}")
 
 
 def _door(connection: Record, database: str) -> Door:
@@ -200,7 +227,7 @@ def _decision(decision: Record, now: datetime) -> str:
 
 def _line(heading: str, text: str) -> None:
     if text:
-        say(f"  {heading:<{_WIDTH}}{text}")
+        say_wrapped(f"  {heading:<{_WIDTH}}{text}", indent=_WIDTH + 2)
 
 
 def _records(value: JsonValue) -> list[Record]:

@@ -7,10 +7,9 @@ from typing import Annotated, Final
 import typer
 
 from gateway.access.webhooks import TOPICS, URL_SECRET, Body
-from gateway.cli import names
+from gateway.cli import names, webhook_deliveries
 from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
-from gateway.cli.instants import away, utc_now
 from gateway.cli.options import AsJson, IfVersion, Reason, file_of_secret
 from gateway.cli.output import JsonValue, Record, note, print_json, say, show
 from gateway.cli.progress import working
@@ -32,18 +31,28 @@ _LIST: Final = {
     "topics": "told of",
     "environments": "in",
 }
-_DELIVERIES: Final = {
-    "id": "id",
-    "topic": "told of",
-    "number": "request",
-    "state": "state",
-    "attempts": "tries",
-    "created": "since",
-    "next": "next try",
-    "last_error": "last error",
-}
-_STYLES: Final = {"state": {"delivered": "green", "pending": "yellow", "dead": "red"}}
-
+UrlSecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--url-secret-file",
+        metavar="FILE",
+        help=f"What {URL_SECRET} stands for; it is sealed.",
+        show_default="standard input, or asked for",
+        callback=file_of_secret,
+    ),
+]
+Topics = Annotated[
+    list[str] | None,
+    typer.Option("--topic", help=f"Only of this; may be repeated: {', '.join(_SHORT)}.", show_default="all"),
+]
+Environments = Annotated[
+    list[str] | None,
+    typer.Option("--environment", help="Only there; may be repeated.", autocompletion=names.environments, show_default="all"),
+]
+Template = Annotated[
+    Path | None,
+    typer.Option("--template", metavar="FILE", help="JSON with placeholders (docs/notifications.md).", exists=True),
+]
 Name = Annotated[str, typer.Argument(help="The webhook's name.", show_default=False, autocompletion=names.webhooks)]
 
 
@@ -63,57 +72,26 @@ def create(
         str,
         typer.Option("--url", help=f"Where to send to. {URL_SECRET} stands for the part that is a secret.", show_default=False),
     ],
-    url_secret_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--url-secret-file",
-            metavar="FILE",
-            help=f"What {URL_SECRET} stands for; it is sealed.",
-            show_default="standard input, or asked for",
-            callback=file_of_secret,
-        ),
-    ] = None,
-    topic: Annotated[
-        list[str] | None,
-        typer.Option("--topic", help=f"Only of this; may be repeated: {', '.join(_SHORT)}.", show_default="all"),
-    ] = None,
-    environment: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--environment", help="Only there; may be repeated.", autocompletion=names.environments, show_default="all"
-        ),
-    ] = None,
+    url_secret_file: UrlSecretFile = None,
+    topic: Topics = None,
+    environment: Environments = None,
     body: Annotated[
         Body, typer.Option("--body", help="json: the message. teams, chat: a text for people. template: your own.")
     ] = Body.JSON,
-    template: Annotated[
-        Path | None,
-        typer.Option("--template", metavar="FILE", help="JSON with placeholders (docs/notifications.md).", exists=True),
-    ] = None,
+    template: Template = None,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Create a webhook. The secret that signs its messages is shown once, and kept sealed."""
     if (template is not None) != (body is Body.TEMPLATE):
         raise typer.BadParameter("--template goes with --body template")
-    given: dict[str, JsonValue] = {"name": name, "url": url, "body": body.value}
-    if URL_SECRET in url:
-        given |= {"url_secret": _url_secret(url_secret_file)}
-    elif url_secret_file is not None:
-        raise typer.BadParameter(f"say where it goes: {URL_SECRET} in --url")
-    given |= {"topics": [_topic(each) for each in topic]} if topic else {}
-    given |= {"environments": list(environment)} if environment else {}
-    given |= {"template": _template(template)} if template is not None else {}
+    given = {"name": name, "body": body.value, **_given(url, url_secret_file, topic, environment, template)}
     made = api.post(path("webhooks"), given, reason=reason)
     if as_json:
         print_json(made)
         return
     say(f'Webhook "{name}" created. Try it: pgbastion webhooks test {name}')
-    if made.get("secret") is None:
-        note("Note: the answer with its signing secret was lost. Delete it, and create it again.")
-    else:
-        note("Its messages are signed (Standard Webhooks). The secret is shown only now:")
-        say(str(made.get("secret")))
+    _say_secret(made)
 
 
 @admin(app, "list", examples=["pgbastion webhooks list"])
@@ -137,56 +115,69 @@ def show_webhook(api: Api, name: Name, as_json: AsJson = False) -> None:
         show([_row(found)], as_json=False, columns=_LIST, empty="")
 
 
-@admin(app, examples=["pgbastion webhooks delete siem"])
-def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = "") -> None:
-    """Delete a webhook. What was not delivered yet never is."""
-    api.delete(path("webhooks", name), reason=reason, version=if_version)
-    say(f'Webhook "{name}" deleted.')
-
-
-@admin(app, examples=["pgbastion webhooks deliveries siem", "pgbastion webhooks deliveries siem --state dead --json"])
-def deliveries(
+@admin(
+    app,
+    examples=[
+        "pgbastion webhooks update siem --disable",
+        "pgbastion webhooks update siem --topic approved --topic break_glass --all-environments",
+    ],
+)
+def update(
     api: Api,
     name: Name,
-    state: Annotated[str | None, typer.Option("--state", help="pending, delivered or dead.", show_default="all")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List what was sent and what is still to be sent, the newest first. dead: given up, until you send it again."""
-    found = api.all(path("webhooks", name, "deliveries"), state=state)
-    if as_json:
-        print_json(found)
-        return
-    now = utc_now()
-    rows: list[Record] = [
-        {
-            **each,
-            "created": away(each.get("created_at"), now),
-            "next": away(each.get("next_at"), now) if each.get("state") == "pending" else "",
-        }
-        for each in found
-    ]
-    columns = {field: heading for field, heading in _DELIVERIES.items() if any(row.get(field) for row in rows)}
-    show(rows, as_json=False, columns=columns, empty=f'Nothing was sent to "{name}" yet.', styles=_STYLES)
-
-
-@admin(app, examples=["pgbastion webhooks redeliver siem 1f3c9a2e-...", "pgbastion webhooks redeliver siem --all-dead"])
-def redeliver(
-    api: Api,
-    name: Name,
-    delivery: Annotated[str | None, typer.Argument(metavar="[ID]", help="Which delivery.", show_default=False)] = None,
-    all_dead: Annotated[bool, typer.Option("--all-dead", help="Each that was given up.")] = False,
+    url: Annotated[str | None, typer.Option("--url", help="Where to send to.", show_default="as it is")] = None,
+    url_secret_file: UrlSecretFile = None,
+    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether it is told of anything.")] = None,
+    topic: Topics = None,
+    all_topics: Annotated[bool, typer.Option("--all-topics", help="Of everything.")] = False,
+    environment: Environments = None,
+    all_environments: Annotated[bool, typer.Option("--all-environments", help="Everywhere.")] = False,
+    body: Annotated[Body | None, typer.Option("--body", help="See: webhooks create --help", show_default="as it is")] = None,
+    template: Template = None,
+    if_version: IfVersion = None,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send again, with the same id: a receiver that has it already knows that."""
-    if (delivery is None) != all_dead:
-        raise typer.BadParameter("give either a delivery's ID or --all-dead")
-    wanted = [delivery] if delivery is not None else [str(each["id"]) for each in _dead(api, name)]
-    sent = [api.post(path("webhooks", name, "deliveries", each, "redeliver"), reason=reason) for each in wanted]
+    """Change a webhook: what is given, each list as a whole. What waits for it is delivered as it is then."""
+    if (all_topics and topic) or (all_environments and environment):
+        raise typer.BadParameter("give either all of them or some")
+    given = _given(url, url_secret_file, topic, environment, template)
+    given |= {"enabled": enabled} if enabled is not None else {}
+    given |= {"body": body.value} if body is not None else {}
+    given |= {"topics": []} if all_topics else {}
+    given |= {"environments": []} if all_environments else {}
+    if not given:
+        raise typer.BadParameter("say what to change: see pgbastion webhooks update --help")
+    changed = api.patch(path("webhooks", name), given, reason=reason, version=if_version)
     if as_json:
-        print_json(sent)
-        return
-    say("There is nothing to send again." if not sent else f'{len(sent)} will be sent to "{name}" again.')
+        print_json(changed)
+    else:
+        say(f'Webhook "{name}" changed.')
+
+
+@admin(
+    app, "rotate-secret", examples=["pgbastion webhooks rotate-secret siem", "pgbastion webhooks rotate-secret siem --leaked"]
+)
+def rotate_secret(
+    api: Api,
+    name: Name,
+    leaked: Annotated[bool, typer.Option("--leaked", help="The former one signs no more at once.")] = False,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Sign with another secret from now on. For a day the former one signs, too, so that no message is refused."""
+    made = api.post(path("webhooks", name, "secret"), {"former_hours": 0} if leaked else {}, reason=reason)
+    if as_json:
+        print_json(made)
+    else:
+        _say_secret(made)
+
+
+@admin(app, examples=["pgbastion webhooks delete siem"])
+def delete(api: Api, name: Name, if_version: IfVersion = None, reason: Reason = "") -> None:
+    """Delete a webhook. What was not delivered to it yet never is."""
+    api.delete(path("webhooks", name), reason=reason, version=if_version)
+    say(f'Webhook "{name}" deleted.')
 
 
 @admin(app, "test", examples=["pgbastion webhooks test siem"])
@@ -204,8 +195,31 @@ def send_test(api: Api, name: Name, reason: Reason = "", as_json: AsJson = False
         raise typer.Exit(1)
 
 
-def _dead(api: Api, name: str) -> list[Record]:
-    return api.all(path("webhooks", name, "deliveries"), state="dead")
+webhook_deliveries.register(app)
+
+
+def _given(
+    url: str | None,
+    url_secret_file: Path | None,
+    topics: list[str] | None,
+    environments: list[str] | None,
+    template: Path | None,
+) -> dict[str, JsonValue]:
+    """As the API wants it."""
+    given: dict[str, JsonValue] = {} if url is None else {"url": url}
+    if url_secret_file is not None or (url is not None and URL_SECRET in url):
+        given |= {"url_secret": _url_secret(url_secret_file)}
+    given |= {"topics": [_topic(each) for each in topics]} if topics else {}
+    given |= {"environments": list(environments)} if environments else {}
+    return given | ({"template": _template(template)} if template is not None else {})
+
+
+def _say_secret(made: Record) -> None:
+    if made.get("secret") is None:
+        note("Note: the answer with the signing secret was lost. Make another: pgbastion webhooks rotate-secret NAME --leaked")
+        return
+    note("Its messages are signed (Standard Webhooks). The secret is shown only now:")
+    say(str(made.get("secret")))
 
 
 def _url_secret(file: Path | None) -> str:

@@ -15,7 +15,7 @@ OPEN: Final = "open"
 
 _LISTINGS: Final = (
     "users groups targets target-health grants environments roles allowlist sessions audit tokens credentials "
-    "policy/rules manifest/schema permissions/verbs whoami me lockdown"
+    "policy/rules manifest/schema permissions/verbs whoami me lockdown access-requests askable approval-policies webhooks"
 )
 """Anybody may ask for them; what they show is another matter."""
 
@@ -24,6 +24,9 @@ _TOKEN: Final = {"name": "new", "scope": "read", "valid_until": LATER.isoformat(
 _LOGIN: Final = {"login": "app_ro", "password": "upstream password"}
 _GRANT: Final = {"user": "bob_b", "target": "sales", "mode": "read_write"}
 _OWN_ENTRY: Final = {"network": "10.2.0.0/16", "level": {"target": "sales"}}
+_POLICY: Final = {"name": "new", "environment": "here", "modes": ["read_write"], "steps": [{"approvers": ["user:boss"]}]}
+_VERDICT: Final = {"fingerprint": "0" * 64}
+_WEBHOOK: Final = {"name": "new", "url": "https://siem.example.com/hook"}
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,26 @@ ROUTES: Final = [
     _route("POST", "/v1/credentials", OWNER, {"target": "sales", "user": "bob_b"}),
     _route("GET", "/v1/credentials/{credential}", OWNER, credential="cccccccc-0000-4000-8000-000000000001"),
     _route("DELETE", "/v1/credentials/{credential}", OWNER, credential="cccccccc-0000-4000-8000-000000000001"),
+    # Whose request it is, and who decides, is no matter of permissions: to see one, and to take its right away, is.
+    _route("POST", "/v1/access-requests", ANYBODY, {"target": "nowhere"}),
+    _route("GET", "/v1/access-requests/{request}", READ, request="1"),
+    _route("GET", "/v1/access-requests/{request}/review", READ, request="1"),
+    *(_route("POST", f"/v1/access-requests/{{request}}/{word}", READ, _VERDICT, request="1") for word in ("approve", "deny")),
+    *(_route("POST", f"/v1/access-requests/{{request}}/{word}", OPEN, request="1") for word in ("cancel", "relinquish")),
+    _route("POST", "/v1/access-requests/{request}/review", READ, {}, request="1"),
+    _route("POST", "/v1/access-requests/{request}/revoke", POLICY, request="1"),
+    _route("POST", "/v1/approval-policies", OWNER, _POLICY),
+    _route("GET", "/v1/approval-policies/{name}", READ, name="here"),
+    _route("PATCH", "/v1/approval-policies/{name}", OWNER, {"max_seconds": 7200}, name="here"),
+    _route("DELETE", "/v1/approval-policies/{name}", OWNER, name="here"),
+    _route("POST", "/v1/webhooks", OWNER, _WEBHOOK),
+    _route("GET", "/v1/webhooks/{name}", OWNER, name="siem"),
+    _route("PATCH", "/v1/webhooks/{name}", OWNER, {"enabled": False}, name="siem"),
+    _route("DELETE", "/v1/webhooks/{name}", OWNER, name="siem"),
+    _route("POST", "/v1/webhooks/{name}/secret", OWNER, {}, name="siem"),
+    _route("POST", "/v1/webhooks/{name}/test", OWNER, name="siem"),
+    _route("GET", "/v1/deliveries", OWNER),
+    _route("POST", "/v1/deliveries/{delivery}/redeliver", OWNER, delivery="o-1"),
     _route("GET", "/v1/accounts", OWNER),
     _route("POST", "/v1/accounts", OWNER, {"user": "carl_c"}),
     _route("GET", "/v1/accounts/{name}", OWNER, name="bob_b"),

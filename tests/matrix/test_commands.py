@@ -117,6 +117,30 @@ WORDS: Final[dict[str, Need]] = {
     "policy explain SELECT --target sales": READ,
     "export": OWNER,
     "apply FILE --yes": OWNER,
+    # Whose request it is, and who decides about it, is no matter of permissions.
+    "request create nowhere": ANYBODY,
+    "request list": ANYBODY,
+    "request targets": ANYBODY,
+    "request show 1": READ,
+    "request wait 1 --timeout 1s": READ,
+    "request approve 1 --yes": READ,
+    "request deny 1 --yes": READ,
+    "request review 1": READ,
+    "request revoke 1": POLICY,
+    "approvals create new --environment here --mode rw --step user:boss": OWNER,
+    "approvals list": ANYBODY,
+    "approvals show here": READ,
+    "approvals update here --max 2h": OWNER,
+    "approvals delete here": OWNER,
+    "webhooks create new --url https://siem.example.com/hook": OWNER,
+    "webhooks list": ANYBODY,
+    "webhooks show siem": OWNER,
+    "webhooks update siem --disable": OWNER,
+    "webhooks rotate-secret siem": OWNER,
+    "webhooks delete siem": OWNER,
+    "webhooks test siem": OWNER,
+    "webhooks deliveries": OWNER,
+    "webhooks redeliver o-1": OWNER,
     "secrets list": ANYBODY,
     "whoami": ANYBODY,
 }
@@ -128,6 +152,7 @@ ELSEWHERE: Final = {
     "serve", "doctor", "backup", "restore", "completion", "store info", "store migrate-to",  # of the machine
     "secrets status", "secrets rotate-key",
     "oidc mappings", "policy check", "policy rules",
+    "request cancel", "request relinquish",  # of whose request it is, and of nobody else
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from gateway.services import (
     certificates,
     claim_mappings,
     credentials,
+    deliveries,
     environments,
     grants,
     groups,
@@ -42,16 +43,18 @@ from gateway.services import (
     targets,
     tokens,
     users,
+    webhooks,
 )
 from gateway.services.actor import NotPermitted
 from gateway.services.allowlist import Everybody, OfTarget, OfUser
 from gateway.services.errors import ServiceError
 from gateway.services.grants import GroupHolder, UserHolder
 from gateway.services.target_facts import Permitted, Place
+from gateway.services.webhooks import WebhookChange
 from gateway.services.tokens import Bounds
 from gateway.store.vault import SealedVault, ensure_key
 from tests.matrix.routes import ANYBODY, MODIFY, OWNER, POLICY
-from tests.matrix.world import ACTORS, LATER, MemoryStore, Need, TwoSessions, allows, base
+from tests.matrix.world import ACTORS, LATER, MemoryOutbox, MemoryStore, Need, TwoSessions, allows, base
 
 Verb = Callable[..., Coroutine[Any, Any, Any]]
 RO, RW = AccessMode.READ_ONLY, AccessMode.READ_WRITE
@@ -173,6 +176,12 @@ CALLS: Final = [
     call(tokens.create_token, OWNER, name="new", scope=TokenScope.READ, valid_until=LATER, bounds=Bounds("bob_b")),
     call(tokens.revoke_token, OWNER, name="bobs"),
     call(tokens.revoke_token, OWNER, name="ownerless"),
+    call(webhooks.create_webhook, OWNER, name="new", url="https://siem.example.com/hook"),
+    call(webhooks.update_webhook, OWNER, name="siem", wanted=WebhookChange(enabled=False)),
+    call(webhooks.rotate_webhook_secret, OWNER, name="siem"),
+    call(webhooks.delete_webhook, OWNER, name="siem"),
+    call(deliveries.try_webhook, OWNER, name="siem"),
+    call(deliveries.redeliver, OWNER, message_id="o-1"),
     call(users.create_user, OWNER, name="dora_dd", rules=UserRules()),
     call(users.delete_user, OWNER, name="bob_b"),
     call(users.disable_user, OWNER, name="bob_b"),
@@ -192,6 +201,9 @@ WITH_VAULT: Final = {
     managed_logins.clean,
     managed_logins.set_managed,
     target_admins.keep_admin,
+    webhooks.create_webhook,
+    webhooks.rotate_webhook_secret,
+    webhooks.update_webhook,
 }
 
 SATISFIED: Final = {
@@ -230,6 +242,8 @@ def _first(verb: Verb, vault: SealedVault) -> tuple[Any, ...]:
     """What comes between the store and what is asked for."""
     if verb is rotation.rotate_credentials:
         return (rotation.Means(vault),)
+    if verb in (deliveries.try_webhook, deliveries.redeliver):
+        return (MemoryOutbox(),)
     return (vault,) if verb in WITH_VAULT else ()
 
 

@@ -13,7 +13,10 @@ from importlib.resources import files
 from ipaddress import ip_network
 from typing import Any, Final
 
+from gateway.access import requests
 from gateway.access.accounts import Account, ClaimMapping
+from gateway.access.approvals import ApprovalPolicy, Electors, Person, Step
+from gateway.access.asking import ModeWanted, Wanted
 from gateway.access.model import (
     OWNERS,
     AdminRole,
@@ -32,10 +35,21 @@ from gateway.access.model import (
     User,
 )
 from gateway.access.proof import Credential
+from gateway.access.requests import AccessRequest, Asking, Names
 from gateway.access.verifiers import make_verifier
+from gateway.access.webhooks import Webhook
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import ChangeableRow, GatewayUnavailable, IdempotencyClaim, SessionFacts
+from gateway.ports import (
+    ChangeableRow,
+    GatewayUnavailable,
+    IdempotencyClaim,
+    OutboxMessage,
+    OutboxState,
+    RequestFilter,
+    SessionFacts,
+)
+from gateway.ports.outbox import MessageFilter, OutboxCounts
 
 ACTORS: Final = {each.value: f"may_{each.value}" for each in Permission} | {
     "owner": "boss",
@@ -125,7 +139,24 @@ def base() -> Snapshot:
         admin_roles=roles,
         accounts={bob.id: Account(bob.id, password_hash="x")},
         claim_mappings=(ClaimMapping("m-1", "staff", group_id="gr-staff"),),
+        approval_policies={"here": _policy()},
+        webhooks={"siem": Webhook("w-siem", "siem", "https://siem.example.com/hook", b"sealed", version=1)},
     )
+
+
+def asked() -> AccessRequest:
+    """Request 1: bob_b would like to read `sales`, and carl_c decides about it."""
+    bob, read = Person("u-bob_b"), ModeWanted(AccessMode.READ_ONLY)
+    wanted = Wanted(bob.user_id, read, 3600, "a report", target_id="t-sales")
+    electorate = (Electors(frozenset({"u-carl_c"})),)
+    found = requests.ask("q-1", Asking(bob, bob), wanted, _policy(), electorate, NOW)
+    assert isinstance(found, AccessRequest)
+    return replace(found, number=1, names=Names("bob_b", "bob_b", "sales"), version=1)
+
+
+def _policy() -> ApprovalPolicy:
+    steps = (Step(frozenset({"u-carl_c"})),)
+    return ApprovalPolicy("p-here", "here", "e-here", frozenset({AccessMode.READ_ONLY}), steps, version=1)
 
 
 def _user(name: str) -> User:
@@ -150,12 +181,29 @@ def _token(name: str, user_id: str | None) -> ApiToken:
     return ApiToken(f"k-{name}", name, name.encode(), TokenScope.ADMIN, NOW, LATER, "os:root", 1, user_id)
 
 
+class MemoryOutbox:
+    """One message that was given up."""
+
+    def __init__(self) -> None:
+        self._message = OutboxMessage("o-1", "webhook.test", "webhook:siem", "{}", NOW, NOW, state=OutboxState.DEAD, sequence=1)
+
+    async def messages(self, _wanted: MessageFilter) -> list[OutboxMessage]:
+        return [self._message]
+
+    async def message(self, message_id: str) -> OutboxMessage | None:
+        return self._message if message_id == self._message.id else None
+
+    async def count(self) -> OutboxCounts:
+        return OutboxCounts(0, 1, None)
+
+
 class MemoryStore:
     """Implements the ports of the store: each unit of work is checked and applied as far as a later look can see it."""
 
     def __init__(self) -> None:
         self.snapshot = base()
         self.events: list[AdminEvent] = []
+        self.outbox = MemoryOutbox()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator["_Work"]:
@@ -163,6 +211,13 @@ class MemoryStore:
 
     async def read(self) -> Snapshot:
         return self.snapshot
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        request = asked()
+        return request if key in (request.id, request.number) else None
+
+    async def access_requests(self, _wanted: RequestFilter) -> list[AccessRequest]:
+        return [asked()]
 
     async def find_claim(self, _key: str) -> None:
         return None
@@ -219,6 +274,15 @@ class _Work:
 
     async def former_logins(self, _target_id: str) -> list[Any]:
         return []
+
+    async def next_request_number(self) -> int:
+        return 2
+
+    async def access_request(self, key: str | int) -> AccessRequest | None:
+        return await self._store.access_request(key)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        return [each for each in await self._store.access_requests(wanted) if wanted.likeness is None]
 
     async def commit(self, event: AdminEvent, *more: AdminEvent) -> int:
         self._store.snapshot = _with(self.snapshot, self._puts)
