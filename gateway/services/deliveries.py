@@ -70,7 +70,9 @@ async def try_webhook(store: Store, outbox: Outbox, *, name: str, seconds: float
     deadline = loop.time() + seconds
     while loop.time() < deadline:
         found = await outbox.message(message.id)
-        if found is None or found.state is OutboxState.DELIVERED:
+        if found is None:
+            return Tested(False, "what became of it is kept no more", message.id)
+        if found.state is OutboxState.DELIVERED:
             return Tested(True, "delivered", message.id)
         if found.state is OutboxState.DEAD:
             return Tested(False, found.last_error or "it was given up", message.id)

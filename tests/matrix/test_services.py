@@ -50,8 +50,8 @@ from gateway.services.allowlist import Everybody, OfTarget, OfUser
 from gateway.services.errors import ServiceError
 from gateway.services.grants import GroupHolder, UserHolder
 from gateway.services.target_facts import Permitted, Place
-from gateway.services.webhooks import WebhookChange
 from gateway.services.tokens import Bounds
+from gateway.services.webhooks import WebhookChange
 from gateway.store.vault import SealedVault, ensure_key
 from tests.matrix.routes import ANYBODY, MODIFY, OWNER, POLICY
 from tests.matrix.world import ACTORS, LATER, MemoryOutbox, MemoryStore, Need, TwoSessions, allows, base
