@@ -29,6 +29,7 @@ from gateway.store.sql_store import SqlStore
 from gateway.store.unit_of_work import SqlUnitOfWork
 from gateway.store.vault import SealedVault, ensure_key
 from tests.support.fakes.slack.acting import Acting
+from tests.support.fakes.slack.kit import inputs
 from tests.support.fakes.slack.server import FakeSlack, running_slack
 from tests.support.fakes.slack.state import Modal, Posting
 from tests.support.short_names import SHORT_NAMES
@@ -135,12 +136,18 @@ class SlackWorld:
         return await self.until(lambda: next((each for each in self.acting(name).told() if said in each.words), None))
 
     async def form(self, name: str) -> Modal:
-        """The form that somebody has open, once it is."""
-        member = self.members[name]
-        opened = self.slack.state.modals
-        return await self.until(
-            lambda: next((each for each in opened.values() if each.member == member and each.is_open), None)
-        )
+        """The form with fields that somebody has open, once it is."""
+        return await self.view(name, lambda modal: bool(inputs(modal.view)))
+
+    async def view(self, name: str, holds: Callable[[Modal], bool]) -> Modal:
+        """Whatever stands in the last form that somebody has open, once this holds of it."""
+        member, opened = self.members[name], self.slack.state.modals
+
+        def last() -> Modal | None:
+            found = [each for each in opened.values() if each.member == member and each.is_open]
+            return found[-1] if found and holds(found[-1]) else None
+
+        return await self.until(last)
 
     async def until(self, holds: Callable[[], Any]) -> Any:
         """What it gives once it gives something."""
@@ -177,7 +184,7 @@ async def slack_world(folder: Path, *, scopes: frozenset[str] | None = None) -> 
             snapshot=_never,
             clock=lambda: datetime.now(UTC),
         )
-        office = SlackOffice(means)
+        office = SlackOffice(means, ping_seconds=0.5)
         courier = Courier(store.outbox, _Ways(office, store), settings.notify, means.clock, first_pause_seconds=0.2)
         world = SlackWorld(folder, slack, settings, store, channel, members, office, courier)
         await world.policy()

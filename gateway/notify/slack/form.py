@@ -49,19 +49,18 @@ class Filled:
 
 
 def chosen(values: Values, places: Sequence[Place]) -> Chosen:
-    """What stands in the form now, of what is offered."""
-    name, access = _option(values, names.PLACE), read_access(_option(values, names.ACCESS) or "")
-    return settled(Chosen(next((each for each in places if each.name == name), None), access))
+    """What the form is to offer next: for a place, what can be had there."""
+    return settled(_chosen(values, places))
 
 
 def read(values: Values, places: Sequence[Place], now: datetime) -> Filled | Wrong:
     """What a policy demands is asked again by the service: this is for what only the form can get wrong."""
-    choice = chosen(values, places)
+    choice = _chosen(values, places)
     place, access, way = choice.place, choice.access, choice.way
     if place is None:
-        return {names.PLACE: "This cannot be asked for (any more)."}
+        return {names.PLACE: "This cannot be asked for any more."}
     if access is None or way is None:
-        return {names.PLACE: "There is nothing to ask for here."}
+        return {_block(values, names.ACCESS): "This cannot be asked for any more."}
     wrong: dict[str, str] = {}
     role = _option(values, names.ROLE) if access.kind is Kind.ROLE else None
     if access.kind is Kind.ROLE and role not in way.roles:
@@ -97,6 +96,11 @@ def wrong_field(values: Values, rule: str, said: str) -> Wrong:
     """A service's refusal, at the field that it is about; where that is not in the form, at the first one."""
     block = _block(values, _FIELDS.get(rule, names.PLACE))
     return {block if block in values else next(iter(values), names.PLACE): said}
+
+
+def _chosen(values: Values, places: Sequence[Place]) -> Chosen:
+    name, access = _option(values, names.PLACE), read_access(_option(values, names.ACCESS) or "")
+    return Chosen(next((each for each in places if each.name == name), None), access)
 
 
 def _block(values: Values, action_id: str) -> str:

@@ -10,7 +10,7 @@ from gateway.notify.slack.connecting import how_to
 from gateway.notify.slack.deliverer import Receipted, SlackDeliverer
 from gateway.notify.slack.desk import Desk
 from gateway.notify.slack.people import People
-from gateway.notify.slack.socket import SocketMode
+from gateway.notify.slack.socket import PING_SECONDS, SocketMode
 from gateway.notify.slack.workspace import SlackUnusable, Workspace, read_token
 from gateway.ports import OutboxMessage
 from gateway.settings.notify import Slack
@@ -20,8 +20,8 @@ from gateway.store.sql_store import SqlStore
 class SlackOffice:
     """Implements Channel, for "slack:<channel id>", and PersonalDeliverer."""
 
-    def __init__(self, means: Means) -> None:
-        """Raises SlackUnusable."""
+    def __init__(self, means: Means, *, ping_seconds: float = PING_SECONDS) -> None:
+        """Raises SlackUnusable. `ping_seconds`: how often a connection is looked at."""
         settings = means.settings.slack
         workspace = workspace_of(settings)
         people = People(workspace, means.clock)
@@ -29,7 +29,7 @@ class SlackOffice:
         self._socket: SocketMode | None = None
         if settings.app_token_file is not None:
             app = make_app(Desk(workspace, people, means.store, means.clock), None)
-            self._socket = SocketMode(app, read_token(settings.app_token_file, "Slack app's token"))
+            self._socket = SocketMode(app, read_token(settings.app_token_file, "Slack app's token"), ping_seconds)
 
     async def start(self) -> None:
         if self._socket is not None:

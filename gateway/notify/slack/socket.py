@@ -11,7 +11,7 @@ from slack_bolt.async_app import AsyncApp
 from gateway.notify.slack.quiet import quiet_logger
 from gateway.secret import Secret
 
-_PING_SECONDS: Final = 10.0
+PING_SECONDS: Final = 10.0
 _MOST_AWAY: Final = 3  # looks in a row
 _log: Final = structlog.stdlib.get_logger("slack")
 
@@ -23,7 +23,7 @@ class SocketMode:
     So a connection that stays away is begun anew.
     """
 
-    def __init__(self, app: AsyncApp, token: Secret, ping_seconds: float = _PING_SECONDS) -> None:
+    def __init__(self, app: AsyncApp, token: Secret, ping_seconds: float = PING_SECONDS) -> None:
         self._app = app
         self._token = token
         self._ping_seconds = ping_seconds

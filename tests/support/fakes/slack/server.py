@@ -44,7 +44,10 @@ class Limits:
 
 
 class FakeSlack:
-    """`request_url`: where events are posted (signed); None: they go over the sockets that are open."""
+    """`request_url`: where events are posted (signed); None: they go over the sockets that are open.
+
+    `down`: no method answers. `closed`: no socket is opened. `slow_seconds`: by method.
+    """
 
     def __init__(self, scopes: frozenset[str] = ALL_SCOPES) -> None:
         self.state = State(scopes)
@@ -53,6 +56,7 @@ class FakeSlack:
         self.signing_secret = secrets.token_hex(16)
         self.request_url: str | None = None
         self.down = False
+        self.closed = False
         self.slow_seconds: dict[str, float] = {}
         self.limits = Limits()
         self.calls: Counter[str] = Counter()
@@ -110,7 +114,7 @@ class FakeSlack:
     async def link(self, request: web.Request) -> web.StreamResponse:
         """Socket Mode."""
         ticket = request.query.get("ticket", "")
-        if ticket not in self.tickets:
+        if ticket not in self.tickets or self.closed:
             return web.Response(status=403)
         self.tickets.discard(ticket)  # good once
         socket = web.WebSocketResponse()
