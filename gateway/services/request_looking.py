@@ -93,7 +93,7 @@ async def list_requests(store: LookStore, listing: Listing, *, actor: str, now: 
         some = await store.access_requests(_filter(snapshot, listing, who, before))
         for each in some:
             shown = _shown(snapshot, requests.as_of(each, now), who, now)
-            if may_see(who, each) and _is_wanted(shown, listing, who):
+            if may_see(snapshot, who, each) and _is_wanted(shown, listing, who):
                 found.append(shown)
                 if len(found) == listing.limit:
                     return found
@@ -107,7 +107,7 @@ async def show_request(store: LookStore, *, request: str | int, actor: str, now:
     snapshot = await store.read()
     who = resolve_actor(actor, snapshot, now)
     found = await store.access_request(request)
-    if found is None or not may_see(who, found):
+    if found is None or not may_see(snapshot, who, found):
         raise unknown_request(request)
     return _shown(snapshot, requests.as_of(found, now), who, now)
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Protocol
 
-from gateway.access.electorate import about
+from gateway.access.electorate import about, memberships
 from gateway.access.model import ApiToken, Snapshot, TokenKind, User, UserKind
 from gateway.access.requests import AccessRequest
 from gateway.ports import RequestFilter, Store
@@ -50,18 +50,22 @@ def refreshed(snapshot: Snapshot, request: AccessRequest) -> AccessRequest:
 async def find_request(change: Change, key: str | int) -> AccessRequest:
     """By its id or its number, if the actor may see it. Raises ServiceError: unknown and hidden look the same."""
     found = await change.access_request(key)
-    if found is None or not may_see(change.who, found):
+    if found is None or not may_see(change.whole, change.who, found):
         raise unknown_request(key)
     return found
 
 
-def may_see(actor: Actor, request: AccessRequest) -> bool:
-    """Who is in it, who could decide about it, and admins of the place."""
+def may_see(snapshot: Snapshot, actor: Actor, request: AccessRequest) -> bool:
+    """Who is in it, who could decide about it when it was asked or is an approver of its policy now, and admins of the place."""
     if actor.owner or involves(request, actor.user_id):
         return True
-    if actor.user_id is not None and any(actor.user_id in each.all for each in request.electorate):
+    if actor.may("requests.list", environment_id=request.policy.environment_id):
         return True
-    return actor.may("requests.list", environment_id=request.policy.environment_id)
+    if actor.user_id is None:
+        return False
+    ids = memberships(snapshot, actor.user_id) | {actor.user_id}
+    named = any(not ids.isdisjoint(step.all) for step in request.policy.steps)
+    return named or any(actor.user_id in each.all for each in request.electorate)
 
 
 def involves(request: AccessRequest, user_id: str | None) -> bool:

@@ -62,11 +62,11 @@ async def review_of(store: RequestStore, *, request: str | int, actor: str, now:
     snapshot = await store.read()
     who = resolve_actor(actor, snapshot, now)
     found = await store.access_request(request)
-    if found is None or not may_see(who, found):
+    if found is None or not may_see(snapshot, who, found):
         raise unknown_request(request)
     found = requests.as_of(found, now)
     earlier = await store.access_requests(RequestFilter(holder_id=found.holder.user_id, limit=1000))
-    others = [requests.as_of(each, now) for each in earlier if each.id != found.id and may_see(who, each)]
+    others = [requests.as_of(each, now) for each in earlier if each.id != found.id and may_see(snapshot, who, each)]
     needed: Needed | None = None
     obstacle = ""
     try:
