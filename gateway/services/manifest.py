@@ -15,12 +15,13 @@ from gateway.access.model import AdminRole, DatabaseRole, Environment, Group, Sn
 from gateway.access.user_rules import ANY_RULES, UserRules
 from gateway.access.verifiers import make_verifier, parse_verifier, password_fits
 from gateway.access_mode import AccessMode
-from gateway.ports import ChangeableRow, Sealer, Store, Vault
+from gateway.ports import ChangeableRow, SealedUse, Sealer, SecretBox, Store, Vault
 from gateway.secret import Secret
 from gateway.services.change import begin, new_id
 from gateway.services.errors import ServiceError
 from gateway.services.manifest_accounts import draft_accounts, draft_mappings
 from gateway.services.manifest_admins import check_environments_stay, draft_environments, draft_roles
+from gateway.services.manifest_approvals import draft_policies
 from gateway.services.manifest_change import (
     Action,
     Change,
@@ -38,6 +39,7 @@ from gateway.services.manifest_people import draft_groups, draft_users
 from gateway.services.manifest_rights import draft_entries, draft_grants
 from gateway.services.manifest_secrets import resolve_secrets
 from gateway.services.manifest_targets import draft_targets
+from gateway.services.manifest_webhooks import draft_webhooks
 from gateway.services.naming import check_password, check_verifier
 from gateway.services.owners import check_owners_stay
 from gateway.services.row_rights import gives_to
@@ -72,11 +74,13 @@ _KINDS: Final = (
     draft_grants,
     draft_entries,
     draft_mappings,
+    draft_policies,
+    draft_webhooks,
 )
 
 
-class Keyring(Sealer, Vault, Protocol):
-    """Seals upstream secrets, and opens them to see whether they are already the ones that are wanted."""
+class Keyring(Sealer, Vault, SecretBox, Protocol):
+    """Seals secrets, and opens them to see whether they are already the ones that are wanted."""
 
 
 async def apply_manifest(
@@ -100,7 +104,7 @@ async def apply_manifest(
     async with begin(store, actor, reason) as change:
         snapshot = change.snapshot
         _check_revision(snapshot, expected_revision)
-        means = Means(change.now, credentials, new_id, keyring.seal, rules, _environment_names(snapshot))
+        means = Means(change.now, credentials, new_id, keyring.seal, rules, _environment_names(snapshot), keyring.seal_for)
         # In a thread: a manifest may hold thousands of objects, and this may be the event loop of an API.
         drafts, not_named = await asyncio.to_thread(_draft, snapshot, manifest, means, prune=prune)
         changes = tuple(draft.change for draft in drafts)
@@ -152,7 +156,7 @@ def plan(
     return Plan(snapshot.revision, tuple(draft.change for draft in drafts), not_named)
 
 
-def examine(snapshot: Snapshot, vault: Vault, manifest: Manifest, rules: UserRules = ANY_RULES) -> Credentials:
+def examine(snapshot: Snapshot, vault: Keyring, manifest: Manifest, rules: UserRules = ANY_RULES) -> Credentials:
     """Which of the manifest's secrets are new. Takes a millisecond for each password: not for an event loop.
 
     Raises ServiceError for a password that no verb would take.
@@ -166,7 +170,7 @@ def examine(snapshot: Snapshot, vault: Vault, manifest: Manifest, rules: UserRul
             role = known.roles.get(mode) if known is not None else None
             if role is not None and login is not None and login.password is not None and _holds(vault, role, login.password):
                 right[part.name, mode] = role.sealed_secret
-    return Credentials(verifiers, right, _sign_in_hashes(snapshot, manifest))
+    return Credentials(verifiers, right, _sign_in_hashes(snapshot, manifest), _right_webhooks(snapshot, vault, manifest))
 
 
 def _check_revision(snapshot: Snapshot, expected: int | None) -> None:
@@ -237,6 +241,30 @@ def _verifier(known: User | None, part: UserPart, rules: UserRules) -> str:
             return known.verifier
         check_password(password, rules)
     return make_verifier(password.reveal(), secrets.token_bytes(_SALT_BYTES))
+
+
+def _right_webhooks(snapshot: Snapshot, box: SecretBox, manifest: Manifest) -> frozenset[tuple[str, str]]:
+    found = set()
+    for part in manifest.webhooks:
+        known = snapshot.webhooks.get(part.name)
+        if known is None:
+            continue
+        kept = (
+            ("secret", part.secret, SealedUse.WEBHOOK, known.sealed_secret),
+            ("url_secret", part.url_secret, SealedUse.WEBHOOK_URL, known.sealed_url_secret),
+        )
+        for name, given, use, sealed in kept:
+            if given is not None and sealed is not None and _is_sealed_in(box, use, known.id, sealed, given):
+                found.add((part.name, name))
+    return frozenset(found)
+
+
+def _is_sealed_in(box: SecretBox, use: SealedUse, bound_to: str, sealed: bytes, wanted: Secret) -> bool:
+    try:
+        held = box.open_for(use, bound_to, sealed)
+    except Exception:  # as below
+        return False
+    return hmac.compare_digest(held.reveal().encode(), wanted.reveal().encode())
 
 
 def _holds(vault: Vault, role: DatabaseRole, password: Secret) -> bool:

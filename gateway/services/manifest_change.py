@@ -11,7 +11,7 @@ from gateway.access.model import ListMode, Snapshot
 from gateway.access.user_rules import ANY_RULES, UserRules
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import DetailValue
-from gateway.ports import ChangeableRow
+from gateway.ports import ChangeableRow, SealedUse
 from gateway.secret import Secret
 from gateway.services.errors import ServiceError
 from gateway.services.lookup import check_name_is_free
@@ -33,6 +33,8 @@ class Kind(StrEnum):
     GRANT = "grant"
     ALLOWLIST = "allowlist"
     CLAIM_MAPPING = "claim_mapping"
+    APPROVAL_POLICY = "approval_policy"
+    WEBHOOK = "webhook"
 
 
 class Action(StrEnum):
@@ -75,11 +77,21 @@ class Credentials:
     `verifiers`: by user name, the verifier to have (the one that is there, where the given password fits it).
     `right_logins`: the sealed secrets, as stored, that hold the password which the manifest gives for their login.
     `sign_in`: by user name, the hash of the password for signing in, of who has none yet.
+    `right_webhooks`: which secrets that the manifest gives (a webhook's name, "secret" or "url_secret") are there already.
     """
 
     verifiers: Mapping[str, str] = field(repr=False)
     right_logins: Mapping[tuple[str, AccessMode], bytes]
     sign_in: Mapping[str, str] = field(default_factory=dict, repr=False)
+    right_webhooks: frozenset[tuple[str, str]] = frozenset()
+
+
+SealFor = Callable[[SealedUse, str, Secret], bytes]
+
+
+def _not_sealed(_use: SealedUse, _bound_to: str, _secret: Secret) -> bytes:
+    """For a plan, which nobody stores."""
+    return b"-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,7 @@ class Means:
     seal: Callable[[str, Secret], bytes]
     rules: UserRules = ANY_RULES
     environments: Mapping[str, str] = field(default_factory=dict)
+    seal_for: SealFor = _not_sealed
 
 
 @dataclass(frozen=True, slots=True)

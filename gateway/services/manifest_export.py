@@ -11,11 +11,13 @@ from gateway.services.grants import NamedGrant, UserHolder, standing_grants
 from gateway.services.groups import member_names
 from gateway.services.manifest_accounts import export_accounts, export_mappings
 from gateway.services.manifest_admins import export_role
+from gateway.services.manifest_approvals import export_policies
 from gateway.services.manifest_change import values
 from gateway.services.manifest_model import JsonValue
 from gateway.services.manifest_people import USER_FIELDS
 from gateway.services.manifest_rights import ENTRY_FIELDS
 from gateway.services.manifest_targets import TARGET_FIELDS
+from gateway.services.manifest_webhooks import export_webhooks
 
 R = TypeVar("R", User, Group, Target, Environment, AdminRole)
 
@@ -33,6 +35,8 @@ def export_manifest(snapshot: Snapshot) -> dict[str, JsonValue]:
         "grants": [_grant(named) for named in standing_grants(snapshot)],
         "allowlist": [_entry(named) for named in name_entries(snapshot)],
         "claim_mappings": export_mappings(snapshot),
+        "approval_policies": export_policies(snapshot),
+        "webhooks": export_webhooks(snapshot),
     }
 
 

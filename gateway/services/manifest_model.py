@@ -17,6 +17,7 @@ from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
 from gateway.services.grant_terms import MAX_CHANGED_ROWS, MAX_OF_LIMIT
 from gateway.services.manifest_admins_model import AccountPart, EnvironmentPart, MappingPart, RolePart
+from gateway.services.manifest_approvals_model import ApprovalPolicyPart
 from gateway.services.manifest_fields import (
     AccountKind,
     CertificateNames,
@@ -35,6 +36,7 @@ from gateway.services.manifest_fields import (
     Windows,
 )
 from gateway.services.manifest_part import Part
+from gateway.services.manifest_webhooks_model import WebhookPart
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 YamlValue = None | bool | int | float | str | date | Sequence["YamlValue"] | Mapping[str, "YamlValue"]
@@ -289,6 +291,12 @@ class Manifest(Part):
     allowlist: list[EntryPart] = Field(default=[], max_length=_MAX_OBJECTS, description="From where.")
     claim_mappings: list[MappingPart] = Field(
         default=[], max_length=_MAX_OBJECTS, description="What groups at the identity provider mean here."
+    )
+    approval_policies: list[ApprovalPolicyPart] = Field(
+        default=[], max_length=_MAX_OBJECTS, description="What can be asked for, and who decides about it."
+    )
+    webhooks: list[WebhookPart] = Field(
+        default=[], max_length=_MAX_OBJECTS, description="Who is told of access requests by HTTP."
     )
 
 

@@ -23,16 +23,19 @@ def resolve_secrets(data: YamlValue, *, read_env: ReadEnv, read_file: ReadFile) 
     if not isinstance(plain, dict):
         return plain
 
-    def secret(holder: dict[str, JsonValue], place: str) -> None:
-        value = holder.get("password")
+    def secret(holder: dict[str, JsonValue], place: str, field: str = "password") -> None:
+        value = holder.get(field)
         if isinstance(value, str):
-            raise ServiceError("secret-in-file", f"{place}: a password stands in the file", _HOW)
+            raise ServiceError("secret-in-file", f"{place}: a {field.replace('_', ' ')} stands in the file", _HOW)
         if value is not None:
-            holder["password"] = _resolve(value, place, read_env, read_file)
+            holder[field] = _resolve(value, place, read_env, read_file)
 
     for section in ("users", "accounts"):
         for name, user in _parts(plain.get(section), section):
             secret(user, f"{name}.password")
+    for name, webhook in _parts(plain.get("webhooks"), "webhooks"):
+        for field in ("secret", "url_secret"):
+            secret(webhook, f"{name}.{field}", field)
     for name, target in _parts(plain.get("targets"), "targets"):
         if isinstance(target.get("ca_pem"), Mapping):
             target["ca_pem"] = _resolve(target["ca_pem"], f"{name}.ca_pem", None, read_file)

@@ -1,5 +1,6 @@
 """Which names and URLs webhooks may have. Pure. What is refused is not repeated: there may be a secret in it."""
 
+import base64
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,6 +10,8 @@ from gateway.secret import Secret
 from gateway.services.errors import ServiceError
 from gateway.settings.sign_in import is_private
 
+_PREFIX: Final = "whsec_"
+_FEWEST_BYTES, _MOST_BYTES = 24, 64
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _MOST_CHARACTERS: Final = 2000
 _URL_TEXT: Final = re.compile(r"[\x21-\x7e]+")
@@ -51,4 +54,20 @@ def check_url_secret(secret: Secret) -> None:
         text = "this cannot be a part of a URL"
         raise ServiceError(
             "url-secret-invalid", text, "It is put into the URL as it is: percent-encode what is not plain ASCII."
+        )
+
+
+def check_signing_secret(secret: Secret) -> None:
+    """One that somebody else made: as Standard Webhooks says."""
+    text = secret.reveal()
+    try:
+        key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith(_PREFIX) or not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
+        raise ServiceError(
+            "webhook-secret-invalid",
+            "this cannot sign messages",
+            f"It is {_PREFIX} and {_FEWEST_BYTES} to {_MOST_BYTES} random bytes in base64: "
+            "echo whsec_$(head -c 32 /dev/urandom | base64)",
         )
