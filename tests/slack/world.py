@@ -58,10 +58,11 @@ async def make_store(folder: Path) -> None:
 
 
 class HeldStore(SqlStore):
-    """A store whose changes may be kept waiting."""
+    """A store whose changes may be kept waiting. `told`: called after each."""
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, on_commit=lambda _revision: self.told())
+        self.told: Callable[[], None] = lambda: None
         self.free = asyncio.Event()
         self.free.set()
 
@@ -80,8 +81,6 @@ class SlackWorld:
     store: HeldStore
     channel: str
     members: dict[str, str]
-    office: SlackOffice
-    courier: Courier
 
     def acting(self, name: str) -> Acting:
         return Acting(self.slack, self.members[name])
@@ -170,33 +169,41 @@ class SlackWorld:
 
 
 @contextlib.asynccontextmanager
-async def slack_world(folder: Path, *, scopes: frozenset[str] | None = None) -> AsyncIterator[SlackWorld]:
+async def slack_world(folder: Path) -> AsyncIterator[SlackWorld]:
     """Over `folder`, a copy of what `make_store` made. Socket Mode; the courier runs."""
-    async with running_slack(*([] if scopes is None else [scopes])) as slack:
-        members = {name: slack.state.member(name) for name in ("ana", "ben", "cleo", "dora", "eve")}
-        channel = slack.state.channel(*members.values())
-        settings = settings_of(folder, slack)
-        store = HeldStore(settings, on_commit=lambda _revision: courier.wake())
+    async with bare_world(folder) as world:
         means = Means(
-            settings=settings,
-            store=store,
-            vault=SealedVault.load(settings.key_file),
+            settings=world.settings,
+            store=world.store,
+            vault=SealedVault.load(world.settings.key_file),
             snapshot=_never,
             clock=lambda: datetime.now(UTC),
         )
         office = SlackOffice(means, ping_seconds=0.5)
-        courier = Courier(store.outbox, _Ways(office, store), settings.notify, means.clock, first_pause_seconds=0.2)
-        world = SlackWorld(folder, slack, settings, store, channel, members, office, courier)
-        await world.policy()
+        ways = _Ways(office, world.store)
+        courier = Courier(world.store.outbox, ways, world.settings.notify, means.clock, first_pause_seconds=0.2)
+        world.store.told = courier.wake
         await office.start()
         running = asyncio.create_task(courier.run())
         try:
-            await slack.until_connected()
+            await world.slack.until_connected()
             yield world
         finally:
             await courier.stop(1.0)
             await running
             await office.close()
+
+
+@contextlib.asynccontextmanager
+async def bare_world(folder: Path) -> AsyncIterator[SlackWorld]:
+    """The same, but nobody of ours speaks to Slack yet."""
+    async with running_slack() as slack:
+        members = {name: slack.state.member(name) for name in ("ana", "ben", "cleo", "dora", "eve")}
+        channel = slack.state.channel(*members.values())
+        settings = settings_of(folder, slack)
+        world = SlackWorld(folder, slack, settings, HeldStore(settings), channel, members)
+        await world.policy()
+        yield world
 
 
 def settings_of(folder: Path, slack: FakeSlack) -> Settings:

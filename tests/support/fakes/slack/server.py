@@ -47,6 +47,7 @@ class FakeSlack:
     """`request_url`: where events are posted (signed); None: they go over the sockets that are open.
 
     `down`: no method answers. `closed`: no socket is opened. `slow_seconds`: by method.
+    `tickets` are good for one socket each, `issued` are all there were, `refused` counts sockets.
     """
 
     def __init__(self, scopes: frozenset[str] = ALL_SCOPES) -> None:
@@ -57,11 +58,13 @@ class FakeSlack:
         self.request_url: str | None = None
         self.down = False
         self.closed = False
+        self.refused = 0
         self.slow_seconds: dict[str, float] = {}
         self.limits = Limits()
         self.calls: Counter[str] = Counter()
         self.api_url = ""
         self.tickets: set[str] = set()
+        self.issued: set[str] = set()
         self.sockets: list[web.WebSocketResponse] = []
         self.connected = asyncio.Condition()
         self._waiting: dict[str, asyncio.Future[Any]] = {}
@@ -108,6 +111,7 @@ class FakeSlack:
             raise SlackError("invalid_auth")
         ticket = f"ticket-{secrets.token_hex(16)}"
         self.tickets.add(ticket)
+        self.issued.add(ticket)
         place = self.api_url.replace("http://", "ws://").removesuffix("/api/")
         return {"ok": True, "url": f"{place}/link/?ticket={ticket}&app_id={self.state.app_id}"}
 
@@ -115,6 +119,7 @@ class FakeSlack:
         """Socket Mode."""
         ticket = request.query.get("ticket", "")
         if ticket not in self.tickets or self.closed:
+            self.refused += 1
             return web.Response(status=403)
         self.tickets.discard(ticket)  # good once
         socket = web.WebSocketResponse()
