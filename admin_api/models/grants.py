@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Final
 from pydantic import ConfigDict, Field, model_validator
 
 from admin_api.models.fields import Instant, Mode, Option, Page, Record, Request, Shown, Version
-from gateway.access.explain import Part
 from gateway.access.relations import MAX_NAMES, write_name, write_table
+from gateway.access.requested import Operation
 from gateway.access.validity import When, has_ended, validity
 from gateway.access.windows import MAX_WINDOWS
 from gateway.access_mode import AccessMode, GrantOption
@@ -20,7 +20,7 @@ from gateway.services.grant_terms import (
     read_tables,
     read_windows,
 )
-from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder, Why
+from gateway.services.grants import GroupHolder, Holder, NamedGrant, UserHolder
 
 _OPTIONS: Final = "temporary-tables: for read_only sessions. The others: for read_write ones, and only in read_write grants."
 _CEILING: Final = "For read_write grants: a statement that changes more rows is rolled back; null: any number."
@@ -164,6 +164,12 @@ class GrantRecord(Record):
     max_bytes_per_day: int | None = Field(description=_BYTES_PER_DAY)
     schemas: list[str] = Field(description=_SCHEMAS, examples=[["reports"]])
     tables: list[str] = Field(description=_TABLES, examples=[["public.orders"]])
+    request_id: str | None = Field(description="The access request that led to it; it is changed by that alone.")
+    database_role: str | None = Field(description="The existing role whose rights its sessions have in the database.")
+    only_statements: int | None = Field(description="Nothing but so many statements may be run; null: no such limit.")
+    only_operations: list[str] = Field(
+        description="Nothing but these may be done; none: no such limit.", examples=[["update public.orders"]]
+    )
     live: bool = Field(description="It has not ended yet.")
     state: When = Field(description="live: it may be used now; not-yet: it has not begun; closed: outside its windows; ended.")
     changes_at: Shown | None = Field(description="When that state changes: of one that may not be used, when it may be.")
@@ -172,6 +178,10 @@ class GrantRecord(Record):
 
 class GrantPage(Page):
     items: list[GrantRecord]
+
+
+def operation_text(operation: Operation) -> str:
+    return f"{operation.command.value} {operation.schema}.{operation.table}"
 
 
 def grant_record(named: NamedGrant, now: datetime) -> GrantRecord:
@@ -196,49 +206,12 @@ def grant_record(named: NamedGrant, now: datetime) -> GrantRecord:
         max_bytes_per_day=grant.reading.max_bytes_per_day,
         schemas=sorted(map(write_name, grant.reading.schemas)),
         tables=sorted(map(write_table, grant.reading.tables)),
+        request_id=grant.request_id,
+        database_role=grant.database_role,
+        only_statements=len(grant.only.statements) if grant.only is not None and grant.only.statements else None,
+        only_operations=[] if grant.only is None else [operation_text(each) for each in sorted(grant.only.operations)],
         live=not has_ended(grant, now),
         state=found.when,
         changes_at=found.until,
         version=grant.version,
-    )
-
-
-class WeighedGrant(Record):
-    grant: GrantRecord
-    part: Part = Field(
-        description="counts: it is what a session stands on; loses: to a wider one, or one that lasts longer; other-mode: it does "
-        "not include the access mode; not-yet, closed, ended: it may not be used now."
-    )
-    reason: str = Field(examples=["outside its windows; it opens Mon 2030-01-07 08:00 Europe/Zurich"])
-
-
-class Obstacle(Record):
-    rule: str = Field(examples=["user-disabled"])
-    message: str
-
-
-class WhyRecord(Record):
-    """Why a user may use a target, or may not, from an address that is admitted."""
-
-    user: str
-    target: str
-    mode: AccessMode
-    admitted: bool = Field(description="A login would succeed now.")
-    changes_at: Shown | None = Field(description="When that may change by the clock alone; null: never.")
-    grants: list[WeighedGrant] = Field(description="All that the user holds there, also through groups and admin roles.")
-    obstacles: list[Obstacle] = Field(description="What else stands in the way.")
-
-
-def why_record(found: Why, user: str, target: str, mode: AccessMode, now: datetime) -> WhyRecord:
-    answer = found.explanation
-    return WhyRecord(
-        user=user,
-        target=target,
-        mode=mode,
-        admitted=answer.admitted,
-        changes_at=answer.changes_at,
-        grants=[
-            WeighedGrant(grant=grant_record(named, now), part=each.part, reason=each.reason) for each, named in found.considered
-        ],
-        obstacles=[Obstacle(rule=each.rule, message=each.message) for each in answer.obstacles],
     )

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from admin_api.calls import Change, Changing, Doing, Looking, Making, gone, made, shown, told
-from admin_api.models.grants import GrantPage, GrantPatch, GrantRecord, NewGrant, WhyRecord, grant_record, why_record
+from admin_api.models.grant_why import WhyRecord, why_record
+from admin_api.models.grants import GrantPage, GrantPatch, GrantRecord, NewGrant, grant_record
 from admin_api.paging import Key, Paged
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot

@@ -84,7 +84,15 @@ def _terms(grant: Record) -> list[str]:
     options, rows = grant.get("options"), grant.get("max_changed_rows")
     said = [str(each) for each in options] if isinstance(options, list) else []
     said += [f"at most {rows} rows"] if rows is not None else []
-    return [*said, *limits_text(grant), *reading_text(grant)]
+    return [*said, *limits_text(grant), *reading_text(grant), *_requested(grant)]
+
+
+def _requested(grant: Record) -> list[str]:
+    """What an access request gave it."""
+    role, statements, operations = (grant.get(name) for name in ("database_role", "only_statements", "only_operations"))
+    said = [f"as role {role}"] if role is not None else []
+    said += [f"only {statements} statement{'' if statements == 1 else 's'}"] if statements else []
+    return said + ([f"only {each}" for each in operations] if isinstance(operations, list) else [])
 
 
 def times_text(grant: Record) -> str:

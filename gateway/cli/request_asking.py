@@ -18,7 +18,7 @@ from gateway.cli.instants import exactly, moment, utc_now
 from gateway.cli.options import AsJson, check_expiry, parse_mode, parse_span, until
 from gateway.cli.output import JsonValue, Record, print_json, say
 from gateway.cli.reach import admin
-from gateway.cli.request_deciding import Number
+from gateway.cli.request_deciding import Number, by_a_person
 from gateway.cli.request_shown import names_of, say_given, say_request, what_of, who_of
 from gateway.cli.request_waiting import Outcome, end_with, outcome_of, wait_for
 
@@ -138,7 +138,8 @@ def create(
     body |= {} if starts is None else {"starts_at": until(starts)}
     for name, value in (("reason", reason), ("ticket", ticket), ("user", user), ("break_glass", break_glass)):
         body |= {name: value} if value else {}
-    made = api.post(path("access-requests"), body)
+    with by_a_person(api):
+        made = api.post(path("access-requests"), body)
     outcome = outcome_of(made)
     if outcome is None and wait:
         if not as_json:

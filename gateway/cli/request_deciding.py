@@ -1,6 +1,8 @@
 """pgbastion request show, approve, deny, revoke, review: for those who decide about others' requests."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
@@ -15,6 +17,8 @@ from gateway.cli.request_shown import GIVEN, say_given, say_noted, say_request, 
 
 _FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 _HIDDEN: Final = frozenset({"not-permitted", "not-an-approver", "request-unknown"})
+
+_SIGN_IN: Final = "Sign in as yourself (pgbastion login --url https://GATEWAY:6480), and give this command the same --url."
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="The request's number, or its id.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.", show_default=False)]
@@ -31,6 +35,18 @@ Fingerprint = Annotated[
         show_default="that of what is shown now",
     ),
 ]
+
+
+@contextmanager
+def by_a_person(api: Api) -> Iterator[None]:
+    """Only people ask and decide: who runs commands on the gateway's machine is told how to be one."""
+    try:
+        yield
+    except CommandError as error:
+        if error.rule != "nobody-signed-in" or api.is_remote:
+            raise
+        message = "only people ask and decide, and a command on the gateway's own machine is nobody in particular"
+        raise CommandError(message, _SIGN_IN, error.rule) from error
 
 
 def register(app: typer.Typer) -> None:
@@ -82,7 +98,8 @@ def revoke(api: Api, number: Number, reason: Reason = "", as_json: AsJson = Fals
 
 def review(api: Api, number: Number, comment: Comment = "", as_json: AsJson = False) -> None:
     """Say that you have looked at what was done in an emergency (see: audit search)."""
-    found = api.post(path("access-requests", number, "review"), {"comment": comment})
+    with by_a_person(api):
+        found = api.post(path("access-requests", number, "review"), {"comment": comment})
     if as_json:
         print_json(found)
     else:
@@ -102,7 +119,8 @@ def _decide(
             confirm(f"{word.capitalize()} request {request.get('number')}?")
         else:
             note(f"{word.capitalize()}: request {request.get('number')}, fingerprint {fingerprint}")
-    decided = api.post(path("access-requests", number, word), {"fingerprint": fingerprint, "comment": comment})
+    with by_a_person(api):
+        decided = api.post(path("access-requests", number, word), {"fingerprint": fingerprint, "comment": comment})
     if as_json:
         print_json(decided)
     else:
