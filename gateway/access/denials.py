@@ -46,11 +46,12 @@ def no_such_target(snapshot: Snapshot, target_name: str, user: User, now: dateti
     if snapshot.standing:
         held |= {each.name: held.get(each.name, False) for each in snapshot.targets.values() if stands(snapshot, user, each)}
     if not held:
-        hint = "You have no targets yet: ask your administrator for a grant."
+        hint = f"You have no targets yet: {ask_for(snapshot, 'a grant')}."
     else:
         shown = [f"{name} and {name}:rw" if held[name] else name for name in sorted(held)]
         more = f", and {len(shown) - _LISTED_TARGETS} more" if len(shown) > _LISTED_TARGETS else ""
         hint = f"Connect to one of your targets by its name as the database: {', '.join(shown[:_LISTED_TARGETS])}{more}."
+        hint += f" For another, {ask_for(snapshot, 'a grant')}." if snapshot.approval_policies else ""
     named = f'target "{target_name}" does not exist, or you have no grant for it' if target_name else "no target is named"
     return Denial("target-unknown", "3D000", named, hint)
 
@@ -95,10 +96,17 @@ def grant_ended(target: Target, why: str = "") -> Denial:
     return Denial("grant-ended", "57P01", words, f"Ask again if you still need it: pgbastion request create {target.name}")
 
 
-def mode_not_granted(target: Target) -> Denial:
+def ask_for(snapshot: Snapshot, what: str) -> str:
+    """How somebody gets it. The same for everybody: what may be asked for here is said only to who asks that."""
+    if snapshot.approval_policies:
+        return f"ask for {what} (pgbastion request targets lists what you may ask for)"
+    return f"ask your administrator for {what}"
+
+
+def mode_not_granted(snapshot: Snapshot, target: Target) -> Denial:
     return Denial(
         "mode-not-granted",
         "42501",
         f'you may only read from target "{target.name}"',
-        f'Connect to "{target.name}" to read, or ask your administrator for a read_write grant.',
+        f'Connect to "{target.name}" to read, or {ask_for(snapshot, "a read_write grant")}.',
     )

@@ -56,7 +56,7 @@ def right_to(
     chosen = widest(live, mode)
     coming = earliest(*(each.comes for each in fitting))
     if chosen is None:
-        return mode_not_granted(target) if coming is None else not_open(target, fitting, coming)
+        return mode_not_granted(snapshot, target) if coming is None else not_open(target, fitting, coming)
     return Right(target, chosen, counting(target, live, chosen), coming)
 
 
