@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from admin_api.counts import ApiCounts
 from gateway.ports import SessionFacts
+from gateway.ports.outbox import OutboxCounts
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -27,7 +29,7 @@ _HELP: Final = "From the gateway's workers."
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the gateway said at one moment. Empty `workers`: it did not answer."""
+    """What the gateway said at one moment. Empty `workers`: it did not answer. `outbox` None: the store did not."""
 
     workers: Sequence[Mapping[str, float]]
     sessions: Sequence[SessionFacts]
@@ -35,6 +37,8 @@ class Seen:
     workers_expected: int
     store_fresh: bool
     counts: ApiCounts
+    outbox: OutboxCounts | None = None
+    now: datetime | None = None
 
 
 class _Once(Collector):
@@ -55,6 +59,8 @@ class _Once(Collector):
         for (method, status), count in sorted(seen.counts.answers.items()):
             answered.add_metric((method, str(status)), count)
         yield answered
+        if seen.outbox is not None:
+            yield from _of_outbox(seen.outbox, seen.now)
 
 
 def render(seen: Seen) -> bytes:
@@ -85,6 +91,18 @@ def _of_workers(workers: Sequence[Mapping[str, float]]) -> Iterator[Metric]:
         for labels, value in samples:
             family.add_metric([value for _, value in labels], value)
         yield family
+
+
+def _of_outbox(counts: OutboxCounts, now: datetime | None) -> Iterator[Metric]:
+    """What was to be told elsewhere and was not delivered, or not yet."""
+    family = GaugeMetricFamily("pgbastion_messages", "Messages that wait, or were given up.", labels=("state",))
+    family.add_metric(("pending",), counts.pending)
+    family.add_metric(("dead",), counts.dead)
+    yield family
+    waiting = 0.0
+    if counts.oldest_pending_at is not None and now is not None:
+        waiting = max((now - counts.oldest_pending_at).total_seconds(), 0.0)
+    yield GaugeMetricFamily("pgbastion_messages_oldest_pending_seconds", "How long the oldest waits.", value=waiting)
 
 
 def _by_target(sessions: Sequence[SessionFacts], targets: Iterable[str]) -> Metric:

@@ -13,6 +13,7 @@ from admin_api.metrics import CONTENT_TYPE, Seen, render
 from admin_api.models.health import Alive, Ready
 from gateway.access.model import Snapshot
 from gateway.ports import GatewayUnavailable, SessionFacts
+from gateway.ports.outbox import OutboxCounts
 from gateway.store.errors import StoreError
 
 router = APIRouter(tags=["health"])
@@ -55,6 +56,9 @@ async def show_metrics(request: Request) -> Response:
     snapshot: Snapshot | None = None
     with suppress(StoreError):
         snapshot = await context.read()
+    outbox: OutboxCounts | None = None
+    with suppress(StoreError):
+        outbox = await context.store.outbox.count()
     seen = Seen(
         workers=workers,
         sessions=sessions,
@@ -62,5 +66,7 @@ async def show_metrics(request: Request) -> Response:
         workers_expected=context.settings.now.listen.workers,
         store_fresh=snapshot is not None and context.fresh(),
         counts=counts,
+        outbox=outbox,
+        now=context.clock(),
     )
     return Response(render(seen), media_type=CONTENT_TYPE)

@@ -29,7 +29,7 @@ def doctor(
     """Check this installation, and say what to do. Changes nothing. Exit status: 1 when there is a problem, else 0.
 
     Looks at settings, files and their modes, keys, store, secrets kept elsewhere, audit directory, certificate, ports, limits,
-    clock, rights, owners, the identity provider and targets.
+    clock, rights, owners, the identity provider, messages about access requests and targets.
     """
     with working("Looking"):
         found = asyncio.run(_look(config, with_targets=not skip_targets))
@@ -45,9 +45,11 @@ def doctor(
 
 async def _look(config: Path | None, *, with_targets: bool) -> list[Finding]:
     from gateway.cli import (
+        doctor_deliveries,
         doctor_files,
         doctor_managed,
         doctor_passwords,
+        doctor_requests,
         doctor_rights,
         doctor_secrets,
         doctor_sign_in,
@@ -73,8 +75,10 @@ async def _look(config: Path | None, *, with_targets: bool) -> list[Finding]:
         found += doctor_passwords.look_at_passwords(snapshot, now)
         found += doctor_passwords.look_at_admin_logins(snapshot, await doctor_rights.admin_logins(settings, snapshot), now)
         found += doctor_managed.look_at_managed(snapshot, now)
+        found += doctor_requests.look_at_requests(snapshot, await doctor_requests.unreviewed(settings), now)
         found += [finding async for finding in doctor_sign_in.look_at_sign_in(settings, snapshot, now)]
         found += [finding async for finding in doctor_secrets.look_at_references(settings, snapshot)]
+        found += await doctor_deliveries.look_at_deliveries(settings, snapshot, now)
         if with_targets and settings.key_file.exists() and not any(each.state is State.PROBLEM for each in about_store):
             found += [finding async for finding in doctor_rights.look_at_targets(settings, snapshot)]
     return found

@@ -342,6 +342,8 @@ async def test_readiness_and_metrics_follow_the_gateway(api: Api, worker: Worker
         'pgbastion_statements_total{mode="read_only",verdict="denied",worker="3"} 7.0',
         'pgbastion_target_sessions{target="shop"} 1.0',
         'pgbastion_api_answers_total{method="GET",status="200"}',
+        'pgbastion_messages{state="dead"} 0.0',
+        "pgbastion_messages_oldest_pending_seconds 0.0",
     ):
         assert line in text, text
     assert "deleted-since" not in text
