@@ -16,7 +16,7 @@ from admin_api.context import AdminContext
 from gateway.access.model import TokenScope
 from gateway.bus.gateway import BusGateway
 from gateway.bus.hub import BusHub
-from gateway.bus.lines import Message, Payload
+from gateway.bus.lines import DENIED_STATEMENT, Message, Payload
 from gateway.bus.peer import BusPeer
 from gateway.services.audit import AuditLog
 from gateway.services.tokens import create_token
@@ -141,6 +141,7 @@ class Worker:
         self.catalogs: list[Payload] = []
         self.audits: list[Payload] = []
         self.previews: list[Payload] = []
+        self.denied: dict[tuple[str, str], Payload] = {}  # by code and user id
         self.counters: Payload = {"sessions_live": 0, "logins_failed_total": 3}
         self.peer = BusPeer(
             path,
@@ -153,6 +154,7 @@ class Worker:
                 "audit-target": lambda _: list(self.audits),
                 "preview-entry": lambda _: list(self.previews),
                 "refresh-catalog": lambda _: list(self.catalogs),
+                DENIED_STATEMENT: self._denied,
             },
         )
 
@@ -180,6 +182,9 @@ class Worker:
                 self.cancelled.append(session_id)
                 return {"session": session_id}
         return None
+
+    def _denied(self, message: Message) -> Payload | None:
+        return self.denied.get((str(message.payload["code"]), str(message.payload["user_id"])))
 
     def _check(self, _message: Message) -> list[Payload]:
         return [{"name": "DNS", "ok": True, "detail": "10.0.0.1", "remedy": ""}]
