@@ -9,6 +9,7 @@ import pytest
 
 from gateway.services.accounts import AccountPassword
 from gateway.services.allowlist import NamedEntry
+from gateway.services.approval_terms import NamedPolicy
 from gateway.services.errors import ServiceError
 from gateway.services.grants import NamedGrant
 from gateway.services.tokens import NewToken
@@ -18,7 +19,7 @@ from tests.services.world import PASSWORD_CANARY, UPSTREAM_CANARY, opened
 
 MODULES = (
     *("users", "groups", "targets", "grants", "allowlist", "tokens", "sessions", "lockdown"),
-    *("environments", "admin_roles", "certificates", "accounts", "claim_mappings", "secret_references"),
+    *("environments", "admin_roles", "certificates", "accounts", "claim_mappings", "secret_references", "approval_policies"),
 )
 every_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
 VERSIONED = [verb for verb in VERBS.values() if verb.row is not None]
@@ -70,6 +71,7 @@ def row_of(result):
             | NamedGrant(grant=row)
             | NamedEntry(entry=row)
             | AccountPassword(account=row)
+            | NamedPolicy(policy=row)
         ):
             return row
     return result
@@ -82,7 +84,7 @@ def rows_of(snapshot):
     )
     named = (
         *(snapshot.users, snapshot.groups, snapshot.targets, snapshot.tokens),
-        *(snapshot.environments, snapshot.admin_roles, snapshot.accounts),
+        *(snapshot.environments, snapshot.admin_roles, snapshot.accounts, snapshot.approval_policies),
     )
     return [
         *(row for rows in named for row in rows.values()),

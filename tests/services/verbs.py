@@ -14,6 +14,7 @@ from gateway.services import (
     accounts,
     admin_roles,
     allowlist,
+    approval_policies,
     certificates,
     claim_mappings,
     environments,
@@ -27,6 +28,7 @@ from gateway.services import (
     users,
 )
 from gateway.services.allowlist import Everybody, OfTarget, OfUser
+from gateway.services.approval_terms import NamedStep
 from gateway.services.targets import Permitted
 from tests.services.world import ALICE, ANALYSTS, BY, PLACE, RO, RW, UPSTREAM_CANARY, World, in_days, moved
 
@@ -111,6 +113,10 @@ def prod(snapshot: Snapshot) -> Any:
 
 def dba(snapshot: Snapshot) -> Any:
     return snapshot.admin_roles["dba"]
+
+
+def the_policy(snapshot: Snapshot) -> Any:
+    return snapshot.approval_policies["writing"]
 
 
 def the_mapping(snapshot: Snapshot) -> Any:
@@ -258,8 +264,17 @@ _SIGNING_IN = [
         the_mapping,
     ),
 ]
+_APPROVALS = [
+    Verb(
+        approval_policies.create_policy,
+        ("approval_policy.created",),
+        plain(name="prod", environment="prod", modes=frozenset({RO}), steps=(NamedStep(("role:dba", "user:alice")),)),
+    ),
+    Verb(approval_policies.update_policy, ("approval_policy.changed",), plain(name="writing", max_seconds=7200), the_policy),
+    Verb(approval_policies.delete_policy, ("approval_policy.deleted",), plain(name="writing"), the_policy),
+]
 #: Who signs in and who may do what goes first: others delete people.
-_ALL = (*_SIGNING_IN, *_ADMINS, *_USERS, *_GROUPS, *_TARGETS, *_GRANTS, *_ALLOWLIST, *_OTHERS)
+_ALL = (*_SIGNING_IN, *_APPROVALS, *_ADMINS, *_USERS, *_GROUPS, *_TARGETS, *_GRANTS, *_ALLOWLIST, *_OTHERS)
 VERBS = {verb.function: verb for verb in _ALL}
 
 NOT_IN_THE_SMALL_WORLD = {users.set_own_verifier, lockdown.lift_lockdown, tokens.ensure_first_token}

@@ -15,6 +15,7 @@ from gateway.services import (
     accounts,
     admin_roles,
     allowlist,
+    approval_policies,
     claim_mappings,
     environments,
     grants,
@@ -24,6 +25,7 @@ from gateway.services import (
     users,
 )
 from gateway.services.allowlist import Everybody
+from gateway.services.approval_terms import NamedStep
 from gateway.services.grants import GroupHolder, UserHolder
 from gateway.services.targets import Permitted, Place
 from gateway.store.migrate import upgrade
@@ -79,7 +81,7 @@ def opened(folder: Path) -> World:
 
 def made_with_admins(folder: Path, template: Path) -> World:
     """The small world with admins: dora signs in by herself, emil through a provider, robot is a machine; the role dba, which
-    the provider's dbas hold, may look into prod, where nothing is."""
+    the provider's dbas hold, may look into prod, where nothing is, and says who may write in the first environment."""
     shutil.copytree(template, folder)
     world = opened(folder)
     asyncio.run(_add_admins(world))
@@ -98,6 +100,10 @@ async def _add_admins(world: World) -> None:
     some = frozenset({Permission.READ})
     await admin_roles.grant_permissions(store, name="dba", environment="prod", permissions=some, **BY)
     await claim_mappings.create_mapping(store, value="dbas", role="dba", **BY)
+    steps = (NamedStep(("role:dba",)),)
+    await approval_policies.create_policy(
+        store, name="writing", environment="default", modes=frozenset({RW}), steps=steps, **BY
+    )
     async with store.begin() as work:
         token = replace(
             work.snapshot.tokens["spare"],
