@@ -71,7 +71,7 @@ class User:
     `credential_version` changes whenever the password does: a live session made under another version ends.
     `certificate_names`: a machine's, which may log in with a client certificate that was issued for one of them ("cn:etl").
     `protected`: cannot be deleted nor given another password until that is taken off. `read_only`: never admitted to write,
-    whatever is granted. `email`: for people to find each other; nothing hangs on it.
+    whatever is granted. `email`: where they are told of things; in Slack, whoever has confirmed it there acts as this user.
     """
 
     id: str

@@ -71,12 +71,13 @@ def thread_note(request: Shown, topic: Topic) -> str | None:
 
 def what(request: Shown) -> str:
     """What is asked for, in mrkdwn: "`shop` (read only)"."""
+    place = text.code(request.place) if request.kind == "target" else f"each database of {text.code(request.place)}"
     if request.statements:
         count = f"{request.statements} statement{'' if request.statements == 1 else 's'}"
-        return f"{text.code(request.place)} ({_mode(request)}, {count} only)"
+        return f"{place} ({_mode(request)}, {count} only)"
     if request.database_role is not None:
-        return f"{text.code(request.place)} as database role {text.code(request.database_role)}"
-    return f"{text.code(request.place)} ({_mode(request)})"
+        return f"{place} as database role {text.code(request.database_role)} ({_mode(request)})"
+    return f"{place} ({_mode(request)})"
 
 
 def who(request: Shown) -> str:
@@ -129,8 +130,10 @@ def _body(request: Shown, topic: Topic | None) -> list[Block]:
         blocks.append(_section(text.quoted(request.reason, _REASON)))
     reviewed = [] if request.reviewed_by is None else [f":mag: reviewed by *{text.escaped(request.reviewed_by, 100)}*"]
     blocks.append(_section("\n".join([status(request), *_decisions(request.decisions), *reviewed])))
-    if request.state == "pending" and request.approvers:
-        blocks.append(ContextBlock(elements=[_marked(f"May decide: {_people(request.approvers)}")]))
+    if request.state == "pending":
+        more = "The statements" if request.statements else "What else they may do, and what they asked for before"
+        said = f"May decide: {_people(request.approvers)}. {more}: `pgbastion request show {request.number}`"
+        blocks.append(ContextBlock(elements=[_marked(said)]))
     return blocks
 
 
