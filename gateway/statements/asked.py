@@ -206,7 +206,7 @@ def _operations(read: _Read, policy: Policy) -> _Found | NotDerived:
     every = frozenset(each for of_one in uses for each in of_one)
     if not every:
         text = "the statements neither read nor change a table"
-        return NotDerived("no-operations", text, "Ask for the access mode, or for the statements themselves: --exact")
+        return NotDerived("no-operations", text, "Ask for the access mode, or for the statements themselves: --scope exact")
     return OnlyThese(operations=every), uses
 
 

@@ -215,11 +215,11 @@ class Operations:
 
 _NO_OPERATION: Final = (
     "A request for operations opens reading and changing rows of the tables that it names. Ask for the statements themselves: "
-    "pgbastion request create <target> --exact --sql FILE"
+    "pgbastion request create <target> --sql FILE --scope exact"
 )
 _LIST_IT: Final = (
     "What a function does cannot be told from the statement. Ask for the statements themselves (pgbastion request create <target> "
-    "--exact --sql FILE), or have an admin list the function: pgbastion targets allow-function <target> <schema>.<function>"
+    "--sql FILE --scope exact), or have an admin list the function: pgbastion targets allow-function <target> <schema>.<function>"
 )
 
 

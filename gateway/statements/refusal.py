@@ -434,5 +434,5 @@ def setting_of_meaning(name: str, offset: int | None) -> Refusal:
 
 EXACT_HINT: Final = (
     "Only what was asked for may run, with the very same literals (blanks and comments make no difference); beside it "
-    "BEGIN, COMMIT, ROLLBACK, SHOW and harmless SET. Ask for another: pgbastion request create <target> --exact --sql FILE"
+    "BEGIN, COMMIT, ROLLBACK, SHOW and harmless SET. Ask for another: pgbastion request create <target> --sql FILE --scope exact"
 )

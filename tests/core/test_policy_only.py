@@ -107,7 +107,7 @@ def test_what_to_do() -> None:
     assert "Write it with its schema: app.orders." in refused("SELECT * FROM orders", policy).hint
     assert "pgbastion request create" in refused("SELECT * FROM app.secret", policy).hint
     assert "update app.orders, app.stock" in refused("SELECT * FROM app.secret", policy).hint
-    assert "--exact" in refused("SELECT app.f(1)", policy).hint
+    assert "--scope exact" in refused("SELECT app.f(1)", policy).hint
     assert "literals" in refused("SELECT * FROM app.secret", policy_of(STATEMENTS)).hint
 
 
