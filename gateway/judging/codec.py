@@ -9,7 +9,7 @@ import struct
 from typing import Final
 
 from gateway.access_mode import AccessMode, GrantOption
-from gateway.statements.addressed import read_plain, write_plain
+from gateway.statements.addressed_plain import read_plain, write_plain
 from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.granted_relations import GrantedRelations

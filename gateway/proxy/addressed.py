@@ -13,7 +13,8 @@ from gateway.proxy import rights_clock
 from gateway.session.addressed import SESSION, TOO_MUCH, Answer, columns_of, not_answered, refused
 from gateway.session.constant_rows import Column, Kind, Row, Value
 from gateway.session.effects import AnswerAddressed
-from gateway.statements.addressed import AskAccess, Show, Shown, write_plain
+from gateway.statements.addressed import AskAccess, Show, Shown
+from gateway.statements.addressed_plain import write_plain
 from gateway.statements.policy import is_small
 
 if TYPE_CHECKING:

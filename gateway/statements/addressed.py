@@ -5,8 +5,7 @@ which is the answer. It must be the only statement of its text, and all that it 
 something by these functions in any other way is refused, so that a text which does more than that is never taken for one of these.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -250,31 +249,3 @@ def _relinquish(values: dict[str, str], offset: int | None) -> GiveBack | Refusa
         words = f"{SCHEMA}.{RELINQUISH}() takes the number of a request"
         return _refusal(words, "SHOW pgbastion.requests lists yours.", offset, "22023")
     return GiveBack(int(number))
-
-
-def write_plain(asked: Addressed) -> dict[str, str | int | None]:
-    """As JSON takes it."""
-    match asked:
-        case Show(shown):
-            return {"show": shown.value}
-        case GiveBack(number):
-            return {"give_back": number}
-        case AskAccess():
-            return {"ask": "", **asdict(asked)}
-
-
-def read_plain(plain: Mapping[str, object]) -> Addressed:
-    """What `write_plain` wrote. Raises ValueError, TypeError and KeyError."""
-    match plain:
-        case {"show": str(shown)}:
-            return Show(Shown(shown))
-        case {"give_back": int(number)}:
-            return GiveBack(number)
-        case {"ask": _, "mode": mode, "duration_seconds": seconds, "reason": reason, **others}:
-            return AskAccess(
-                None if mode is None else AccessMode(str(mode)),
-                seconds if isinstance(seconds, int) else None,
-                str(reason),
-                **{name: None if value is None else str(value) for name, value in others.items()},
-            )
-    raise ValueError("nothing that is addressed to the gateway")

@@ -30,7 +30,8 @@ from gateway.services.access_requests import (
     show_request,
 )
 from gateway.services.errors import ServiceError
-from gateway.statements.addressed import Addressed, AskAccess, GiveBack, read_plain
+from gateway.statements.addressed import Addressed, AskAccess, GiveBack
+from gateway.statements.addressed_plain import read_plain
 from gateway.store.errors import StoreError
 
 _SHOWN: Final = 100
@@ -73,9 +74,12 @@ class RequestDesk:
             } if message.sender.startswith(WORKER):
                 pass
             case _:
-                return _refusal("malformed", "the gateway does not understand itself")
+                return _MALFORMED
         try:
             asked = read_plain(plain)
+        except (ValueError, TypeError, KeyError):
+            return _MALFORMED
+        try:
             self._note(user_id, asked, time.monotonic())
             async with self._at_work:
                 return await self._answer(asked, _Asker(user_id, name, target, session))
@@ -219,3 +223,6 @@ def _next(request: AccessRequest, approvers: tuple[str, ...]) -> str:
 
 def _refusal(rule: str, message: str, hint: str = "") -> Payload:
     return {"rule": rule, "message": message, "hint": hint}
+
+
+_MALFORMED: Final = _refusal("malformed", "the gateway does not understand itself")

@@ -1,12 +1,18 @@
 """Which texts are for the gateway itself, and what they ask; everything else is not touched."""
 
+import json
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.judging.codec import LENGTH, decode_reply, encode_reply
 from gateway.statements.addressed import Addressed, AskAccess, GiveBack, Show, Shown
+from gateway.statements.parse import parse
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Verdict
+from tests.core.test_policy_corpus import entries, step_sql
 
 POLICIES = (
     Policy(AccessMode.READ_ONLY),
@@ -160,3 +166,71 @@ def test_all_else_is_not_ours(sql: str, reader: bool, writer: bool) -> None:
         verdict = of(sql, policy)
         assert (verdict.allowed, verdict.addressed) == (allowed, None)
         assert verdict.rule != "gateway-statement"
+
+
+def test_no_text_of_the_corpus_is_taken_for_one() -> None:
+    texts = [(sql, entry.policy) for entry in entries() for step in entry.steps if (sql := step_sql(step)) is not None]
+    assert len(texts) > 1000
+    assert not [sql for sql, policy in texts if judge(sql, policy).addressed is not None]
+
+
+_PIECES = st.sampled_from(
+    [
+        *(
+            "SELECT ",
+            "* ",
+            "FROM ",
+            ", ",
+            "; ",
+            "(",
+            ")",
+            " AS x",
+            "1",
+            "t",
+            " WHERE true",
+            "EXPLAIN ",
+            "PREPARE p AS ",
+            "WITH a AS ",
+        ),
+        *(
+            "pgbastion.request('rw')",
+            "pgbastion.relinquish(17)",
+            "pgbastion.request(",
+            "'rw'",
+            "mode => ",
+            "$1",
+            "NULL",
+            "::text",
+        ),
+        *(
+            "SHOW ",
+            "pgbastion.grants",
+            "pgbastion.session",
+            "ALL",
+            "/* */",
+            "-- \n",
+            " UNION ",
+            "DISTINCT ",
+            "LIMIT 1",
+            "$$",
+            "E'\\''",
+        ),
+    ]
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(_PIECES, max_size=7))
+def test_only_what_is_nothing_else_is_taken_for_one(pieces: list[str]) -> None:
+    sql = "".join(pieces)
+    verdict = of(sql, POLICIES[2])
+    if verdict.addressed is None:
+        return
+    found = parse(sql)
+    assert isinstance(found, tuple)
+    ((statement),) = found
+    tree = json.dumps({statement.tag: statement.node})
+    assert tree.count('"FuncCall"') == (0 if isinstance(verdict.addressed, Show) else 1)
+    assert not any(
+        f'"{other}"' in tree for other in ("ParamRef", "SubLink", "RangeVar", "WithClause", "whereClause", "limitCount")
+    )
