@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.judging.codec import LENGTH, decode_reply, encode_reply
 from gateway.statements.addressed import Addressed, AskAccess, GiveBack, Show, Shown
+from gateway.statements.only_these import OnlyThese
 from gateway.statements.parse import parse
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Verdict
@@ -19,6 +20,7 @@ POLICIES = (
     Policy(AccessMode.READ_ONLY, allowed_functions=frozenset({"pgbastion.*", "pgbastion.request"})),
     Policy(AccessMode.READ_WRITE),
     Policy(AccessMode.READ_WRITE, options=frozenset({GrantOption.REPORT_ONLY, GrantOption.NO_DDL}), metered=True),
+    Policy(AccessMode.READ_ONLY, only=OnlyThese(statements=frozenset({"ab"}))),
 )
 
 
