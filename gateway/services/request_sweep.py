@@ -34,7 +34,7 @@ class Swept:
     next_at: datetime | None
 
 
-async def sweep_requests(store: RequestStore, *, now: Callable[[], datetime], actor: str = SYSTEM) -> Swept:
+async def sweep_requests(store: RequestStore, *, now: Callable[[], datetime]) -> Swept:
     """Write down what is due: what began, ended, or waits for more people; that an end is near. Raises what the store raises."""
     found = await store.access_requests(RequestFilter(states=_OPEN))
     if not found:
@@ -45,7 +45,7 @@ async def sweep_requests(store: RequestStore, *, now: Callable[[], datetime], ac
     for each in found:
         due = _due_at(snapshot, each, at)
         if due is not None and due <= at:
-            async with begin(store, actor, "") as change:
+            async with begin(store, SYSTEM, "") as change:
                 present = await change.access_request(each.id)
                 if present is not None and _sweep(change, present):
                     await change.commit()
