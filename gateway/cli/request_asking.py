@@ -104,7 +104,7 @@ def register(app: typer.Typer) -> None:
             'pgbastion request create shop --sql fix.sql --scope exact --reason "a call was lost"',
             'pgbastion request create shop --role reporting --reason "year end"',
             "pgbastion request create --environment staging --mode rw --for ben_okoro --duration 1d",
-            'pgbastion request create --from 7K2M9Q --reason "what was refused"',
+            'pgbastion request create --from k7m2x9qa --reason "what was refused"',
             'pgbastion request create shop:rw --break-glass --duration 30m --reason "the shop is down"',
         ],
     )(create)

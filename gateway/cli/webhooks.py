@@ -59,18 +59,23 @@ Name = Annotated[str, typer.Argument(help="The webhook's name.", show_default=Fa
 @admin(
     app,
     examples=[
-        "pgbastion webhooks create siem --url https://siem.example.com/hook",
-        "pgbastion webhooks create dba-chat --url https://chat.example.com/hooks/{secret} --url-secret-file chat.secret "
+        "pgbastion webhooks create siem --to https://siem.example.com/hook",
+        "pgbastion webhooks create dba-chat --to https://chat.example.com/hooks/{secret} --url-secret-file chat.secret "
         "--body chat --environment production",
-        "pgbastion webhooks create pager --url https://events.example.com/ --topic break_glass --topic review_due",
+        "pgbastion webhooks create pager --to https://events.example.com/ --topic break_glass --topic review_due",
     ],
 )
 def create(
     api: Api,
     name: Name,
-    url: Annotated[
+    to: Annotated[
         str,
-        typer.Option("--url", help=f"Where to send to. {URL_SECRET} stands for the part that is a secret.", show_default=False),
+        typer.Option(
+            "--to",
+            metavar="URL",
+            help=f"Where to send to. {URL_SECRET} stands for the part that is a secret.",
+            show_default=False,
+        ),
     ],
     url_secret_file: UrlSecretFile = None,
     topic: Topics = None,
@@ -85,7 +90,7 @@ def create(
     """Create a webhook. The secret that signs its messages is shown once, and kept sealed."""
     if (template is not None) != (body is Body.TEMPLATE):
         raise typer.BadParameter("--template goes with --body template")
-    given = {"name": name, "body": body.value, **_given(url, url_secret_file, topic, environment, template)}
+    given = {"name": name, "body": body.value, **_given(to, url_secret_file, topic, environment, template)}
     made = api.post(path("webhooks"), given, reason=reason)
     if as_json:
         print_json(made)
@@ -125,7 +130,7 @@ def show_webhook(api: Api, name: Name, as_json: AsJson = False) -> None:
 def update(
     api: Api,
     name: Name,
-    url: Annotated[str | None, typer.Option("--url", help="Where to send to.", show_default="as it is")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="URL", help="Where to send to.", show_default="as it is")] = None,
     url_secret_file: UrlSecretFile = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether it is told of anything.")] = None,
     topic: Topics = None,
@@ -141,7 +146,7 @@ def update(
     """Change a webhook: what is given, each list as a whole. What waits for it is delivered as it is then."""
     if (all_topics and topic) or (all_environments and environment):
         raise typer.BadParameter("give either all of them or some")
-    given = _given(url, url_secret_file, topic, environment, template)
+    given = _given(to, url_secret_file, topic, environment, template)
     given |= {"enabled": enabled} if enabled is not None else {}
     given |= {"body": body.value} if body is not None else {}
     given |= {"topics": []} if all_topics else {}

@@ -136,7 +136,7 @@ async def test_listed_page_by_page_newest_first(site: Api) -> None:
         {"target": "shop", "database_role": "r", "statements": ["SELECT 1"]},
         {"target": "shop", "statements": ["SELECT 1"], "mode": "read_only"},
         {"target": "shop", "scope": "exact"},
-        {"code": "7K2M9Q", "target": "shop"},
+        {"code": "k7m2x9qa", "target": "shop"},
         {"target": "shop", "duration_seconds": 0},
     ],
 )
@@ -148,8 +148,8 @@ async def test_what_is_no_request(site: Api, body: dict[str, Any]) -> None:
 async def test_by_the_code_of_a_denial(site: Api, worker: Worker) -> None:
     ana = await client_of(site, "ana")
     who = (await site.store.read()).users["ana"].id
-    worker.denied["7K2M9Q", who] = {"target": "shop", "statement": "DELETE FROM orders WHERE id = 7", "scope": "exact"}
-    made = await ask(ana, code="7K2M9Q", target=None, mode=None)
+    worker.denied["k7m2x9qa", who] = {"target": "shop", "statement": "DELETE FROM orders WHERE id = 7", "scope": "exact"}
+    made = await ask(ana, code="k7m2x9qa", target=None, mode=None)
     assert (made["statements"], made["scope"], made["mode"]) == (["DELETE FROM orders WHERE id = 7"], "exact", "read_write")
     unknown = await ana.post("/v1/access-requests", json={"code": "AAAAAA"})
     assert (unknown.status_code, unknown.json()["rule"]) == (404, "denial-unknown")

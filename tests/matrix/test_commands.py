@@ -132,7 +132,7 @@ WORDS: Final[dict[str, Need]] = {
     "approvals show here": READ,
     "approvals update here --max 2h": OWNER,
     "approvals delete here": OWNER,
-    "webhooks create new --url https://siem.example.com/hook": OWNER,
+    "webhooks create new --to https://siem.example.com/hook": OWNER,
     "webhooks list": ANYBODY,
     "webhooks show siem": OWNER,
     "webhooks update siem --disable": OWNER,
