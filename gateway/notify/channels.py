@@ -8,6 +8,7 @@ import structlog
 
 from gateway.notify.delivering import Channel, Dead, Deliverer, Means, Outcome, PersonalDeliverer
 from gateway.notify.people import People
+from gateway.notify.quiet import quieten
 from gateway.notify.webhooks import Webhooks
 from gateway.ports import OutboxMessage
 from gateway.settings import Settings
@@ -22,6 +23,7 @@ class Channels:
 
     def __init__(self, means: Means) -> None:
         """Raises nothing: what is wrong with a channel is what becomes of its messages."""
+        quieten()
         self._open: dict[str, Channel] = {}
         self._wrong: dict[str, str] = {}
         personal: list[PersonalDeliverer] = []
