@@ -44,7 +44,7 @@ from tests.support.wire import RawClient, query
 
 SECONDS: Final = 60  # the shortest that can be asked for
 AT_ONCE: Final = 40
-WAITING: Final = "SELECT count(*) FROM accounts"
+WAITING: Final = "SELECT count(*) FROM hr.people"
 """While somebody else holds the table: a query that runs, and that costs nothing."""
 STEPS: Final = (-3600, -86_400, 0)
 APPROVERS: Final = "approvers"
@@ -156,7 +156,7 @@ async def _open(made: RequestStage) -> None:
 def measure_expiries(made: RequestStage, database: Database, wanted: int, clock: WallClock | None = None) -> list[Trial]:
     """Each trial: how long after the end of its minute (by the true time) the last byte came. Early is below nought."""
     with database.upstream.connect(database.name) as holder:
-        holder.execute("BEGIN; LOCK TABLE accounts")
+        holder.execute("BEGIN; LOCK TABLE hr.people")
         return _waves(made, wanted, clock)
 
 
