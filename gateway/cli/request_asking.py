@@ -16,7 +16,7 @@ from gateway.cli.client import Api, path
 from gateway.cli.errors import CommandError
 from gateway.cli.instants import exactly, moment, utc_now
 from gateway.cli.options import AsJson, check_expiry, parse_mode, parse_span, until
-from gateway.cli.output import JsonValue, Record, print_json, say
+from gateway.cli.output import JsonValue, Record, print_json, say, say_wrapped
 from gateway.cli.reach import admin
 from gateway.cli.request_deciding import Number, by_a_person
 from gateway.cli.request_shown import names_of, say_given, say_request, what_of, who_of
@@ -196,8 +196,11 @@ def _text(file: str) -> str:
 def _say_asked(made: Record) -> None:
     length = exactly(made.get("duration_seconds"))
     say(f"Request {made.get('number')}: {who_of(made)}, {what_of(made)}, for {length}.")
-    approvers = names_of(made.get("approvers")) or "Nobody"
-    say(f"{approvers} may decide until {moment(made.get('decide_by'), utc_now())}.")
+    approvers = names_of(made.get("approvers"))
+    if approvers:
+        say_wrapped(f"{approvers} may decide until {moment(made.get('decide_by'), utc_now())}.", indent=2)
+    else:
+        say(f'Nobody may decide about it now: an admin has to look at the approval policy "{made.get("policy")}".')
 
 
 def _finish(found: Record, outcome: Outcome, *, as_json: bool) -> None:

@@ -10,10 +10,13 @@ from typing import Final
 import typer
 
 from gateway.cli.client import Api, path
+from gateway.cli.errors import CommandError
 from gateway.cli.output import Record, note, visible
 from gateway.cli.request_shown import GIVEN, short_progress, waited
 
 _EVERY_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 120.0
+_AWAY: Final = frozenset({"", "store-unavailable"})  # nobody answers, or nobody can say
 
 
 class Outcome(IntEnum):
@@ -36,24 +39,35 @@ def outcome_of(request: Record) -> Outcome | None:
 
 
 def wait_for(api: Api, number: str, timeout_seconds: int | None) -> tuple[Record, Outcome]:
-    """Ask again and again. A request that nobody decides about expires by itself, so that this ends."""
-    began = time.monotonic()
-    with _moving() as say_how_far:
-        while True:
-            request = api.get(path("access-requests", number)).record
-            outcome = outcome_of(request)
-            if outcome is not None:
-                return request, outcome
-            elapsed = time.monotonic() - began
-            if timeout_seconds is not None and elapsed >= timeout_seconds:
-                return request, Outcome.TIMED_OUT
-            say_how_far(f"{short_progress(request)} ({waited(elapsed)})")
-            left = _EVERY_SECONDS if timeout_seconds is None else min(_EVERY_SECONDS, timeout_seconds - elapsed)
-            try:
-                time.sleep(left)
-            except KeyboardInterrupt:
-                note(f"The request stays. Go on waiting: pgbastion request wait {number}")
+    """Ask again and again. A request that nobody decides about expires by itself, so that this ends.
+
+    Raises CommandError, of an API that is away for a moment only when it stays away.
+    """
+    try:
+        with _moving() as say_how_far:
+            return _waited(api, number, timeout_seconds, say_how_far)
+    except KeyboardInterrupt:
+        note(f"The request stays. Go on waiting: pgbastion request wait {number}")
+        raise
+
+
+def _waited(api: Api, number: str, timeout_seconds: int | None, say_how_far: Callable[[str], None]) -> tuple[Record, Outcome]:
+    where = path("access-requests", number)
+    began = answered = time.monotonic()
+    request = api.get(where).record
+    while (outcome := outcome_of(request)) is None:
+        elapsed = time.monotonic() - began
+        if timeout_seconds is not None and elapsed >= timeout_seconds:
+            return request, Outcome.TIMED_OUT
+        say_how_far(f"{short_progress(request)} ({waited(elapsed)})")
+        time.sleep(_EVERY_SECONDS if timeout_seconds is None else min(_EVERY_SECONDS, timeout_seconds - elapsed))
+        try:
+            request = api.get(where).record
+            answered = time.monotonic()
+        except CommandError as error:
+            if error.rule not in _AWAY or time.monotonic() - answered > _PATIENCE_SECONDS:
                 raise
+    return request, outcome
 
 
 def end_with(outcome: Outcome) -> None:
