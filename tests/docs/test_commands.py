@@ -1,7 +1,8 @@
 """Every command that the documents show is run, in their order, against a real gateway and a real PostgreSQL.
 
-A fenced block ```console holds commands behind `$ ` (a line ending in a backslash goes on). What stands below a command is what it
-prints, for the reader: only "error: ...", "refused ..." and "(exit status 1)" are held against it (the command must fail then).
+A fenced block ```console holds commands behind `$ ` (a line ending in a backslash goes on); behind `ana$ ` they are run from
+elsewhere, as a person who signed in. What stands below a command is what it prints, for the reader: only "error: ...",
+"refused ..." and "(exit status 1)" are held against it (the command must fail then).
 `pgbastion serve` is started and kept running, but for a `pgbastion restore`. Commands of an init system or a container engine are
 named in `NOT_HERE`.
 """
@@ -25,10 +26,13 @@ from tests.support.upstream import Database, Upstream
 
 ROOT = Path(__file__).parents[2]
 NOT_HERE = ("systemctl ", "journalctl ", "docker ", "sudo ")
-DOCUMENTS = ("admin.md", "operations.md", "api.md", "migration.md")
+DOCUMENTS = ("admin.md", "operations.md", "api.md", "migration.md", "requests.md")
+PEOPLE = {"ana": "ana_diaz", "ben": "ben_okoro"}
+_READY_SECONDS = 120  # of a busy machine; one that cannot start says so at once
 _FAILS = "(exit status 1)"
 _SERVE = "pgbastion serve"
 _RESTORE = "pgbastion restore"
+_PROMPT = re.compile(r"(ana|ben)?\$ ")
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -37,6 +41,7 @@ class Command:
     text: str
     line: int
     expects_error: str
+    person: str | None = None
 
 
 def commands_of(text: str) -> list[Command]:
@@ -46,20 +51,20 @@ def commands_of(text: str) -> list[Command]:
         lines = block[1].splitlines()
         number = 0
         while number < len(lines):
-            if not lines[number].startswith("$ "):
+            if (prompt := _PROMPT.match(lines[number])) is None:
                 number += 1
                 continue
-            start, command = number, lines[number][2:]
+            start, command = number, lines[number][prompt.end() :]
             while command.endswith("\\"):
                 number += 1
                 command = command[:-1] + lines[number].strip()
             number += 1
             printed = []
-            while number < len(lines) and not lines[number].startswith("$ "):
+            while number < len(lines) and not _PROMPT.match(lines[number]):
                 printed.append(lines[number])
                 number += 1
             error = next((line for line in printed if line.startswith(("error: ", "refused ", _FAILS))), "")
-            found.append(Command(command, first + start, error))
+            found.append(Command(command, first + start, error, prompt[1]))
     return found
 
 
@@ -78,18 +83,34 @@ class Site:
 
     def run(self, command: Command) -> "subprocess.CompletedProcess[str]":
         text = self.localized(command.text)
+        if command.person is not None:
+            return self.shell(text, self.signed_in(command.person))
         script = f'{text}\nstatus=$?\nexport -p > "{self.folder}/exported"\nexit $status'
         before = self.folder / "exported"
         prefix = f'. "{before}"\n' if before.exists() else ""
+        return self.shell(prefix + script, self.environment())
+
+    def shell(self, script: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            ["bash", "-c", prefix + script],
+            ["bash", "-c", script],
             cwd=self.folder,
-            env=self.environment(),
+            env=environment,
             text=True,
             capture_output=True,
             timeout=60,
             stdin=subprocess.DEVNULL,
         )
+
+    def signed_in(self, person: str) -> dict[str, str]:
+        """As `pgbastion login` would leave it: the API's place, and a token that is the person's own."""
+        file = self.folder / f"{person}.token"
+        if not file.exists():
+            config = self.folder / "etc" / "pgbastion.toml"
+            words = f"pgbastion tokens create of-{person} --user {PEOPLE[person]} --expires 1h --config {config}"
+            made = self.shell(f"umask 077; {words} > {file}", self.environment())
+            assert made.returncode == 0, made.stderr
+        url = f"http://{self.places['127.0.0.1:6480']}"
+        return {**self.environment(), "PGBASTION_URL": url, "PGBASTION_TOKEN_FILE": str(file)}
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PGBASTION_", "PG"))}
@@ -109,7 +130,7 @@ class Site:
         out = self.serving.stdout
         assert out is not None
         threading.Thread(target=lambda: lines.extend(out), daemon=True).start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             text = "".join(lines)
             if "ready on" in text:
