@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from gateway.access.holding import held_grants, is_usable
+from gateway.access.holding import held_grants, holders, is_usable, stands
 from gateway.access.model import Grant, Snapshot, Target, User
 from gateway.access.relations import write_name, write_table
 from gateway.access.selection import weigh
@@ -31,7 +32,7 @@ async def answer(session: "LiveSession", effect: AnswerAddressed) -> Answer:
             return (_session(session),)
         case Show(Shown.GRANTS):
             worker, lease = session.worker, session.lease
-            return tuple(_grants(worker.directory.snapshot, lease.user, rights_clock.now()))[:_MOST_ROWS]
+            return tuple(islice(grants_of(worker.directory.snapshot, lease.user, rights_clock.now()), _MOST_ROWS))
         case AskAccess(statements=str(text)) if not is_small(text.encode(), session.shared.facts.inline_bytes):
             return TOO_MUCH  # what takes long is read in a child, and there is none for it
         case _:
@@ -94,18 +95,20 @@ def _session(session: "LiveSession") -> Row:
     return _row(said, SESSION)
 
 
-def _grants(snapshot: Snapshot, user: User, now: datetime) -> Iterator[Row]:
+def grants_of(snapshot: Snapshot, user: User, now: datetime) -> Iterator[Row]:
     """Those that may be used now or later, by target."""
-    for name in sorted(snapshot.targets):
-        target = snapshot.targets[name]
+    held = {grant.target_id for holder in holders(snapshot, user) for grant in snapshot.grants.get(holder, ())}
+    environments = {each.id: each.name for each in snapshot.environments.values()}
+    targets = (each for each in snapshot.targets.values() if each.id in held or stands(snapshot, user, each))
+    for target in sorted(targets, key=lambda each: each.name):
         usable = (grant for grant in held_grants(snapshot, user, target) if is_usable(grant, target))
         for each in sorted(weigh(snapshot, usable, now), key=lambda each: each.grant.id):
             grant = each.grant
             if not each.is_live and each.comes is None:
                 continue
             yield (
-                name,
-                _environment(snapshot, target),
+                target.name,
+                environments.get(target.environment_id),
                 grant.mode.value,
                 tuple(sorted(option.value for option in grant.options)),
                 _given_to(snapshot, user, grant),
