@@ -15,6 +15,7 @@ from gateway.access.model import Snapshot
 from gateway.access.requests import GIVEN, AccessRequest, State
 from gateway.ports import RequestFilter
 from gateway.services.change import Change, begin
+from gateway.services.errors import ServiceError
 from gateway.services.naming import SYSTEM
 from gateway.services.request_change import about_detail, request_name, stage_ended, stage_messages
 from gateway.services.request_messages import Topic
@@ -35,25 +36,39 @@ class Swept:
 
 
 async def sweep_requests(store: RequestStore, *, now: Callable[[], datetime]) -> Swept:
-    """Write down what is due: what began, ended, or waits for more people; that an end is near. Raises what the store raises."""
+    """Write down what is due: what began, ended, or waits for more people; that an end is near. Raises what the store raises, and
+    what is wrong with a request, once all others are done.
+    """
     found = await store.access_requests(RequestFilter(states=_OPEN))
     if not found:
         return Swept((), None)
     snapshot, at = await store.read(), now()
     changed: list[int] = []
     later: list[datetime] = []
+    broken: list[Exception] = []
     for each in found:
         due = _due_at(snapshot, each, at)
         if due is not None and due <= at:
-            async with begin(store, SYSTEM, "") as change:
-                present = await change.access_request(each.id)
-                if present is not None and _sweep(change, present):
-                    await change.commit()
+            try:
+                if await _write_down(store, each.id):
                     changed.append(each.number)
+            except (ServiceError, ValueError, LookupError, TypeError) as error:
+                broken.append(error)  # one request that cannot be written down holds up no other
             due = now() if each.number in changed else at + _AGAIN
         if due is not None:
             later.append(due)
+    if broken:
+        raise broken[0]
     return Swept(tuple(changed), min(later, default=None))
+
+
+async def _write_down(store: RequestStore, request_id: str) -> bool:
+    async with begin(store, SYSTEM, "") as change:
+        present = await change.access_request(request_id)
+        if present is None or not _sweep(change, present):
+            return False
+        await change.commit()
+        return True
 
 
 def _due_at(snapshot: Snapshot, request: AccessRequest, now: datetime) -> datetime | None:
