@@ -16,7 +16,7 @@ from gateway.access.model import DatabaseRole, Denial, Lease, ListMode, Snapshot
 from gateway.access.networks import AddressList, Admission
 from gateway.access.proof import Credential, Proof
 from gateway.access.proof_checks import check_proof, out_of_bounds
-from gateway.access.rights import Which, earliest, right_to
+from gateway.access.rights import ANY, Which, earliest, right_to
 from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode
 
 _NO_GRANT: Final = "mode-not-granted"
@@ -58,8 +58,7 @@ def authorize(
     credential_version: int | None = None,
     proof: Proof | None = None,
     is_live: bool = False,
-    only_grant: str | None = None,
-    database_roles: bool = True,
+    which: Which = ANY,
 ) -> Lease | Denial:
     """May this proven user use this target in this mode from this address now, and until when?
 
@@ -70,8 +69,7 @@ def authorize(
     `renew` finds the next. A lockdown goes before everything.
 
     `proof`: how they proved it, if not by their own password. It takes away: the session has what both allow, while both are
-    there. `is_live`: the session was let in before. `only_grant`: by no other than this one. `database_roles`: grants for a
-    database role count, too.
+    there. `is_live`: the session was let in before. `which`: by these grants alone.
     """
     if snapshot.lockdown is not None:
         return locked_down("57P03", snapshot.lockdown)
@@ -92,7 +90,6 @@ def authorize(
     target = snapshot.targets.get(target_name)
     if isinstance(proof, Credential) and (bound := out_of_bounds(snapshot, proof, target, mode, address)) is not None:
         return bound
-    which = Which(only_grant, database_roles=database_roles)
     right = right_to(snapshot, user, target_name, mode, now, which)
     if isinstance(right, Denial):
         return right
@@ -146,7 +143,8 @@ def renew(
     would go on where the admin no longer sends anybody), or when a schema or setting was taken off the target's lists (the
     session may be using it already). A function taken off ends nothing: prepared statements are judged anew when they are used.
     Neither does a new upstream password or CA. Where each grant has a database role of its own, a session stays on its grant; and
-    no session comes to a database role that it did not begin with.
+    no session comes to a database role that it did not begin with, nor to certain statements once it stood on none: what it has
+    set (its search_path) could give them another meaning.
     """
     by_grant = lease.target.managed is ManagedMode.PER_GRANT or lease.database_role is not None
     renewed = authorize(
@@ -161,8 +159,11 @@ def renew(
         credential_version=lease.user.credential_version,
         proof=lease.proof,
         is_live=True,
-        only_grant=lease.grant_id if by_grant else None,
-        database_roles=by_grant,
+        which=Which(
+            lease.grant_id if by_grant else None,
+            database_roles=by_grant,
+            statements=any(each.statements for each in lease.only),
+        ),
     )
     if isinstance(renewed, Denial) and renewed.rule == "lockdown":
         return locked_down("57P01", snapshot.lockdown or "")

@@ -15,12 +15,15 @@ from gateway.access_mode import AccessMode
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """Which grants are asked about: this one alone, those without a database role, or all."""
+    """Which grants are asked about: this one alone, those without a database role, those without certain statements, or all."""
 
     only: str | None = None
     database_roles: bool = True
+    statements: bool = True
 
     def takes(self, grant: Grant) -> bool:
+        if not self.statements and grant.only is not None and grant.only.statements:
+            return False
         return self.only in (None, grant.id) and (self.database_roles or grant.database_role is None)
 
 

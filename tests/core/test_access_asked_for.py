@@ -191,9 +191,26 @@ def test_what_it_opens_goes_into_the_lease() -> None:
 def test_a_grant_without_such_a_list_goes_before() -> None:
     for grants in ((GRANT, replace(ASKED, only=STATEMENTS)), (replace(ASKED, only=STATEMENTS), GRANT)):
         assert lease(place(*grants)).grant_id == GRANT.id
-    after = again(place(replace(ASKED, only=STATEMENTS)), lease(place(GRANT)))
+    after = again(place(replace(ASKED, only=OPERATIONS)), lease(place(GRANT)))
     assert isinstance(after, Lease)
-    assert after.only == (STATEMENTS,)
+    assert after.only == (OPERATIONS,)
+
+
+def test_no_live_session_comes_to_statements_whose_meaning_it_may_have_changed() -> None:
+    """It could set search_path before."""
+    exact, operations = replace(ASKED, only=STATEMENTS), replace(ASKED, id="g-18", only=OPERATIONS)
+    assert isinstance(again(place(exact), lease(place(GRANT))), Denial)
+    stays = again(place(exact, operations), lease(place(operations)))
+    assert isinstance(stays, Lease)
+    assert stays.only == (OPERATIONS,)
+    began = lease(place(exact))
+    more = again(place(exact, operations), began)
+    assert isinstance(more, Lease)
+    assert set(more.only) == {STATEMENTS, OPERATIONS}
+    wider = again(place(exact, GRANT), began)
+    assert isinstance(wider, Lease)
+    assert wider.only == ()
+    assert isinstance(again(place(exact), wider), Denial)
 
 
 def test_several_count_together_each_for_its_time() -> None:
