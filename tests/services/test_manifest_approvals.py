@@ -36,9 +36,12 @@ WHOLE = {
 
 
 @pytest.fixture
-def world(template_with_admins, tmp_path):
+async def world(template_with_admins, tmp_path):
+    """Without a policy."""
     shutil.copytree(template_with_admins, tmp_path / "state")
-    return opened(tmp_path / "state")
+    world = opened(tmp_path / "state")
+    await approval_policies.delete_policy(world.store, name="writing", **BY)
+    return world
 
 
 async def apply(world, *policies, **more):
