@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
+from sys import intern
 from typing import TypeVar
 
 from gateway.bus.lines import Payload
@@ -31,7 +33,8 @@ class Limited(StrEnum):
 class Reservation:
     """One session's place. `user` and `target` are ids.
 
-    `upstream`, once it is open: what another worker needs to cancel what runs there, should this one die. `waiting`: the access
+    `upstream`, once it is open: what another worker needs to cancel what runs there, should this one die, as workers write it
+    down (a text, since the hub keeps one for each session and never looks into it); "" before. `waiting`: the access
     mode of sessions that wait there, one after the other, for a client; they have no user. "" for a client's own place.
     `shares`: of what else it takes one, and how many there are of that at most (0: any number). A share's name begins with its
     kind, which is one of Limited's words, and a colon ("credential:1f3c...").
@@ -40,7 +43,7 @@ class Reservation:
     session: str
     user: str
     target: str
-    upstream: Payload | None = field(default=None, repr=False)
+    upstream: str = field(default="", repr=False)
     waiting: str = ""
     shares: tuple[tuple[str, int], ...] = ()
 
@@ -59,9 +62,9 @@ class Reservation:
                 upstream, waiting, shares = more.get("upstream"), more.get("waiting"), more.get("shares")
                 return cls(
                     session,
-                    user,
-                    target,
-                    upstream if isinstance(upstream, dict) else None,
+                    intern(user),  # of all that one person has
+                    intern(target),
+                    upstream if isinstance(upstream, str) else "",
                     waiting if isinstance(waiting, str) else "",
                     read_shares(shares),
                 )
@@ -132,7 +135,7 @@ class Reservations:
                     return holder, one
         return None
 
-    def opened(self, holder: str, session: str, upstream: Payload) -> None:
+    def opened(self, holder: str, session: str, upstream: str) -> None:
         held = self._held.get(holder, {})
         if session in held:
             held[session] = replace(held[session], upstream=upstream)
@@ -175,7 +178,15 @@ class Reservations:
 def read_shares(payload: object) -> tuple[tuple[str, int], ...]:
     """What is none is left out."""
     kinds, given = frozenset(Limited), payload if isinstance(payload, Mapping) else {}
-    return tuple((name, most) for name, most in given.items() if isinstance(most, int) and name.partition(":")[0] in kinds)
+    return _shares(
+        tuple((name, most) for name, most in given.items() if isinstance(most, int) and name.partition(":")[0] in kinds)
+    )
+
+
+@lru_cache(1024)
+def _shares(shares: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    """The same object for all alike: there is one for each session."""
+    return shares
 
 
 def _add(counter: Counter[K], key: K, change: int) -> None:

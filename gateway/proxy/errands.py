@@ -17,6 +17,7 @@ from gateway.proxy.cancel import UpstreamCancel
 from gateway.proxy.entry_preview import preview_entry
 from gateway.proxy.listener import Listener
 from gateway.proxy.role_audit import audit_target
+from gateway.proxy.seats import read_backend
 from gateway.proxy.target_check import check_target
 from gateway.proxy.throttle import ThrottleState
 from gateway.proxy.tls import upstream_context
@@ -217,18 +218,10 @@ async def _cancel_orphans(worker: Worker, message: Message) -> None:
 
 def _cancel_of(orphan: JsonValue, targets: Mapping[str, Target]) -> UpstreamCancel | None:
     match orphan:
-        case {
-            "target": str(target_id),
-            "upstream": {
-                "family": int(family),
-                "address": [str(host), int(port), *more],
-                "process_id": int(process),
-                "key": str(key),
-            },
-        } if (target := targets.get(target_id)) is not None:
-            address = cast("tuple[str, int]", (host, port, *more))
+        case {"target": str(target_id), "upstream": str(upstream)} if (target := targets.get(target_id)) is not None:
+            family, address, process, key = read_backend(upstream)
             place = Place(family, address, upstream_context(target.tls, target.ca_pem), target.host)
-            return UpstreamCancel(place, process, bytes.fromhex(key))
+            return UpstreamCancel(place, process, key)
         case _:
             return None
 

@@ -8,6 +8,7 @@ second at most. Who finds no place free asks again once, when such a moment is o
 """
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
@@ -50,9 +51,15 @@ class Backend:
     process_id: int
     key: bytes = field(repr=False)
 
-    def as_payload(self) -> Payload:
-        place = self.place
-        return {"family": place.family, "address": list(place.address), "process_id": self.process_id, "key": self.key.hex()}
+    def written(self) -> str:
+        """For the hub, which hands it to another worker if this one dies: see `read_backend`."""
+        return json.dumps([self.place.family, self.place.address, self.process_id, self.key.hex()])
+
+
+def read_backend(written: str) -> tuple[int, tuple[str, int], int, bytes]:
+    """Family and address of its server, process id and key."""
+    family, address, process_id, key = json.loads(written)
+    return family, tuple(address), process_id, bytes.fromhex(key)
 
 
 class _Held:
@@ -70,7 +77,7 @@ class _Held:
         self.upstream: Backend | None = None
 
     def as_payload(self) -> Payload:
-        upstream = self.upstream.as_payload() if self.upstream is not None else None
+        upstream = self.upstream.written() if self.upstream is not None else ""
         user_id, target_id, shares = self.whose
         return Reservation(self.name, user_id, target_id, upstream, shares=shares).as_payload()
 
@@ -209,7 +216,7 @@ class Seats:
         untold, self._untold = self._untold, {}
         for held in untold.values():
             if held.upstream is not None:
-                self._bus.send(HUB, "opened", {"session": held.name, "upstream": held.upstream.as_payload()})
+                self._bus.send(HUB, "opened", {"session": held.name, "upstream": held.upstream.written()})
         self._give_back_spares(_SPARE_SECONDS)
         if self._spare:
             self._tell_soon()

@@ -45,7 +45,7 @@ class Headcount:
 
         A server that computes does not look whether its client is still there.
         """
-        return [held.as_payload() for held in self._reservations.forget(worker) if held.upstream is not None]
+        return [held.as_payload() for held in self._reservations.forget(worker) if held.upstream]
 
     def _reserve(self, message: Message) -> Payload | None:
         wanted = Reservation.from_payload(message.payload)
@@ -79,7 +79,7 @@ class Headcount:
 
     def _opened(self, message: Message) -> None:
         upstream = message.payload.get("upstream")
-        if isinstance(upstream, dict):
+        if isinstance(upstream, str):
             self._reservations.opened(message.sender, str(message.payload.get("session")), upstream)
 
     def _move(self, message: Message) -> None:

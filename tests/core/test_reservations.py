@@ -63,14 +63,14 @@ def test_what_is_open_upstream_is_known_when_its_worker_dies() -> None:
     counted = Reservations()
     counted.take("worker:0", reservation("1"), CEILINGS)
     counted.take("worker:0", reservation("2", target="other"), CEILINGS)
-    counted.opened("worker:0", "1", {"process_id": 7})
-    counted.opened("worker:0", "unknown", {"process_id": 8})
-    assert {one.session: one.upstream for one in counted.forget("worker:0")} == {"1": {"process_id": 7}, "2": None}
+    counted.opened("worker:0", "1", "process 7")
+    counted.opened("worker:0", "unknown", "process 8")
+    assert {one.session: one.upstream for one in counted.forget("worker:0")} == {"1": "process 7", "2": ""}
     assert counted.total == 0
 
 
 def test_a_reservation_survives_its_way_over_the_bus() -> None:
-    one = Reservation("s", "u", "t", {"key": "ab"})
+    one = Reservation("s", "u", "t", "process 7")
     assert Reservation.from_payload(one.as_payload()) == one
     assert Reservation.from_payload({"session": 1, "user": "u", "target": "t"}) is None
     assert Reservation.from_payload([]) is None

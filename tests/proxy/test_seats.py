@@ -13,7 +13,7 @@ from gateway.access.model import Lease
 from gateway.bus.hub import BusHub
 from gateway.bus.lines import Message, Payload
 from gateway.bus.peer import CONNECTED, BusPeer
-from gateway.proxy.seats import Seat, Seats
+from gateway.proxy.seats import Seat, Seats, read_backend
 from gateway.proxy.upstream import Place
 from gateway.settings import CurrentSettings, Limits, Settings
 from gateway.supervision.headcount import Headcount
@@ -148,11 +148,9 @@ async def test_the_hub_knows_what_is_open_upstream(gateway: Gateway) -> None:
     third.opened(PLACE, 3, b"three")
     await asyncio.sleep(0.1)
     left = gateway.headcount.gone("worker:0")
-    assert [held["upstream"] for held in left] == [
-        {"family": 2, "address": ["192.0.2.7", 5432], "process_id": 3, "key": b"three".hex()}
-    ]
-    opened = [message.payload["upstream"] for message in gateway.told if message.kind == "opened"]
-    assert [upstream["process_id"] for upstream in opened if isinstance(upstream, dict)] == [1, 2, 3]
+    assert [read_backend(str(held["upstream"])) for held in left] == [(2, ("192.0.2.7", 5432), 3, b"three")]
+    opened = [read_backend(str(message.payload["upstream"])) for message in gateway.told if message.kind == "opened"]
+    assert [process_id for _, _, process_id, _ in opened] == [1, 2, 3]
 
 
 async def test_leaving_twice_gives_back_once(gateway: Gateway) -> None:
