@@ -9,9 +9,7 @@ from gateway.access.requests import State
 from gateway.audit.admin_event import AdminEvent
 from gateway.notify.slack import names
 from gateway.ports import RequestFilter
-from gateway.services import targets
-from gateway.services.targets import Place
-from tests.slack.world import BY, RW, SlackWorld
+from tests.slack.world import RW, SlackWorld
 from tests.support.fakes.slack.kit import inputs
 from tests.support.fakes.slack.state import Modal
 
@@ -96,10 +94,11 @@ async def test_a_database_role_is_asked_for(world: SlackWorld) -> None:
 
 
 async def test_more_databases_than_a_list_may_hold(world: SlackWorld) -> None:
-    for number in range(110):
-        await targets.create_target(
-            world.store, name=f"db{number:03}", place=Place("db.example", 5432, "x"), environment="prod", **BY
-        )
+    async with world.store.begin() as work:
+        shop = work.snapshot.targets["shop"]
+        for number in range(110):
+            work.put(replace(shop, id=f"target-{number}", name=f"db{number:03}", roles={}))
+        await work.commit(AdminEvent("os:admin", "target.created", "target-0", "db000", "set up", {}))
     ana = world.acting("ana")
     await ana.slash("request")
     modal = await world.form("ana")

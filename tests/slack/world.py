@@ -189,9 +189,17 @@ async def slack_world(folder: Path) -> AsyncIterator[SlackWorld]:
             await world.slack.until_connected()
             yield world
         finally:
-            await courier.stop(1.0)
+            await courier.stop(WAIT_SECONDS)
             await running
             await office.close()
+            await _finished()
+
+
+async def _finished() -> None:
+    """What people did is seen through: a driver of SQLite whose work is cancelled with the loop may never come back."""
+    working = [task for task in asyncio.all_tasks() if "run_ack_function" in getattr(task.get_coro(), "__qualname__", "")]
+    if working:
+        await asyncio.wait(working, timeout=WAIT_SECONDS)
 
 
 @contextlib.asynccontextmanager
