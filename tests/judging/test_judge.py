@@ -14,6 +14,7 @@ import pytest
 from gateway.access_mode import AccessMode
 from gateway.judging.codec import CATALOGS_KEPT, CodecError, Requests, decode_reply, encode_reply, encode_request
 from gateway.judging.judge import Judge
+from gateway.statements.addressed import Show, Shown
 from gateway.statements.catalog import Catalog, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
 from gateway.statements.limits import Bounds, Caps
@@ -92,6 +93,9 @@ def test_no_field_of_a_verdict_is_lost_on_the_pipe() -> None:
                 other = (LabelEdit(1, 2, "a", "b"), ValueEdit(3, 4, "c"))
             case tuple():
                 other = ("é", "")
+            case None:
+                assert each.name == "addressed"
+                other = Show(Shown.GRANTS)
             case _:
                 other = Facts("kind", ("t",), ("f",), ("+a", "-"))
         verdict = replace(plain, **{each.name: other})

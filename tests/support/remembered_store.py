@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import Grant, Snapshot, Target, User
+from gateway.access.requests import AccessRequest
 from gateway.audit.admin_event import AdminEvent
-from gateway.ports import ChangeableRow
+from gateway.ports import ChangeableRow, RequestFilter
 from gateway.store.errors import StoreConflictError
 
 
@@ -38,6 +39,10 @@ class RememberedWork:
     @property
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]:
+        """Nobody asks for anything here."""
+        return []
 
     def put(self, row: ChangeableRow) -> None:
         self._changes.append(lambda snapshot: _without(snapshot, row, (replace(row, version=snapshot.revision + 1),)))
