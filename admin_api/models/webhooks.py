@@ -91,7 +91,7 @@ class DeliveryRecord(Record):
 
     id: str
     topic: str = Field(examples=[TOPICS[0]])
-    destination: str = Field(examples=["webhook:siem", "slack:C024BE91L"])
+    destination: str = Field(examples=["webhook:siem", "slack:C024BE91L", "person:ana"])
     request_id: str | None = Field(description="The access request that it is about.")
     state: OutboxState = Field(description="dead: given up, until it is to be sent again.")
     attempts: int
@@ -127,11 +127,14 @@ def webhook_record(snapshot: Snapshot, webhook: Webhook) -> WebhookRecord:
     )
 
 
-def delivery_record(message: OutboxMessage) -> DeliveryRecord:
+def delivery_record(message: OutboxMessage, snapshot: Snapshot) -> DeliveryRecord:
+    """`snapshot`: what people are called."""
+    kind, _, place = message.destination.partition(":")
+    name = next((user.name for user in snapshot.users.values() if user.id == place), place) if kind == "person" else place
     return DeliveryRecord(
         id=message.id,
         topic=message.topic,
-        destination=message.destination,
+        destination=f"{kind}:{name}",
         request_id=message.request_id,
         state=message.state,
         attempts=message.attempts,

@@ -36,7 +36,7 @@ async def list_deliveries(
     found = await deliveries.list_deliveries(call.context.store.outbox, wanted)
     items, more = found[: page.limit], len(found) > page.limit
     following = encode((str(items[-1].sequence),)) if more else None
-    return call.show_list(DeliveryPage(items=[delivery_record(each) for each in items], next=following))
+    return call.show_list(DeliveryPage(items=[delivery_record(each, call.whole) for each in items], next=following))
 
 
 @router.post("/{delivery}/redeliver", response_model=DeliveryRecord)
@@ -45,13 +45,13 @@ async def redeliver(call: Making, delivery: str) -> Response:
     outbox = call.context.store.outbox
 
     async def answer(message: OutboxMessage) -> Response:
-        return told(delivery_record(message))
+        return told(delivery_record(message, await call.after()))
 
     async def again(event: AdminEvent) -> Response:
         found = await outbox.message(event.object_id)
         if found is None:
             raise ServiceError("delivery-unknown", "this delivery is kept no more")
-        return told(delivery_record(found))
+        return await answer(found)
 
     return await call.run(lambda store: deliveries.redeliver(store, outbox, message_id=delivery, **call.why), answer, again)
 

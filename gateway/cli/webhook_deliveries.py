@@ -115,6 +115,7 @@ def _row(each: Record) -> Record:
     now = utc_now()
     return {
         **each,
+        "topic": str(each.get("topic")).removeprefix("access_request."),
         "created": away(each.get("created_at"), now),
         "next": away(each.get("next_at"), now) if each.get("state") == OutboxState.PENDING else "",
     }
