@@ -12,6 +12,9 @@ from gateway.services import environments, manifest, webhooks
 from gateway.services.errors import ServiceError
 from gateway.services.manifest import apply_manifest, export_manifest, parse_manifest, resolve_secrets
 from gateway.services.webhooks import WebhookChange
+from gateway.settings import Settings
+from gateway.store.key_rotation import Signature, rotate_key
+from gateway.store.vault import SealedVault, key_of
 from tests.services.world import BY, World
 
 URL_CANARY, SIGNING = "url-canary-5a10", "whsec_c2lnbmluZy1jYW5hcnktb2YtMzItYnl0ZXMtLS0tLS0="
@@ -187,3 +190,20 @@ async def test_a_secret_in_the_file_itself_is_refused(world: World) -> None:
     with pytest.raises(ServiceError) as caught:
         await apply_manifest(world.store, world.vault, read(TEXT, SIGNING="whsec_short"), **BY)
     assert caught.value.rule == "webhook-secret-invalid"
+
+
+async def test_its_secrets_go_with_a_new_master_key(world: World) -> None:
+    signed = await made(world, url="https://chat.example.com/{secret}", url_secret=Secret(URL_CANARY))
+    former = await webhooks.rotate_webhook_secret(world.store, world.vault, name="siem", **BY)
+    settings = Settings(state_dir=world.folder)
+    done = await rotate_key(
+        settings, Signature(**BY), keep_old=False, watch=lambda _step: lambda _done, _all: None, waits_for_others=False
+    )
+    assert done.finished
+    kept, vault = (await world.read()).webhooks["siem"], SealedVault.load(settings.key_file)
+    assert kept.former_secret is not None
+    assert kept.sealed_url_secret is not None
+    assert key_of(kept.sealed_secret) == key_of(kept.former_secret) == key_of(kept.sealed_url_secret) == done.key_id
+    assert vault.open_for(SealedUse.WEBHOOK, kept.id, kept.sealed_secret).reveal() == former.secret.reveal()
+    assert vault.open_for(SealedUse.WEBHOOK, kept.id, kept.former_secret).reveal() == signed.secret.reveal()
+    assert vault.open_for(SealedUse.WEBHOOK_URL, kept.id, kept.sealed_url_secret).reveal() == URL_CANARY
