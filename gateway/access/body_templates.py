@@ -1,8 +1,8 @@
 """Bodies of webhooks as templates: JSON, in whose texts placeholders stand for what a message says. Pure.
 
-A placeholder is `{{headline}}`, `{{details}}`, `{{how_to}}`, `{{text}}` (all three), `{{topic}}`, `{{at}}`, `{{id}}`, or a field of
-the access request, such as `{{request.number}}`. What it stands for is put into the text after the template was read as JSON, so
-that nothing in a message changes the shape of the body.
+A placeholder is `{{headline}}`, `{{details}}`, `{{how_to}}`, `{{text}}` (all three), `{{topic}}`, `{{at}}`, `{{id}}`, or one of
+the request's fields, such as `{{request.number}}`. What it stands for is put into the text after the template was read as JSON,
+so that nothing in a message changes the shape of the body.
 """
 
 import json
