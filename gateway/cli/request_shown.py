@@ -140,8 +140,10 @@ def say_noted(request: Record) -> None:
     """After somebody's yes or no: what it has come to."""
     number, state = request.get("number"), request.get("state")
     if state in GIVEN:
-        until = moment(request.get("ends_at"), utc_now())
-        say(f"Request {number} is approved: {request.get('holder')} may use {what_of(request)}, until {until}.")
+        now = utc_now()
+        begins = f"from {moment(request.get('starts_at'), now)} " if state == "approved" else ""
+        until = moment(request.get("ends_at"), now)
+        say(f"Request {number} is approved: {request.get('holder')} has {what_of(request)}, {begins}until {until}.")
     elif state == "pending":
         say(f"Noted. Request {number} waits for more: {_progress(request)}.")
     else:
