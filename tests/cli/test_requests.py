@@ -91,7 +91,9 @@ def test_asked_shown_approved_and_given_back(site: Site) -> None:
     ana, ben = site["ana"], site["ben"]
     said = ana.run("request", "create", "shop:rw", "--duration", "2h", "--reason", "wrong prices", "--ticket", "OPS-1").stdout
     number = re.match(r'Request (\d+): ana, read_write on "shop", for 2 h\.', said)[1]  # type: ignore[index]
-    assert re.search(r"^ben, cara may decide until \d{4}-\d\d-\d\d \d\d:\d\d UTC \(in (23 h 59 min|1 d)\)\.$", said, re.MULTILINE)
+    assert re.search(
+        r"^ben, cara may decide until \d{4}-\d\d-\d\d \d\d:\d\d UTC \(in (23 h 59 min|1 d)\)\.$", said, re.MULTILINE
+    )
     assert f"pgbastion request wait {number}" in said
     (waiting,) = [each for each in ben.json("request", "list", "--to-decide") if str(each["number"]) == number]
     shown = ben.run("request", "show", number).stdout
