@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -55,10 +56,12 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
     return network
 
 
+@lru_cache(1024)
 def canonical_address(text: str) -> IPv4Address | IPv6Address:
     """The address that lists are held against: IPv4-mapped IPv6 (`::ffff:a.b.c.d`) becomes IPv4, a zone id is dropped.
 
-    Nothing else is translated: 6to4, NAT64 and Teredo addresses stay the IPv6 addresses they are. Raises NetworkError.
+    Nothing else is translated: 6to4, NAT64 and Teredo addresses stay the IPv6 addresses they are. The same object each time: all
+    sessions from there keep it. Raises NetworkError.
     """
     try:
         address = ip_address(text)

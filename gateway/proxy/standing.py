@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from gateway.access.authorize import renew
-from gateway.access.model import Denial, Lease, Reading, Snapshot
+from gateway.access.model import NO_LIMITS, Denial, Lease, Reading, Snapshot
 from gateway.access.proof import ClientCertificate, Credential, Proof
 from gateway.access.relations import write_name, write_table
 from gateway.audit.events import FieldValue
@@ -134,7 +134,8 @@ def carried(lease: Lease) -> dict[str, FieldValue]:
     if lease.max_changed_rows is not None:
         fields["max_changed_rows"] = lease.max_changed_rows
     fields |= _asked_for(lease)
-    fields |= {name: limit for name, limit in asdict(lease.limits).items() if limit is not None}
+    if lease.limits != NO_LIMITS:
+        fields |= {name: limit for name, limit in asdict(lease.limits).items() if limit is not None}
     return fields | _opened(lease.reading) | proved_by(lease.proof)
 
 

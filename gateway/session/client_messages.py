@@ -82,9 +82,6 @@ class Messages:
         if body and not self._shared.ledger.copy_in:
             raise BadMessage("invalid message format")
 
-    def _terminate(self, _body: bytes, _now: float) -> None:
-        """Answered by nothing, whatever its body."""
-
     def _owe(self, entry: Entry) -> None:
         if not self._shared.ledger.skipping:
             self._shared.ledger.queue.append(entry)
@@ -342,5 +339,4 @@ _HANDLERS: Final[dict[int, Callable[[Messages, bytes, float], bytes | None]]] = 
     ord("c"): Messages._copy_end,
     ord("f"): Messages._copy_end,
     ord("H"): Messages._flush,
-    ord("X"): Messages._terminate,
 }

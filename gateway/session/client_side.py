@@ -116,6 +116,11 @@ class ClientSide:
             if end > size:
                 self._wanted = 1 + length
                 break
+            if kind == _TERMINATE:  # whatever its body; nothing answers it
+                position = end
+                self._quit = True
+                shared.effects.append(ClientQuit())
+                break
             if kind == _BIND and self._usual.take_bound(data[position + HEADER_SIZE : end], data[end:], now):
                 position = size
                 break
@@ -135,10 +140,6 @@ class ClientSide:
                 out.append(instead)
                 start = end
             position = end
-            if kind == _TERMINATE:
-                self._quit = True
-                shared.effects.append(ClientQuit())
-                break
         else:
             if position < size:
                 self._wanted = HEADER_SIZE  # and then as much as that header says
