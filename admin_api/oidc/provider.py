@@ -185,6 +185,8 @@ class Provider:
 
     def _vouched(self, claims: Mapping[str, object]) -> Vouched:
         name, email = claims.get(self.settings.name_claim), claims.get("email")
+        if claims.get("email_verified") is not True:
+            email = None  # anybody can say that an address is theirs, and an address says who somebody is in Slack
         return Vouched(
             Identity(self.settings.issuer, str(claims["sub"])),
             name if isinstance(name, str) and 0 < len(name) <= _MAX_TEXT else None,

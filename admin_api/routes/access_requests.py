@@ -29,7 +29,7 @@ from gateway.access.requests import ENDED, GIVEN, AccessRequest, State, Word
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import DeniedStatement
 from gateway.services import access_requests
-from gateway.services.access_requests import Listing, RequestStore, ShownRequest, Which, show_request
+from gateway.services.access_requests import Listing, RequestStore, ShownRequest, WhichRequests, show_request
 from gateway.services.actor import Actor
 from gateway.services.errors import ServiceError
 
@@ -45,8 +45,8 @@ async def list_access_requests(
     call: Looking,
     page: Paged,
     which: Annotated[
-        Which, Query(description="All that you may see; yours; those that you may decide about now, or review.")
-    ] = Which.ALL,
+        WhichRequests, Query(description="All that you may see; yours; those that you may decide about now, or review.")
+    ] = WhichRequests.ALL,
     live: Annotated[bool | None, Query(description="Only those that are not over, or only those that are.")] = None,
     state: Annotated[State | None, Query(description="Only in this state.")] = None,
     user: Annotated[str | None, Query(description="Only by this user or for this user.")] = None,

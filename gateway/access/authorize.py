@@ -16,7 +16,7 @@ from gateway.access.model import DatabaseRole, Denial, Lease, ListMode, Snapshot
 from gateway.access.networks import AddressList, Admission
 from gateway.access.proof import Credential, Proof
 from gateway.access.proof_checks import check_proof, out_of_bounds
-from gateway.access.rights import ANY, Which, earliest, right_to
+from gateway.access.rights import ANY, Which, earliest, is_steady, right_to
 from gateway.access_mode import NO_OPTIONS, OPTIONS_OF, AccessMode
 
 _NO_GRANT: Final = "mode-not-granted"
@@ -143,8 +143,8 @@ def renew(
     would go on where the admin no longer sends anybody), or when a schema or setting was taken off the target's lists (the
     session may be using it already). A function taken off ends nothing: prepared statements are judged anew when they are used.
     Neither does a new upstream password or CA. Where each grant has a database role of its own, a session stays on its grant; and
-    no session comes to a database role that it did not begin with, nor to certain statements once it stood on none: what it has
-    set (its search_path) could give them another meaning.
+    no session comes to a database role that it did not begin with, nor to what only keeps its meaning in a session that
+    could not set its search_path (certain statements; operations that write), once it could.
     """
     by_grant = lease.target.managed is ManagedMode.PER_GRANT or lease.database_role is not None
     renewed = authorize(
@@ -162,7 +162,7 @@ def renew(
         which=Which(
             lease.grant_id if by_grant else None,
             database_roles=by_grant,
-            statements=any(each.statements for each in lease.only),
+            steady=any(is_steady(each, lease.mode) for each in lease.only),
         ),
     )
     if isinstance(renewed, Denial) and renewed.rule == "lockdown":

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from gateway.access.approvals import ApprovalPolicy, Electors, Person, may_decide
 from gateway.access.asking import Wanted
+from gateway.durations import write_duration
 
 
 class State(StrEnum):
@@ -151,7 +152,9 @@ def ask(
     if len(electorate) != len(policy.steps):
         raise ValueError("each step has its electors")
     if wanted.duration_seconds > policy.max_seconds:
-        return Refused("request-too-long", f"at most {policy.max_seconds} seconds can be asked for here", "Ask for less.")
+        return Refused(
+            "request-too-long", f"at most {write_duration(policy.max_seconds)} can be asked for here", "Ask for less."
+        )
     if policy.reason_required and not wanted.reason.strip():
         return Refused("reason-required", "a request for this needs a reason", "Say what it is for.")
     if policy.ticket_required and not (wanted.ticket or "").strip():
@@ -202,7 +205,7 @@ def break_glass(request: AccessRequest, now: datetime) -> Next:
             "break-glass-not-open", "a right taken in an emergency is one's own and begins now", "Ask in the usual way."
         )
     if request.wanted.duration_seconds > glass.within_seconds:
-        return Refused("request-too-long", f"in an emergency, {glass.within_seconds} seconds at most", "Ask for less.")
+        return Refused("request-too-long", f"in an emergency, {write_duration(glass.within_seconds)} at most", "Ask for less.")
     if not request.wanted.reason.strip():
         return Refused("reason-required", "a right taken in an emergency needs a reason", "Say what happened.")
     return _given(replace(request, break_glass=True), now)

@@ -9,25 +9,33 @@ from gateway.access.denials import mode_not_granted, no_such_target, not_open, u
 from gateway.access.holding import held_grants, is_usable
 from gateway.access.managed import ManagedMode
 from gateway.access.model import Denial, Grant, Snapshot, Target, User
+from gateway.access.requested import Only
 from gateway.access.selection import Weighed, includes, together, weigh, widest
 from gateway.access_mode import AccessMode
 
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """Which grants are asked about: this one alone, those without a database role, those without certain statements, or all."""
+    """Which grants are asked about: this one alone, those without a database role, those whose statements keep their meaning
+    whatever the session has set before (not `steady`), or all.
+    """
 
     only: str | None = None
     database_roles: bool = True
-    statements: bool = True
+    steady: bool = True
 
     def takes(self, grant: Grant) -> bool:
-        if not self.statements and grant.only is not None and grant.only.statements:
+        if not self.steady and grant.only is not None and is_steady(grant.only, grant.mode):
             return False
         return self.only in (None, grant.id) and (self.database_roles or grant.database_role is None)
 
 
 ANY: Final = Which()
+
+
+def is_steady(only: Only, mode: AccessMode) -> bool:
+    """Whether its sessions can set nothing that gives a statement another meaning."""
+    return bool(only.statements) or mode is AccessMode.READ_WRITE
 
 
 @dataclass(frozen=True, slots=True)

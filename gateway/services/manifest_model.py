@@ -71,7 +71,9 @@ class UserPart(Part):
     kind: AccountKind = Field(UserKind.PERSON, description="person, or machine: a program's account.")
     read_only: bool = Field(False, description="True: never admitted to write, whatever is granted.")
     protected: bool = Field(False, description="True: cannot be removed nor given another password until this is taken off.")
-    email: str | None = Field(None, max_length=254, description="Where they are told of things; two who share one are one person.")
+    email: str | None = Field(
+        None, max_length=254, description="Where they are told of things; two who share one are one person."
+    )
 
     certificate_names: CertificateNames = Field(
         default=frozenset(),

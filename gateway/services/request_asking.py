@@ -14,6 +14,7 @@ from gateway.access.electorate import electorate, is_living, person_of, policy_f
 from gateway.access.model import Target, User
 from gateway.access.requests import AccessRequest, Asking, Names, Refused, State
 from gateway.access_mode import AccessMode
+from gateway.durations import write_duration
 from gateway.ports import RequestFilter, Store
 from gateway.services.change import Change, begin, new_id
 from gateway.services.errors import ServiceError
@@ -241,7 +242,9 @@ def _check(asked: Asked) -> None:
     if (asked.target_name is None) == (asked.environment_name is None):
         raise ServiceError("place-missing", "a request is for one target or one environment", "Name one of the two.")
     if asked.duration_seconds is not None and asked.duration_seconds < SHORTEST_SECONDS:
-        raise ServiceError("request-too-short", f"a right is given for {SHORTEST_SECONDS} seconds at least", "Ask for more.")
+        raise ServiceError(
+            "request-too-short", f"a right is given for {write_duration(SHORTEST_SECONDS)} at least", "Ask for more."
+        )
     check_remark("reason", asked.reason)
     ticket = asked.ticket or ""
     if len(ticket) > _MAX_TICKET or not ticket.isprintable():

@@ -32,7 +32,7 @@ class LookStore(Protocol):
     async def access_requests(self, wanted: RequestFilter) -> list[AccessRequest]: ...
 
 
-class Which(StrEnum):
+class WhichRequests(StrEnum):
     """Of all that somebody may see: all, what they asked for or hold, what they may decide about now, what they may review."""
 
     ALL = "all"
@@ -45,7 +45,7 @@ class Which(StrEnum):
 class Listing:
     """Which requests. `states` as they are by now; empty: any. Names that are unknown are errors. `before`: numbers below it."""
 
-    which: Which = Which.ALL
+    which: WhichRequests = WhichRequests.ALL
     states: frozenset[State] = field(default_factory=frozenset)
     user: str | None = None
     target: str | None = None
@@ -134,7 +134,7 @@ def approver_names(snapshot: Snapshot, request: AccessRequest, now: datetime) ->
 
 def _filter(snapshot: Snapshot, listing: Listing, who: Actor, before: int | None) -> RequestFilter:
     person = None if listing.user is None else find_user(snapshot, listing.user).id
-    if listing.which is Which.MINE:
+    if listing.which is WhichRequests.MINE:
         person = who.user_id or ""
     place = None if listing.environment is None else frozenset({find_environment(snapshot, listing.environment).id})
     return RequestFilter(
@@ -142,7 +142,7 @@ def _filter(snapshot: Snapshot, listing: Listing, who: Actor, before: int | None
         person_id=person,
         target_id=None if listing.target is None else find_target(snapshot, listing.target).id,
         environments=place,
-        awaits_review=listing.awaits_review or listing.which is Which.TO_REVIEW,
+        awaits_review=listing.awaits_review or listing.which is WhichRequests.TO_REVIEW,
         before=before,
         limit=_BATCH,
     )
@@ -150,7 +150,7 @@ def _filter(snapshot: Snapshot, listing: Listing, who: Actor, before: int | None
 
 def _stored(listing: Listing) -> frozenset[State]:
     """What may be written down of those that are in these states by now: the sweeper is a moment late."""
-    if listing.which is Which.TO_DECIDE:
+    if listing.which is WhichRequests.TO_DECIDE:
         return frozenset({State.PENDING})
     states = listing.states
     if states & {State.ACTIVE, State.EXPIRED}:
@@ -163,13 +163,13 @@ def _is_wanted(shown: ShownRequest, listing: Listing, who: Actor) -> bool:
     if listing.states and request.state not in listing.states:
         return False
     match listing.which:
-        case Which.ALL:
+        case WhichRequests.ALL:
             return True
-        case Which.MINE:
+        case WhichRequests.MINE:
             return involves(request, who.user_id)
-        case Which.TO_DECIDE:
+        case WhichRequests.TO_DECIDE:
             return shown.may_decide
-        case Which.TO_REVIEW:
+        case WhichRequests.TO_REVIEW:
             return shown.may_review
 
 

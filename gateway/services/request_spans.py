@@ -1,10 +1,11 @@
 """How long somebody would have a right, with what they have of it already; and whether it was given before. Pure."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gateway.access.extension import Span, chained, is_like, span_of, wanted_span
 from gateway.access.requests import AccessRequest, State, Word
+from gateway.durations import write_duration
 from gateway.services.errors import ServiceError
 
 
@@ -45,8 +46,10 @@ def _check(request: AccessRequest, like: Sequence[AccessRequest], most: int, now
         left = max(0, most - int(whole.seconds - span.seconds))
         raise ServiceError(
             "request-too-long",
-            f"with what is given already, it would be more than {timedelta(seconds=most)} without a gap",
-            f"Ask for {left} seconds at most, or once the former right has ended." if left else "Ask once that has ended.",
+            f"with what is given already, it would be more than {write_duration(most)} without a gap",
+            f"Ask for {write_duration(left)} at most, or once the former right has ended."
+            if left
+            else "Ask once that has ended.",
         )
 
 

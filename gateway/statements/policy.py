@@ -127,7 +127,8 @@ class Policy:
 
     @cached_property
     def setting_rules(self) -> SettingRules:
-        steady = self.only is not None and bool(self.only.statements)
+        # A search_path of the session's own could put somebody's function before PostgreSQL's of the same name.
+        steady = self.only is not None and (bool(self.only.statements) or self.mode is AccessMode.READ_WRITE)
         custom = frozenset(map(settings.fold, self.allowed_settings))
         return SettingRules(self.mode, self.allowed_schemas, custom, self.caps, steady=steady)
 

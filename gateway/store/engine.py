@@ -16,7 +16,10 @@ from gateway.store.places import Place, PostgresPlace, SqlitePlace
 from gateway.store.sqlite import open_sqlite
 
 PATIENCE_SECONDS: Final = 1.5
-"""How long a change waits for whoever is changing the store right now."""
+"""How long whoever looks at the store waits for it."""
+
+CHANGE_PATIENCE_SECONDS: Final = 5.0
+"""How long a change waits for those before it: SQLite lets them in at random, and there may be a hundred."""
 
 _CLOSE_SECONDS: Final = 1.0
 

@@ -18,7 +18,7 @@ from gateway.store.access import Access
 from gateway.store.access_requests import read_access_request, read_access_requests
 from gateway.store.activity import read_logins, read_token_uses, record_logins, record_token_uses
 from gateway.store.bytes_sent import read_sent, record_sent
-from gateway.store.engine import connected, open_engine, store_errors
+from gateway.store.engine import CHANGE_PATIENCE_SECONDS, connected, open_engine, store_errors
 from gateway.store.events import FoundClaim
 from gateway.store.leases import drop_lease, take_lease
 from gateway.store.outbox import SqlOutbox
@@ -53,7 +53,7 @@ class SqlStore:
         self._place = locate(where)
         self._clock = clock
         self._on_commit = on_commit or _nobody
-        self._changing = open_engine(self._place, Access.WRITE)
+        self._changing = open_engine(self._place, Access.WRITE, CHANGE_PATIENCE_SECONDS)
         self._reading = open_engine(self._place, Access.READ)
         self.outbox = SqlOutbox(self._place, self._reading, self._changing)
 

@@ -22,7 +22,7 @@ from gateway.services.access_requests import (
     Asked,
     Listing,
     LookStore,
-    Which,
+    WhichRequests,
     cancel_request,
     create_request,
     list_requests,
@@ -100,7 +100,7 @@ class RequestDesk:
             case GiveBack(number):
                 return await self._outcome(await self._give_back(number, asker), asker)
             case _:
-                mine = Listing(which=Which.MINE, limit=_SHOWN)
+                mine = Listing(which=WhichRequests.MINE, limit=_SHOWN)
                 found = await list_requests(self._store, mine, actor=asker.actor, now=datetime.now(UTC))
                 return {"rows": [cast("JsonValue", _row(each.request, each.approvers)) for each in found]}
 

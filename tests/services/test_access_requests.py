@@ -26,7 +26,7 @@ from gateway.services import (
     tokens,
     users,
 )
-from gateway.services.access_requests import Listing, Which
+from gateway.services.access_requests import Listing, WhichRequests
 from gateway.services.actor import NotPermitted
 from gateway.services.approval_terms import NamedStep
 from gateway.services.errors import ServiceError
@@ -675,9 +675,9 @@ async def test_lists(desk: Desk):
 
     assert await numbers("user:ana") == [4, 3, 2, 1]
     assert await numbers("user:eve") == []
-    assert await numbers("user:ben", which=Which.TO_DECIDE) == [4]
-    assert await numbers("user:ana", which=Which.TO_DECIDE) == []
-    assert await numbers("user:ben", which=Which.MINE) == []
+    assert await numbers("user:ben", which=WhichRequests.TO_DECIDE) == [4]
+    assert await numbers("user:ana", which=WhichRequests.TO_DECIDE) == []
+    assert await numbers("user:ben", which=WhichRequests.MINE) == []
     assert await numbers("os:admin", target="crm") == [2]
     assert await numbers("os:admin", states=frozenset({State.PENDING}), user="ana") == [4]
     assert await numbers("os:admin", before=3, limit=1) == [2]

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.access_mode import AccessMode
+from gateway.durations import write_duration
 from gateway.notify.slack import text
 from gateway.notify.slack.announcements import announcement, thread_note
 from gateway.notify.slack.facts import Decided, PayloadError, Shown, Told, read
@@ -16,7 +17,7 @@ from gateway.notify.slack.people import Member, member_in
 from gateway.notify.slack.personal import Connecting, personal, settled
 from gateway.notify.slack.places import Place, Way, first_choice
 from gateway.notify.slack.quiet import redacted
-from gateway.notify.slack.spans import read_span, span_text
+from gateway.notify.slack.spans import read_span
 from gateway.services.request_messages import Topic
 from tests.support.fakes.slack import kit
 from tests.support.fakes.slack.state import words_of
@@ -110,7 +111,7 @@ def test_lengths_of_time_as_people_write_them(written: str, seconds: int | None)
 
 @given(st.integers(1, 10_000))
 def test_a_length_of_time_is_read_as_it_is_shown(minutes: int) -> None:
-    assert read_span(span_text(minutes * 60)) == minutes * 60
+    assert read_span(write_duration(minutes * 60)) == minutes * 60
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "{}", '{"type": "access_request.created", "at": "now", "request": {}}', "null"])

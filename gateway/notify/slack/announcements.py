@@ -18,10 +18,10 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
+from gateway.durations import write_duration
 from gateway.notify.slack import names, text
 from gateway.notify.slack.facts import Decided, Shown
 from gateway.notify.slack.names import Pressed
-from gateway.notify.slack.spans import span_text
 from gateway.services.request_messages import Topic
 
 _MODES: Final = {"read_only": "read only", "read_write": "read and write"}
@@ -119,7 +119,7 @@ def _body(request: Shown, topic: Topic | None) -> list[Block]:
     fields = [
         f"*Who*\n{who(request)}",
         f"*What*\n{what(request)}",
-        f"*How long*\n{span_text(request.duration_seconds)}",
+        f"*How long*\n{write_duration(request.duration_seconds)}",
     ]
     if request.wanted_from is not None:
         fields.append(f"*From*\n{text.moment(request.wanted_from)}")

@@ -18,7 +18,7 @@ from gateway.notify.slack.modal import ask_view, place_options, said_view, worki
 from gateway.notify.slack.personal import buttons
 from gateway.notify.slack.places import Place, Way, first_choice
 from gateway.services import access_requests
-from gateway.services.access_requests import Askable, Asked, Listing, Which
+from gateway.services.access_requests import Askable, Asked, Listing, WhichRequests
 from gateway.services.errors import ServiceError
 
 TITLE: Final = "Ask for access"
@@ -154,7 +154,7 @@ def _asked(filled: Filled) -> Asked:
 async def _own(desk: Desk, user: User) -> Message:
     """The last ones, the newest first; each with the button that ends it, while it can be ended."""
     snapshot, now = await desk.store.read(), desk.clock()
-    mine = Listing(Which.MINE, limit=_SHOWN)
+    mine = Listing(WhichRequests.MINE, limit=_SHOWN)
     blocks: list[Block] = []
     for each in await access_requests.list_requests(desk.store, mine, actor=f"user:{user.name}", now=now):
         shown = shown_now(snapshot, each.request, now)

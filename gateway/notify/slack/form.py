@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.access_mode import AccessMode
+from gateway.durations import write_duration
 from gateway.notify.slack import names, text
 from gateway.notify.slack.facts import Json
 from gateway.notify.slack.modal import MOST_TEXT
 from gateway.notify.slack.places import Chosen, Kind, Place, read_access, settled
-from gateway.notify.slack.spans import read_span, span_text
+from gateway.notify.slack.spans import read_span
 
 Values = Mapping[str, Json]
 """`view.state.values`, as Slack sends it: by block id, then by action id."""
@@ -71,7 +72,7 @@ def read(values: Values, places: Sequence[Place], now: datetime) -> Filled | Wro
     if seconds is None:
         wrong[_block(values, names.DURATION)] = "Write a length of time, such as 45m, 4h or 2d."
     elif seconds > most:
-        wrong[_block(values, names.DURATION)] = f"At most {span_text(most)}{' in an emergency' if emergency else ''}."
+        wrong[_block(values, names.DURATION)] = f"At most {write_duration(most)}{' in an emergency' if emergency else ''}."
     reason = _text(values, names.REASON)
     if (way.reason_required or emergency) and not reason:
         wrong[_block(values, names.REASON)] = "Say what happened." if emergency else "Say what it is for."

@@ -21,9 +21,9 @@ from slack_sdk.models.blocks import (
 from slack_sdk.models.views import View
 
 from gateway.access_mode import AccessMode
+from gateway.durations import write_duration
 from gateway.notify.slack import names, text
 from gateway.notify.slack.places import Access, Chosen, Kind, Place, Way
-from gateway.notify.slack.spans import span_text
 
 MOST_OPTIONS: Final = 100
 """That a select may hold: with more, people type a part of the name."""
@@ -125,8 +125,10 @@ def _details(key: str, access: Access, way: Way) -> list[Block]:
         options = [Option(value=each, label=text.one_line(each, text.OPTION)) for each in way.roles[:MOST_OPTIONS]]
         role = StaticSelectElement(action_id=names.ROLE, placeholder="Choose a role", options=options)
         blocks.append(InputBlock(block_id=f"{names.ROLE}:{key}", label="Database role", element=role))
-    for_how_long = PlainTextInputElement(action_id=names.DURATION, initial_value=span_text(way.default_seconds), max_length=40)
-    hint = f"Such as 45m, 4h or 2d. At most {span_text(way.max_seconds)}."
+    for_how_long = PlainTextInputElement(
+        action_id=names.DURATION, initial_value=write_duration(way.default_seconds), max_length=40
+    )
+    hint = f"Such as 45m, 4h or 2d. At most {write_duration(way.max_seconds)}."
     blocks += [
         InputBlock(block_id=f"{names.DURATION}:{key}", label="For how long", element=for_how_long, hint=hint),
         _line(names.REASON, "Reason", "Those who decide read it.", needed=way.reason_required),
@@ -145,7 +147,7 @@ def _details(key: str, access: Access, way: Way) -> list[Block]:
 def _emergency(key: str, most_seconds: int) -> list[Block]:
     option = Option(value="yes", label="Emergency: give it to me now, without an approval")
     element = CheckboxesElement(action_id=names.EMERGENCY, options=[option])
-    said = f"For at most {span_text(most_seconds)}. Everybody is told at once, and it is reviewed afterwards."
+    said = f"For at most {write_duration(most_seconds)}. Everybody is told at once, and it is reviewed afterwards."
     return [
         InputBlock(block_id=f"{names.EMERGENCY}:{key}", label="Break glass", element=element, optional=True),
         ContextBlock(elements=[MarkdownTextObject(text=said, verbatim=True)]),

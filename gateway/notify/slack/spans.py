@@ -12,13 +12,3 @@ def read_span(text: str) -> int | None:
     """In seconds; None: it is no length of time, or none at all."""
     found = read_duration(_UNIT.sub(lambda each: each[1] + each[2][0], text.strip().lower()))
     return None if found is None else int(found.total_seconds()) or None
-
-
-def span_text(seconds: int) -> str:
-    """As `read_span` reads it: `8h`, `1d12h`. Less than a minute is said as one."""
-    parts, rest = [], max(60, seconds)
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
