@@ -53,7 +53,10 @@ class NewAccessRequest(Request):
     )
     scope: Annotated[Scope, Field(strict=False)] = Field(Scope.RELATIONS, description=_SCOPE)
     code: str | None = Field(
-        None, max_length=40, description="Of a denial: the statement that was refused to you, which the gateway still has."
+        None,
+        max_length=40,
+        repr=False,
+        description="Of a denial: the statement that was refused to you, which the gateway still has.",
     )
     duration_seconds: int | None = Field(None, ge=1, le=_MAX_SECONDS, description="null: as the policy says.", examples=[7200])
     reason: str = Field("", max_length=500, description="For those who decide, and for the audit: one line.")

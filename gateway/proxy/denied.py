@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.access.asking import Scope
@@ -40,7 +40,7 @@ class Askable:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    code: str
+    code: str = field(repr=False)
     user_id: str
     target_id: str
     text: str

@@ -180,7 +180,7 @@ def _grants() -> tuple[Rule, ...]:
             kind,
             "42501",
             "under a grant of an access request for statements: every other one (the parse trees differ, or a literal), and "
-            "settings that could change what they mean",
+            "settings that could change what they mean (these under a grant for operations that write, too)",
             "what was approved is this statement, and not one that looks like it",
             "DELETE FROM app.orders WHERE id = 8, where the request was for id = 7",
             Ask.REMARK,

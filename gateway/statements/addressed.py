@@ -5,7 +5,7 @@ which is the answer. It must be the only statement of its text, and all that it 
 something by these functions in any other way is refused, so that a text which does more than that is never taken for one of these.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -55,7 +55,7 @@ class AskAccess:
     database_role: str | None = None
     statements: str | None = None
     scope: str | None = None
-    code: str | None = None
+    code: str | None = field(default=None, repr=False)
     ticket: str | None = None
     target: str | None = None
 

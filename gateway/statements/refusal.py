@@ -426,7 +426,7 @@ def statement_not_granted(what: str, offset: int | None, hint: str = "") -> Refu
 
 
 def setting_of_meaning(name: str, offset: int | None) -> Refusal:
-    """Where only certain statements may run."""
+    """Where only certain statements, or operations that write, may run."""
     words = f'setting "{name[:_LONG_NAME]}" could change what the statements mean that your access request was granted'
     hint = "Leave it as it is. Write names with their schema in what you ask for, and dates and numbers in full."
     return Refusal("statement-not-granted", "42501", words, hint, offset)

@@ -148,7 +148,7 @@ def test_a_target_may_list_functions() -> None:
 def test_settings_at_the_beginning_of_a_session() -> None:
     for mode in AccessMode:
         exact, plain = policy_of(STATEMENTS, mode), policy_of(OPERATIONS, mode)
-        assert judge_setting("search_path", "public", plain) is None
+        assert (judge_setting("search_path", "public", plain) is None) == (mode is AccessMode.READ_ONLY)
         assert judge_setting("search_path", "public", exact) is not None
         for name, value in (("timezone", "UTC"), ("datestyle", "ISO"), ("extra_float_digits", "3"), ("statement_timeout", "5")):
             assert judge_setting(name, value, exact) is None
