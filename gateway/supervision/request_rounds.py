@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.services.request_people import RequestStore
 
 _LOOK_SECONDS: Final = 1.0  # at the store's revision
+_QUIET_SECONDS: Final = 5.0  # likewise, while there is no request whose time runs: none is shorter than a minute
 _SHORTEST_SECONDS: Final = 0.02
 _RETRY_SECONDS: Final = 5.0
 _END_SECONDS: Final = 1.0
@@ -66,7 +67,7 @@ class RequestRounds:
 
     def _pause(self) -> float:
         if self._next_at is None:
-            return _LOOK_SECONDS
+            return _QUIET_SECONDS
         seconds = (self._next_at - datetime.now(UTC)).total_seconds()
         return min(max(seconds, _SHORTEST_SECONDS), _LOOK_SECONDS)
 
