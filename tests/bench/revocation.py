@@ -134,7 +134,8 @@ class Stage:
 
 
 @contextmanager
-def stage(database: Database) -> Iterator[Stage]:
+def measured_gateway() -> Iterator[RunningGateway]:
+    """Two workers, and nothing that would slow down or refuse somebody who comes again and again."""
     with running_gateway(
         listen={"host": "127.0.0.1", "port": 0, "workers": 2, "drain_seconds": 1.0},
         tls={"mode": "allow"},
@@ -142,6 +143,12 @@ def stage(database: Database) -> Iterator[Stage]:
         networks=(NETWORK,),
         admin_api={"enabled": False},
     ) as gateway:
+        yield gateway
+
+
+@contextmanager
+def stage(database: Database) -> Iterator[Stage]:
+    with measured_gateway() as gateway:
         person, target, group = gateway.person(), gateway.target(database), "analysts"
         bus = BusGateway(gateway.state_dir / "bus.sock")
 
