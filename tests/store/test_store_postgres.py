@@ -189,7 +189,7 @@ async def test_a_commit_whose_answer_is_lost_says_that_it_may_have_been_made(pos
         work.put(user("alice"))
         asyncio.get_running_loop().call_later(0.5, passage.hang)  # while the server is at the commit
         with pytest.raises(StoreUnavailableError, match="may or may not"):
-            await asyncio.wait_for(work.commit(EVENT), 5)
+            await asyncio.wait_for(work.commit(EVENT), 9)
     await until(lambda: place.run("SELECT name FROM users") == [("alice",)])
 
 

@@ -297,7 +297,7 @@ async def test_changes_by_several_processes_all_arrive(place):
 
 async def test_a_locked_store_is_an_error_and_not_a_wait(place):
     with place.locked(), pytest.raises(StoreUnavailableError, match="locked"):
-        await asyncio.wait_for(put(place.store, ALICE), 3)
+        await asyncio.wait_for(put(place.store, ALICE), 8)
     assert await put(place.store, ALICE) == 2
 
 
