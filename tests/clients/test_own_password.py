@@ -81,7 +81,7 @@ def test_psql_changes_the_gateways_verifier(door: Door) -> None:
         (f"user:{door.person.name}", "user.password_changed")
     ] * 2
     for path in (door.gateway.state_dir / "audit").iterdir():
-        assert "SCRAM-SHA-256$" not in path.read_text()
+        assert b"SCRAM-SHA-256$" not in path.read_bytes()
 
 
 @pytest.mark.parametrize(

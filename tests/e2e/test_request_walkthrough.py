@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 import pytest
 from psycopg import sql
 
@@ -155,7 +154,7 @@ async def stage(database: Database, tmp_path: Path) -> AsyncIterator[Stage]:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
-            await asyncio.to_thread(clean_up, stage)
+            await clean_up(stage)
             await asyncio.to_thread(ring.close)
 
 
@@ -221,10 +220,13 @@ def manage(gateway: RunningGateway, database: Database, target: str, role: str) 
     admin.change(set_managed(admin.store, admin.vault, name=target, mode=ManagedMode.PER_USER, **WHY))
 
 
-def clean_up(stage: Stage) -> None:
+async def clean_up(stage: Stage) -> None:
+    """Other tests use the same server: no role stays."""
     admin = stage.gateway.admin
-    admin.change(set_managed(admin.store, admin.vault, name=stage.target, mode=ManagedMode.OFF, **WHY))
-    with stage.database.upstream.connect(stage.database.name) as root, contextlib.suppress(psycopg.Error):
+    await set_managed(admin.store, admin.vault, name=stage.target, mode=ManagedMode.OFF, **WHY)
+    roles = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'pgb\\_%%' AND rolname LIKE %s"
+    await until(lambda: stage.upstream(roles, f"%{stage.database.name[-6:]}%") == 0)
+    with stage.database.upstream.connect(stage.database.name) as root:
         for name in (f"adm_{stage.database.name}", stage.role):
             root.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
 
