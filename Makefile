@@ -4,7 +4,7 @@
 # make majors [MAJORS="13 18"] [ARGS=...]  the read-only guarantee on each PostgreSQL from 13 to 18; fetches what is not installed
 # make bench [ARGS=--quick] what the gateway costs beside PgBouncer, pgpool-II, haproxy and ssh -L (see docs/performance.md)
 # make lint                 ruff, mypy, import contracts
-# make lock                 bring the locks (requirements*.txt: to run, for the demo, for the tests) up to date
+# make lock                 bring the locks (requirements*.txt: to run, with all extras, for the demo, for the tests) up to date
 # make clean                remove .venv, .demo and caches
 
 SHELL := /bin/sh
@@ -18,6 +18,9 @@ MAJORS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --all-build-deps \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+# What a gateway may have besides: whom it tells and asks, where its upstream passwords are kept.
+SERVERS_EXTRAS := --extra aws --extra gcp --extra mail --extra pagerduty --extra slack --extra vault
 
 # What the compiled twins take over where they were built, is tested without them, too.
 PURE := tests/core tests/proxy/test_audit_journal.py tests/proxy/test_audit_trail.py tests/e2e/test_pipelines.py \
@@ -59,6 +62,7 @@ lock: $(VENV)/.dev-ready
 	$(COMPILE) --upgrade --output-file requirements.txt pyproject.toml
 	$(COMPILE) --upgrade --constraint requirements.txt --extra demo --output-file requirements-demo.txt pyproject.toml
 	$(COMPILE) --upgrade --constraint requirements-demo.txt --extra demo --extra dev --output-file requirements-dev.txt pyproject.toml
+	$(COMPILE) --upgrade --constraint requirements-dev.txt $(SERVERS_EXTRAS) --output-file requirements-extras.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build

@@ -13,10 +13,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 BUILD = PROJECT["build-system"]["requires"]
 RUNTIME = PROJECT["project"]["dependencies"] + BUILD
+SERVERS = ("aws", "gcp", "mail", "pagerduty", "slack", "vault")
 LOCKS = {
     "requirements.txt": RUNTIME,
     "requirements-demo.txt": RUNTIME + EXTRAS["demo"],
     "requirements-dev.txt": RUNTIME + EXTRAS["demo"] + EXTRAS["dev"],
+    "requirements-extras.txt": [*RUNTIME, *(each for name in SERVERS for each in EXTRAS[name])],
 }
 
 
@@ -34,8 +36,9 @@ def test_the_lock_holds_what_the_project_asks_for(lock: str) -> None:
 
 
 def test_the_locks_agree() -> None:
-    runtime, demo, dev = (pins((ROOT / lock).read_text()) for lock in LOCKS)
+    runtime, demo, dev, extras = (pins((ROOT / lock).read_text()) for lock in LOCKS)
     assert runtime.items() <= demo.items() <= dev.items()
+    assert runtime.items() <= extras.items() <= dev.items(), "what is run with them is what is tested"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
