@@ -219,6 +219,23 @@ async def test_who_is_not_linked_is_not_let_in(api: Api, linked: Served) -> None
     assert (answer.status_code, answer.json()["rule"]) == (403, "identity-not-linked")
 
 
+@pytest.mark.parametrize(
+    ("verified", "kept"), [({"email_verified": True}, True), ({"email_verified": False}, False), ({}, False)]
+)
+async def test_an_address_counts_only_if_the_provider_has_verified_it(
+    api: Api, linked: Served, verified: dict[str, bool], kept: bool
+) -> None:
+    """It says who somebody is in Slack, and which two accounts are one person's."""
+    oidc = api.settings.now.oidc.model_copy(update={"create_users": True})
+    api.settings.replace(api.settings.now.model_copy(update={"oidc": oidc}))
+    name = f"newcomer-{len(verified)}{kept}".lower()
+    linked.put(name, preferred_username=name, email=f"{name}@example.com", **verified)
+    made = await come(api, linked, name)
+    assert made.status_code == 201, made.text
+    email = (await api.admin.get(f"/v1/users/{made.json()['user']}")).json()["email"]
+    assert email == (f"{name}@example.com" if kept else None)
+
+
 async def test_a_provider_that_does_not_answer_is_no_refusal(api: Api, linked: Served) -> None:
     linked.err(silent=True)
     answer = await api.anonymous.post("/v1/sign-in/provider", json={"redirect_uri": "http://127.0.0.1:9/callback"})
