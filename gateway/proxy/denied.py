@@ -25,6 +25,8 @@ _MOST: Final = 2000
 _MOST_OF_ONE: Final = 100
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_LOOKED_AT: Final = 2000
+#: Bytes of a text that is looked at on the event loop, several times over: a longer one is asked for by its file.
+_LONGEST: Final = 2048
 #: Of a code: digits and letters that nobody takes for one another. Eight of them: one in 10^12.
 _LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _CODE_LENGTH: Final = 8
@@ -65,7 +67,7 @@ class DeniedStatements:
         """What the hint of its refusal tells besides; "" where nothing can be asked for."""
         target, policy = lease.target, judged.policy
         opened = any(each.environment_id == target.environment_id for each in snapshot.approval_policies.values())
-        if not opened or policy is None or not is_small(judged.sql, inline_bytes):
+        if not opened or policy is None or not is_small(judged.sql, min(inline_bytes, _LONGEST)):
             return ""
         key = policy.revision, _digest(judged.sql)
         if key not in self._looked_at:
