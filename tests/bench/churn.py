@@ -48,6 +48,7 @@ class Course:
 
     contestant: str
     points: tuple[Point, ...]
+    refused_turns: int = 0  # ended by a login that did not get in; memory was read after them, too
 
     @property
     def bytes_per_login(self) -> float:
@@ -72,31 +73,39 @@ def measure_churn(ground: Ground, entries: Sequence[lineup.Entry], minutes: floa
         pool = stack.enter_context(ThreadPoolExecutor(len(contestants)))
         began, logins = time.monotonic(), dict.fromkeys((one.name for one in contestants), 0)
         points: dict[str, list[Point]] = {one.name: [] for one in contestants}
+        refused = dict.fromkeys(logins, 0)
         turn = partial(_turn, seconds=min(_TURN_SECONDS, max(int(minutes * 60 / 10), 1)))
         while time.monotonic() - began < minutes * 60:
-            for one, number in zip(contestants, pool.map(turn, contestants), strict=True):
+            for one, (number, trouble) in zip(contestants, pool.map(turn, contestants), strict=True):
                 logins[one.name] += number
+                refused[one.name] += bool(trouble)
+                if trouble:
+                    tell(f"{one.name}: {trouble}")
             time.sleep(_SETTLE_SECONDS)
             for one in contestants:
                 points[one.name].append(Point(time.monotonic() - began, logins[one.name], one.memory_bytes()))
             tell(f"{(time.monotonic() - began) / 60:.1f} of {minutes:g} minutes of churn")
-    return [Course(name, tuple(found)) for name, found in points.items()]
+    return [Course(name, tuple(found), refused[name]) for name, found in points.items()]
 
 
-def _turn(contestant: Contestant, seconds: int) -> int:
-    """How many logins there were."""
+def _turn(contestant: Contestant, seconds: int) -> tuple[int, str]:
+    """How many logins there were, and why it ended early: one refused login (a machine that is too busy) must not cost the hour."""
     with tempfile.TemporaryDirectory(prefix="bench-churn-") as made:
         job = Job("simple", _CLIENTS, reconnect=True)
-        return run_pgbench(contestant.reader, job, Task(seconds, Path(made))).transactions
+        try:
+            return run_pgbench(contestant.reader, job, Task(seconds, Path(made))).transactions, ""
+        except RuntimeError as error:
+            return 0, str(error)
 
 
 def churn_table(courses: Sequence[Course]) -> str:
-    head = ["", "logins", "MB at first", "half-way", "at the end", "kB per 1,000 logins, second half"]
+    head = ["", "logins", "MB at first", "half-way", "at the end", "kB per 1,000 logins, second half", "turns cut short"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for course in courses:
         points = course.points
         shown = [f"{each.bytes / _MB:.1f}" for each in (points[0], points[len(points) // 2], points[-1])]
-        lines.append(f"| {course.contestant} | {points[-1].logins:,} | {' | '.join(shown)} | {course.bytes_per_login:.1f} |")
+        figures = [f"{points[-1].logins:,}", *shown, f"{course.bytes_per_login:.1f}", str(course.refused_turns)]
+        lines.append(f"| {course.contestant} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 

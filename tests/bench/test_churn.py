@@ -17,7 +17,11 @@ def test_what_stands_still_after_its_start_has_not_grown() -> None:
 def test_growth_is_told_per_login() -> None:
     grows = course("grows", *(50 + n for n in range(12)))
     assert grows.bytes_per_login == 1000
-    assert "| grows | 12,000 | 50.0 | 56.0 | 61.0 | 1000.0 |" in churn_table([grows])
+    assert "| grows | 12,000 | 50.0 | 56.0 | 61.0 | 1000.0 | 0 |" in churn_table([grows])
+
+
+def test_turns_that_a_refused_login_cut_short_are_told() -> None:
+    assert churn_table([Course("busy", course("busy", 50, 50).points, refused_turns=3)]).endswith("| 3 |")
 
 
 def test_a_single_reading_says_nothing_of_growth() -> None:
