@@ -89,7 +89,7 @@ def measure_churn(ground: Ground, entries: Sequence[lineup.Entry], minutes: floa
 
 
 def _turn(contestant: Contestant, seconds: int) -> tuple[int, str]:
-    """How many logins there were, and why it ended early: one refused login (a machine that is too busy) must not cost the hour."""
+    """How many logins there were, and why it ended early: a refused login (a machine too busy) must not cost the hour."""
     with tempfile.TemporaryDirectory(prefix="bench-churn-") as made:
         job = Job("simple", _CLIENTS, reconnect=True)
         try:
