@@ -12,9 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from gateway.bus.lines import BusError
 from gateway.ending import alone_at_the_end
 from gateway.log_setup import set_up_logging
+from gateway.open_files import allow_most_files
 from gateway.proxy.audit_copies import open_copies
 from gateway.proxy.audit_shipping import AdminEventShipper
 from gateway.proxy.counters import Counters
@@ -38,6 +41,7 @@ __all__ = ["Part", "StartError", "run"]
 
 _CANCEL_AGAIN_SECONDS: Final = 0.2
 _GIVE_UP_SECONDS: Final = 2.0
+_log: Final = structlog.stdlib.get_logger("gateway.serve")
 
 
 def run(given: Path | None, only: Part | None = None, flags: Sequence[str] = ()) -> int:
@@ -48,15 +52,24 @@ def run(given: Path | None, only: Part | None = None, flags: Sequence[str] = ())
     set_up_logging("supervisor")
     os.umask(0o077)
     forbid_dumps()
+    files = allow_most_files()
     try:
         config = find_config(given).resolve()
         settings = load(config, flags)
         parts = _parts(settings, only)
+        _check_files(settings, parts, files)
         with _told_early(), only_one(settings.state_dir, parts):
             return asyncio.run(_serve(settings, partial(load, config, flags), config, parts))
     except (FileNotFoundError, SettingsError, StartError, PortError, StoreError, TlsError, BusError) as error:
         print(f"pgbastion: {error}", file=sys.stderr)
         return 1
+
+
+def _check_files(settings: Settings, parts: frozenset[Part], allowed: int) -> None:
+    """Too few: who comes when they are used up is turned away, and nobody would know why."""
+    wanted = settings.limits.files_of_a_worker(settings.listen.workers)
+    if Part.GATEWAY in parts and allowed < wanted:
+        _log.warning("fewer files may be open than limits.max_sessions needs", allowed=allowed, wanted=wanted)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from gateway.bus.lines import (
     DENIED_STATEMENT,
     HUB,
     MAX_LINE_BYTES,
+    WORKER,
     BusLineError,
     Envelope,
     JsonValue,
@@ -106,6 +107,11 @@ class BusGateway:
     async def counters(self) -> list[Mapping[str, float]]:
         answers = await self._ask(ALL, "counters", {})
         return [{name: float(value) for name, value in answer.items() if isinstance(value, int | float)} for answer in answers]
+
+    async def worker_processes(self) -> list[int]:
+        """Their process ids."""
+        answers = await self._ask(HUB, "processes", {})
+        return [_number(answer.get("pid")) for answer in answers if _text(answer, "name").startswith(WORKER)]
 
     async def roll(self) -> int:
         """Have the supervisor replace its workers one by one; answers how many. Returns at once."""

@@ -2,21 +2,19 @@
 
 import asyncio
 import errno
-import resource
 import socket
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.findings import Finding, ok, problem, warning
+from gateway.open_files import UNLIMITED, allow_most_files, files_allowed_of
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
 _PROGRAM_IS_FROM: Final = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 _CLOCK_MARGIN: Final = timedelta(seconds=5)
-_OTHER_FILES: Final = 100  # store, audit, bus, logs, children
-_FILES_OF_A_SESSION: Final = 2
 _CONNECT_SECONDS: Final = 2.0
 
 
@@ -26,7 +24,7 @@ async def look_at_system(settings: "Settings", now: datetime, last_change_at: da
     yield await _port("port", settings.listen.host, settings.listen.port, running)
     if settings.admin_api.enabled:
         yield await _port("api port", settings.admin_api.host, settings.admin_api.port, running)
-    yield _files(settings)
+    yield _files(settings, await _files_allowed(settings))
     yield _clock(now, last_change_at)
 
 
@@ -86,16 +84,26 @@ def _cannot_bind(host: str, port: int) -> int | None:
     return None
 
 
-def _files(settings: "Settings") -> Finding:
-    limits, workers = settings.limits, settings.listen.workers
-    wanted = (limits.max_sessions * _FILES_OF_A_SESSION + limits.max_pending) // workers + _OTHER_FILES
-    found, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    text = f"{found} for each process"
-    if found == resource.RLIM_INFINITY or found >= wanted:
-        return ok("open files", text)
-    how = f"LimitNOFILE={wanted} in the unit, or ulimit -n {wanted}"
-    room = "" if most == resource.RLIM_INFINITY or most >= wanted else f" (the hard limit is {most})"
-    return warning("open files", f"{text}; limits.max_sessions needs {wanted}{room}", f"{how}; or lower limits.max_sessions.")
+async def _files_allowed(settings: "Settings") -> int:
+    """Of each worker, the fewest; where none runs here, what one would have that was started from here."""
+    from gateway.bus.gateway import BusGateway
+    from gateway.ports import GatewayUnavailable
+
+    try:
+        workers = await BusGateway(settings.bus_socket).worker_processes()
+    except GatewayUnavailable:
+        workers = []
+    found = [allowed for pid in workers if (allowed := files_allowed_of(pid)) is not None]
+    return min(found) if found else allow_most_files()
+
+
+def _files(settings: "Settings", found: int) -> Finding:
+    wanted = settings.limits.files_of_a_worker(settings.listen.workers)
+    if found >= wanted:
+        return ok("open files", "no limit" if found == UNLIMITED else f"{found} for each worker")
+    how = f"LimitNOFILE={wanted} in the unit, or ulimit -Hn {wanted}, and a restart"
+    text = f"{found} for each worker; limits.max_sessions needs {wanted}"
+    return warning("open files", text, f"{how}; or lower limits.max_sessions.")
 
 
 def _clock(now: datetime, last_change_at: datetime | None) -> Finding:

@@ -12,6 +12,8 @@ from gateway.settings.secrets import Aws, Google, Secrets, Vault
 from gateway.settings.sign_in import Oidc, SignIn
 from gateway.statements.limits import KILOBYTES, MILLISECONDS, Bounds, Caps, amount
 
+_OTHER_FILES = 100  # of a worker: store, audit, bus, log, children
+
 
 def _network(text: str) -> str:
     try:
@@ -159,6 +161,10 @@ class Limits(_Section):
     open_ahead_seconds: Seconds = 60.0
     end_notices_seconds: list[Seconds] = [600.0, 60.0]
     scram_iterations_max: int = Field(100_000, ge=4096)
+
+    def files_of_a_worker(self, workers: int) -> int:
+        """How many files one of so many workers may need at most to have open: two for each session, and its own."""
+        return (2 * self.max_sessions + self.max_pending) // workers + _OTHER_FILES
 
     @property
     def bounds(self) -> Bounds:
