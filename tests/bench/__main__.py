@@ -26,6 +26,7 @@ from tests.bench.samples import Run
 from tests.bench.versions import Machine, this_machine
 from tests.bench.workloads import catalogue
 from tests.bench.workloads.catalogue import ALL
+from tests.bench.workloads.many import REAL_AT_MOST
 
 #: Server connections that contestants keep beside those of the moment: pools, and what pgpool-II holds for later.
 _KEPT_CONNECTIONS = 600
@@ -37,7 +38,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer workloads, rounds and seconds: some minutes")
     parser.add_argument("--rounds", type=int, help="5, quick 2")
     parser.add_argument("--seconds", type=int, help="per measurement: 2, quick 1")
-    parser.add_argument("--idle", type=int, help="idle connections: 1000, quick 200; 0 leaves them out")
+    parser.add_argument(
+        "--idle", type=int, help="idle connections: 1000, quick 200; 0 leaves them out, above 1000 at a stand-in"
+    )
     parser.add_argument("--churn-minutes", type=float, default=0, help="watch memory while clients come and go for so long")
     parser.add_argument("--stream-megabytes", type=int, help="of each table to stream: 60, quick 20")
     parser.add_argument("--only", action="append", default=[], metavar="WORKLOAD", help="those that begin so; may be repeated")
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _raise_file_limit(4 * idle + 2000)
     started_at = time.monotonic()
     megabytes = given.stream_megabytes or (20 if quick else 60)
-    with prepared_ground(max_connections=_KEPT_CONNECTIONS + idle, stream_megabytes=megabytes) as ground:
+    with prepared_ground(max_connections=_KEPT_CONNECTIONS + min(idle, REAL_AT_MOST), stream_megabytes=megabytes) as ground:
         machine = this_machine(ground)
         run = run_all(plan, ground, entries, workloads, lambda line: print(line, flush=True))
         courses = _churn(given.churn_minutes, ground, run)

@@ -9,6 +9,7 @@ from tests.bench.samples import Metric, Run
 from tests.bench.spread import Spread, of_differences, of_ratios, of_values
 from tests.bench.workloads.catalogue import BESIDE_REPORTS, CHURN, COPY_IN, FROM_SERVER, SIMPLE_1, SIMPLE_8
 from tests.bench.workloads.idle import IDLE
+from tests.bench.workloads.many import MANY
 
 _QUERIES = (SIMPLE_8, "extended, 8 clients", "prepared, 8 clients", "changing literals", "a new text each time")
 
@@ -88,7 +89,7 @@ def drawings(run: Run) -> Iterator[Drawing]:
         ("streaming-cpu", "CPU seconds per GB", spans, _groups(run, streams, _value(Metric.CPU_PER_BYTE)), 2, None),
         ("login", "CPU per login and query, microseconds", spans, _groups(run, (CHURN,), _value(Metric.LOGIN_CPU)), 0, None),
         ("others", "p99 of the others, ms", spans, _groups(run, (BESIDE_REPORTS,), _value(Metric.OTHERS_P99)), 1, None),
-        ("idle", "Memory per idle connection, kB", spans, _groups(run, (IDLE,), _value(Metric.IDLE_BYTES)), 1, None),
+        ("idle", "Memory per idle connection, kB", spans, _groups(run, (IDLE, MANY), _value(Metric.IDLE_BYTES)), 1, None),
     )
     for key, title, subtitle, groups, decimals, reference in charts:
         if any(group.bars for group in groups):

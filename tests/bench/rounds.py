@@ -13,6 +13,7 @@ from tests.bench.proxies.ground import Ground
 from tests.bench.proxies.lineup import DIRECT, USUAL_CAPACITY, Entry
 from tests.bench.samples import Run, Sample
 from tests.bench.workloads.idle import IDLE, measure_idle
+from tests.bench.workloads.many import MANY, NOT_ASKED, REAL_AT_MOST, measure_many
 from tests.bench.workloads.workload import Readings, Task, Workload
 
 #: A contestant is at rest when all its processes together take less CPU than that in a second. (The gateway asks its store.)
@@ -25,11 +26,19 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`idle_connections`: for the workload of idle connections, run once at the end; 0 leaves it out."""
+    """`idle_connections`: for the workload of idle connections, run once at the end; 0 leaves it out.
+
+    More than a thousand are opened at a stand-in for PostgreSQL; before that as many as it can carry at PostgreSQL itself.
+    """
 
     rounds: int
     seconds: int
     idle_connections: int
+
+    @property
+    def real_connections(self) -> int:
+        """So many of them at PostgreSQL itself."""
+        return min(self.idle_connections, REAL_AT_MOST)
 
 
 def run_all(plan: Plan, ground: Ground, entries: Sequence[Entry], workloads: Sequence[Workload], tell: Tell) -> Run:
@@ -46,7 +55,12 @@ def run_all(plan: Plan, ground: Ground, entries: Sequence[Entry], workloads: Seq
         for entry in present:
             if entry.name != DIRECT and not entry.usual_only:
                 _measure_idle(entry, ground, plan, run)
-        tell(f"{plan.idle_connections} idle connections each")
+        tell(f"{plan.real_connections} idle connections each")
+    if plan.idle_connections > REAL_AT_MOST:
+        for entry in present:
+            if not entry.usual_only:
+                _measure_many(entry, ground, plan, run)
+                tell(f"{entry.name}, {plan.idle_connections} idle connections")
     return run
 
 
@@ -125,11 +139,23 @@ def _measure(number: int, workload: Workload, contestant: Contestant, plan: Plan
 
 def _measure_idle(entry: Entry, ground: Ground, plan: Plan, run: Run) -> None:
     try:
-        readings = measure_idle(entry, ground, plan.idle_connections)
+        readings = measure_idle(entry, ground, plan.real_connections)
     except Exception as error:  # as above
         run.failures.append(f"{entry.name}, {IDLE}: {_said(error)}")
         return
     _keep(run, 0, IDLE, entry.name, readings)
+
+
+def _measure_many(entry: Entry, ground: Ground, plan: Plan, run: Run) -> None:
+    if entry.name in NOT_ASKED:
+        run.failures.append(f"{entry.name}, {MANY}: {NOT_ASKED[entry.name]}")
+        return
+    try:
+        readings = measure_many(entry, ground, plan.idle_connections)
+    except Exception as error:  # as above
+        run.failures.append(f"{entry.name}, {MANY}: {_said(error)}")
+        return
+    _keep(run, 0, MANY, entry.name, readings)
 
 
 def _keep(run: Run, number: int, workload: str, contestant: str, readings: Readings) -> None:

@@ -36,7 +36,11 @@ class Metric(Enum):
     QUIET_P99 = "others' p99, undisturbed"
     OTHERS_P99 = "others' p99"
     IDLE_BYTES = "memory per idle connection"
+    ALL_BYTES = "memory in all"
     IDLE_CPU = "CPU while nobody asks"
+    FEW_P50 = "latency p50 beside few"
+    FEW_P99 = "latency p99 beside few"
+    ENDING = "all ended within"
 
     @property
     def unit(self) -> Unit:
@@ -56,7 +60,11 @@ _UNITS = {
     Metric.QUIET_P99: Unit("ms", Better.LOWER, 1e3, 2),
     Metric.OTHERS_P99: Unit("ms", Better.LOWER, 1e3, 2),
     Metric.IDLE_BYTES: Unit("kB", Better.LOWER, 1e-3, 1),
+    Metric.ALL_BYTES: Unit("MB", Better.LOWER, 1e-6, 0),
     Metric.IDLE_CPU: Unit("ms/s", Better.LOWER, 1e3, 2),
+    Metric.FEW_P50: Unit("us", Better.LOWER, 1e6, 0),
+    Metric.FEW_P99: Unit("us", Better.LOWER, 1e6, 0),
+    Metric.ENDING: Unit("s", Better.LOWER, 1, 2),
 }
 
 

@@ -102,7 +102,13 @@ def test_the_report_holds_goals_figures_versions_pictures_and_what_is_missing() 
     run = whole_run(ours=3.0)
     run.failures.append("haproxy, TCP did not take part: haproxy is not installed")
     text = write_report(run, MACHINE, SETTINGS, [Picture("CPU", "report-cpu.svg")])
-    for expected in ("PgBouncer 1.18.0", "2 CPUs", "![CPU](report-cpu.svg)", "haproxy is not installed", "extrapolation"):
+    for expected in (
+        "PgBouncer 1.18.0",
+        "2 CPUs",
+        "![CPU](report-cpu.svg)",
+        "haproxy is not installed",
+        "PostgreSQL has a process",
+    ):
         assert expected in text
     for goal in GOALS:
         assert goal.title in text

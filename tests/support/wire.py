@@ -177,8 +177,9 @@ class RawClient:
             raise Closed
         pending = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()
         if not pending:
-            wait = max(deadline - time.monotonic(), 0)
-            if not select.select([self.sock], [], [], wait)[0]:
+            looking = select.poll()  # select() knows the first 1,024 files alone
+            looking.register(self.sock, select.POLLIN)
+            if not looking.poll(max(deadline - time.monotonic(), 0) * 1000):
                 return False
         try:
             self.sock.settimeout(max(deadline - time.monotonic(), 0.001))

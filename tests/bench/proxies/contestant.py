@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +66,8 @@ class Door:
 class Contestant:
     """`reader` may read, `writer` may write. `roots` (process ids) with all descendants are the proxy; none: direct.
 
-    `forks_ahead` says that it made a process for each connection that may come, before it comes (pgpool-II).
+    `forks_ahead` says that it made a process for each connection that may come, before it comes (pgpool-II). `shut` ends all
+    sessions and lets nobody in any more, where it has such a thing.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Contestant:
     writer: Door
     roots: tuple[int, ...] = ()
     forks_ahead: bool = False
+    shut: Callable[[], object] | None = None
 
     @property
     def is_direct(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gateway.access.model import TlsMode
 from gateway.access_mode import AccessMode
-from gateway.services import targets
+from gateway.services import lockdown, targets
 from tests.bench.proxies.contestant import Contestant, Door
 from tests.bench.proxies.ground import Ground
 from tests.support.gateway import WHY, running_gateway
@@ -79,6 +79,7 @@ class Build:
                 Door(*place, reader.name, reader.password, target, ca_file),
                 Door(*place, writer.name, writer.password, f"{target}:rw", ca_file),
                 (running.process.pid,),
+                shut=lambda: running.admin.change(lockdown.lock_down(running.admin.store, **WHY)),
             ).answering()
 
 

@@ -1,7 +1,7 @@
 """Connections that do nothing: memory of each, and what the proxy burns while nobody asks.
 
-PostgreSQL has a process per session, so ten thousand real ones are for large machines: by default fewer are opened, and memory
-per connection is what the difference gives. The number is an option.
+PostgreSQL has a process per session, so that a thousand is the most here, and memory per connection is what the difference gives.
+More than that are opened at a stand-in: see `many.py`.
 """
 
 import contextlib
@@ -46,9 +46,14 @@ def measure_idle(entry: Entry, ground: Ground, connections: int) -> Readings:
 
 
 def _memory_with(contestant: Contestant, more_connections: int, stack: contextlib.ExitStack) -> int:
-    """After opening so many more; they are closed with the stack. Waits until memory stands still for a while."""
+    """After opening so many more; they are closed with the stack."""
     for _ in range(more_connections):
         stack.callback(contestant.reader.connect().close)
+    return settled_memory(contestant)
+
+
+def settled_memory(contestant: Contestant) -> int:
+    """Bytes, once they stand still for a while."""
     deadline = time.monotonic() + _SETTLE_SECONDS_MAX
     readings = [contestant.memory_bytes()]
     while time.monotonic() < deadline:
