@@ -188,5 +188,5 @@ def _method(settings: Settings) -> str:
     if settings.idle_connections:
         lines.append(f"{min(settings.idle_connections, REAL_AT_MOST):,} {IDLE}. {_IDLE_METHOD}")
     if settings.idle_connections > REAL_AT_MOST:
-        lines.append(f"{settings.idle_connections:,} {MANY}. {_MANY_METHOD}")
+        lines.append(f"{MANY.capitalize()}: {settings.idle_connections:,}. {_MANY_METHOD}")
     return "\n".join(f"- {line}" for line in lines)

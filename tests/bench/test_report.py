@@ -13,6 +13,7 @@ from tests.bench.spread import Spread
 from tests.bench.versions import Machine
 from tests.bench.workloads.catalogue import ALL, BESIDE_REPORTS, CHURN, FROM_SERVER, NOBODY, SIMPLE_1, SIMPLE_8, VERDICT_2KB
 from tests.bench.workloads.idle import IDLE
+from tests.bench.workloads.many import MANY
 
 MACHINE = Machine(2, "a CPU", 4.0, "a system", (("PgBouncer", "1.18.0"),))
 SETTINGS = Settings(2, 1, 100, "2026-11-22")
@@ -26,6 +27,7 @@ SHOWN = {
     VERDICT_2KB: (Metric.VERDICT,),
     BESIDE_REPORTS: (Metric.OTHERS_P99,),
     IDLE: (Metric.IDLE_BYTES,),
+    MANY: (Metric.IDLE_BYTES, Metric.ALL_BYTES, Metric.IDLE_CPU, Metric.P50, Metric.P99, Metric.FEW_P50, Metric.ENDING),
     **dict.fromkeys(FROM_SERVER, (Metric.BYTES, Metric.CPU_PER_BYTE)),
 }
 
@@ -116,6 +118,20 @@ def test_the_report_holds_goals_figures_versions_pictures_and_what_is_missing() 
         assert f"### {workload}" in text
 
 
+def test_what_is_measured_beside_thousands_stands_in_microseconds_above_direct() -> None:
+    (row,) = [line for line in workload_table(whole_run(ours=3.0), MANY).splitlines() if line.startswith("| pgbastion |")]
+    assert row.split(" | ")[1:3] == ["4,500,000 (3,000,000 to 6,000,000)", "3,000,000 (2,000,000 to 4,000,000)"]
+
+
+def test_the_report_says_how_many_were_real() -> None:
+    some = write_report(whole_run(ours=3.0), MACHINE, Settings(2, 1, 200, "2026-11-22"), ())
+    many = write_report(whole_run(ours=3.0), MACHINE, Settings(2, 1, 10_000, "2026-11-22"), ())
+    assert "- 200 idle connections." in some
+    assert "stand-in for PostgreSQL" not in some
+    assert "- 1,000 idle connections." in many
+    assert "- Many idle connections: 10,000." in many
+
+
 def test_tables_are_rectangular() -> None:
     run = whole_run(ours=3.0)
     for workload in run.workloads():
@@ -153,4 +169,4 @@ def test_a_chart_stays_within_its_paper_and_cuts_who_is_far_behind() -> None:
 def test_workload_names_are_unique_and_each_goal_can_name_one() -> None:
     names = [workload.name for workload in ALL]
     assert len(set(names)) == len(names)
-    assert set(SHOWN) - {IDLE} <= set(names)
+    assert set(SHOWN) - {IDLE, MANY} <= set(names)
