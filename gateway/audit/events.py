@@ -24,6 +24,7 @@ Events and what they hold besides the session's own fields:
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC
+from functools import lru_cache
 from typing import Final
 
 from gateway.audit.admin_event import RecordedAdminEvent
@@ -36,10 +37,11 @@ SINK_FIELDS: Final = frozenset({"at", "mono", "worker", "seq"})
 
 _MAX_NAMES: Final = 100  # of tables and functions in one record
 _MAX_MESSAGE: Final = 1000  # characters
+_MAX_APPLICATION: Final = 256
 
-#: `statement_started` as formats, for the hottest path: session, statement_id, parameters, statement.
+#: `statement_started` as formats, for the hottest path: session (in two parts), statement_id, parameters, statement.
 STATEMENT_STARTED: Final = {
-    phase: b'"event":"statement","phase":"%b",%%b,"statement":%%d,"parameters":%%d,%%b' % phase.encode()
+    phase: b'"event":"statement","phase":"%b",%%b%%b,"statement":%%d,"parameters":%%d,%%b' % phase.encode()
     for phase in ("query", "parse", "execute")
 }
 _OUTCOMES: Final = {
@@ -51,15 +53,19 @@ _encode: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators
 
 
 def session_fragment(session: str, user: str, address: str, target: str, mode: str, application: str) -> bytes:
-    """Who, from where, to where: made once per session, stands in every record of it."""
-    return _inside(
-        {"session": session, "user": user, "address": address, "target": target, "mode": mode, "application": application[:256]}
-    )
+    """Who, from where, to where: stands in every record of a session."""
+    return session_fragment_short(session, user) + session_fragment_rest(address, target, mode, application[:_MAX_APPLICATION])
 
 
 def session_fragment_short(session: str, user: str) -> bytes:
-    """For records that follow one which holds the whole fragment."""
+    """The beginning: all there is in records that follow one which holds the whole fragment."""
     return _inside({"session": session, "user": user})
+
+
+@lru_cache(512)
+def session_fragment_rest(address: str, target: str, mode: str, application: str) -> bytes:
+    """What stands behind the short one. The same object for all that are alike: each session keeps it."""
+    return b"," + _inside({"address": address, "target": target, "mode": mode, "application": application})
 
 
 def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
@@ -98,7 +104,7 @@ def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
 
 def statement_started(session: bytes, phase: str, statement: bytes, statement_id: int, parameters: int) -> bytes:
     """Before the statement's bytes leave, or are refused. `phase`: "query", "parse" or "execute"."""
-    return STATEMENT_STARTED[phase] % (session, statement_id, parameters, statement)
+    return STATEMENT_STARTED[phase] % (session, b"", statement_id, parameters, statement)
 
 
 def statement_ended(

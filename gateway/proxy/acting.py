@@ -50,8 +50,8 @@ def act(session: "LiveSession") -> None:
             case NameAgain() if session.client_side.mid_message:  # of a CopyData that nobody waits for
                 session.cut_upstream()
                 session.end("tripwire: application_name", None)
-            case NameAgain():
-                session.upstream.write(shared.facts.name_again)
+            case NameAgain() if shared.naming is not None:
+                session.upstream.write(shared.naming.name_again)
             case StopStatement():
                 session.answered = asyncio.Event()
                 session.cancel.stop(session.answered, partial(_stopped, session))

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -18,7 +19,7 @@ from gateway.proxy.waiting import WaitingSession
 from gateway.proxy.worker import Worker
 from gateway.session.conversation import Conversation, Facts
 from gateway.session.hand_over import named_ahead
-from gateway.session.startup_settings import Wishes, label_of, read_wishes
+from gateway.session.startup_settings import Wishes, label_of, pinned_settings, read_wishes
 from gateway.session.upstream_errors import explain, explain_no_catalog
 from gateway.session.upstream_login import UpstreamPlan, UpstreamRefused, Welcome
 from gateway.statements.catalog import Catalog
@@ -41,7 +42,6 @@ class Opened:
     welcome: Welcome
     place: Place
     wishes: Wishes
-    label: str
     pinned: dict[str, str]
     server_major: int
     seat: Seat
@@ -82,7 +82,6 @@ class _Connected:
     connection: UpstreamConnection
     welcome: Welcome
     place: Place
-    label: str
     pinned: dict[str, str]
     ahead: bool = False
 
@@ -135,8 +134,7 @@ async def _take_over(worker: Worker, lease: Lease, waiting: WaitingSession, plan
     except UpstreamRefused as refused:
         worker.ahead.failed(lease, refused)
         return None
-    label = label_of(lease.user.name, waiting.session_id)
-    return _Connected(waiting.session_id, waiting.connection, welcome, waiting.place, label, plan.pinned, ahead=True)
+    return _Connected(waiting.session_id, waiting.connection, welcome, waiting.place, plan.pinned, ahead=True)
 
 
 async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes) -> _Connected | ErrorFields:
@@ -169,7 +167,7 @@ async def _log_in(worker: Worker, session_id: str, lease: Lease, wishes: Wishes)
         worker.health.failed(lease.target.id, lease.mode, refused.kind)
         _log.warning("upstream refused a session", **facts)
         return explain(refused, lease.target.name, session_id)
-    return _Connected(session_id, connection, welcome, place, label_of(lease.user.name, session_id), plan.pinned)
+    return _Connected(session_id, connection, welcome, place, plan.pinned)
 
 
 async def _complete(worker: Worker, lease: Lease, wishes: Wishes, seat: Seat, found: _Connected) -> Opened | ErrorFields:
@@ -191,7 +189,6 @@ async def _complete(worker: Worker, lease: Lease, wishes: Wishes, seat: Seat, fo
         welcome,
         found.place,
         wishes,
-        found.label,
         found.pinned,
         major_of(welcome),
         seat,
@@ -218,26 +215,51 @@ async def _dial(worker: Worker, lease: Lease, plan: UpstreamPlan) -> tuple[Upstr
 
 def converse(worker: Worker, session_id: str, address: str, lease: Lease, opened: Opened) -> Conversation:
     """The shared state of both sides, when the session is let in."""
-    facts = Facts(
-        session_id=session_id,
-        user=lease.user.name,
-        target=lease.target.name,
-        label=opened.label,
-        pinned=opened.pinned,
-        nonce=secrets.token_hex(8),
-        max_message_bytes=worker.settings.limits.max_message_bytes,
-        max_prepared_statements=worker.settings.limits.max_prepared_statements,
-        inline_bytes=worker.settings.policy.judge_inline_bytes,
-        login=opened.pinned["session_authorization"],
+    facts = _facts(
+        lease.user.name,
+        lease.target.name,
+        lease.mode,
+        opened.pinned["session_authorization"],
+        worker.settings.limits.max_message_bytes,
+        worker.settings.limits.max_prepared_statements,
+        worker.settings.policy.judge_inline_bytes,
         by_password=lease.proof is None,
     )
-    if opened.ahead:
-        facts = named_ahead(facts, opened.welcome.statuses["application_name"])
+    naming = named_ahead(session_id, opened.welcome.statuses["application_name"], _new_nonce()) if opened.ahead else None
     policy = worker.policies.policy_of(lease, opened.server_major, opened.catalog)
-    full = events.session_fragment(
-        session_id, lease.user.name, address, lease.target.name, lease.mode.value, opened.wishes.application_name
-    )
     short = events.session_fragment_short(session_id, lease.user.name)
-    shared = Conversation(facts, worker.policies.in_force(policy), full, short, worker.counters.tallies[lease.mode])
+    rest = events.session_fragment_rest(address, lease.target.name, lease.mode.value, opened.wishes.application_name[:256])
+    tally = worker.counters.tallies[lease.mode]
+    shared = Conversation(facts, session_id, worker.policies.in_force(policy), short, rest, tally, naming)
     shared.volume = worker.volume_of(lease)
     return shared
+
+
+def _new_nonce() -> str:
+    return secrets.token_hex(8)
+
+
+@lru_cache(1024)
+def _facts(
+    user: str,
+    target: str,
+    mode: AccessMode,
+    login: str,
+    max_message_bytes: int,
+    max_prepared_statements: int,
+    inline_bytes: int,
+    *,
+    by_password: bool,
+) -> Facts:
+    """The same object for all sessions that are alike."""
+    return Facts(
+        user,
+        target,
+        pinned_settings(mode, login),
+        _new_nonce,
+        max_message_bytes,
+        max_prepared_statements,
+        inline_bytes,
+        login,
+        by_password,
+    )

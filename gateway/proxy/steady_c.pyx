@@ -84,7 +84,7 @@ cdef class Steady:
     cdef dict remembered, shapes, prepared_group, prepared_in_flight, prepared, portals_group, portals
     cdef Journal journal
     cdef Stamp stamp
-    cdef bytes full, short, name
+    cdef bytes short, rest, name
     cdef long long limit, began, number
     cdef Py_ssize_t parameters, shape_bytes
     cdef Owed owed
@@ -103,8 +103,8 @@ cdef class Steady:
         self.to_upstream = upstream.write
         self.client_data_at_length = session.data_received
         self.upstream_data_at_length = session.upstream_data
-        self.full = shared.full
         self.short = shared.short
+        self.rest = shared.rest
         self.limit = min(0x3FFFFFFE, shared.facts.max_message_bytes)
         self.owed = NOTHING
         self.at_rest = False
@@ -203,7 +203,7 @@ cdef class Steady:
                 return False
             fragment = like[1]
             by_shape = True
-        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + PyBytes_GET_SIZE(self.full) + size + NUMBERS
+        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + self.session_size() + size + NUMBERS
         cdef long long now = microseconds()
         self.stamp.new_second(now)
         cdef unsigned char* out = self.journal.room(room + self.stamp.room())
@@ -286,7 +286,7 @@ cdef class Steady:
         cdef bytes fragment = judged.fragment
         cdef long long now = microseconds()
         self.stamp.new_second(now)
-        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + PyBytes_GET_SIZE(self.full) + self.stamp.room() + NUMBERS
+        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + self.session_size() + self.stamp.room() + NUMBERS
         cdef unsigned char* out = self.journal.room(2 * room)
         if out == NULL:
             return False
@@ -315,6 +315,10 @@ cdef class Steady:
             return None
         return judged
 
+    cdef Py_ssize_t session_size(self):
+        """Of what every record of a request has of the session."""
+        return PyBytes_GET_SIZE(self.short) + PyBytes_GET_SIZE(self.rest)
+
     cdef Py_ssize_t started(self, unsigned char* out, long long now, bytes head, Py_ssize_t parameters) except -1:
         """As `Conversation.started`: all of the line up to the statement's own fragment."""
         cdef Py_ssize_t at = self.stamp.put(out, now)
@@ -322,7 +326,8 @@ cdef class Steady:
         self.number = self.shared.statements + 1
         self.shared.statements = self.number
         at += put(out + at, head)
-        at += put(out + at, self.full)
+        at += put(out + at, self.short)
+        at += put(out + at, self.rest)
         at += put(out + at, b',"statement":')
         at += put_number(out + at, <unsigned long long>self.number)
         at += put(out + at, b',"parameters":')

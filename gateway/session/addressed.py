@@ -190,7 +190,7 @@ class AddressedStatements:
 
     def bound(self, text: bytes, body: bytes, portal: bytes, statement: bytes, entry: Entry) -> bytes:
         """The answer prepared, the client's Bind to it instead of to `statement`, the name closed again; all in the ledger."""
-        name = f"pgbastion_{self._shared.facts.nonce}_answer".encode()
+        name = f"pgbastion_{self._shared.nonce}_answer".encode()
         rest = body[len(portal) + len(statement) + 2 :]
         close = message(b"C", b"S" + name + b"\0")
         self._shared.ledger.queue += (Entry(INSERTED, name=b"31"), entry, Entry(INSERTED, name=b"3"))

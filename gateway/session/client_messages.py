@@ -304,7 +304,7 @@ class Messages:
         return self._replace_query(self._shared.refuse(fields, "fast-path-call"))
 
     def _relabelled(self, judged: Judged) -> bytes:
-        return relabel(judged.sql, judged.verdict, self._shared.facts.label)
+        return relabel(judged.sql, judged.verdict, self._shared.label)
 
     def _replace_malformed_query(self) -> bytes:
         """By one without any text: upstream cannot read it either, says so itself, and drops no unnamed statement for it."""

@@ -9,6 +9,7 @@ from gateway.session.denial import Refusal, fields_of
 from gateway.session.effects import CatalogTouched, Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
 from gateway.session.names import Names
+from gateway.session.startup_settings import label_of
 from gateway.session.tally import Tally
 from gateway.session.verdicts import Judged, PolicyInForce
 from gateway.statements.policy import Policy
@@ -22,25 +23,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Fixed when relaying begins. `label` begins upstream's application_name; `pinned` are the settings that may never change.
+    """Fixed when relaying begins; one object for sessions that are alike. `pinned` are the settings that may never change.
 
+    `new_nonce` makes what nobody can predict, 16 hex digits: part of every poison's mark.
     `login`: the database role that it is upstream. `by_password`: the person showed their own password to begin it.
-    Of a session that was opened ahead: `reset_name` is what RESET makes of its name, `name_again` the messages that put it right.
     """
 
-    session_id: str
     user: str
     target: str
-    label: str
     pinned: dict[str, str]
-    nonce: str  # unpredictable, 16 hex digits: part of every poison's mark
+    new_nonce: Callable[[], str]
     max_message_bytes: int
     max_prepared_statements: int
     inline_bytes: int
-    reset_name: str = ""
-    name_again: bytes = b""
     login: str = ""
     by_password: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Of a session that was opened ahead: what RESET makes of its name, and the messages that put it right."""
+
+    reset_name: str
+    name_again: bytes
 
 
 _NONE: Final[frozenset[str]] = frozenset()  # each empty one made anew takes 216 bytes
@@ -60,19 +65,22 @@ class Conversation:
 
     __slots__ = (
         "_marks",
+        "_nonce",
         "audit_sqlstate",
         "catalog_touched",
         "effects",
         "facts",
         "first_policy",
-        "full",
         "in_force",
         "ledger",
         "lists_changed",
         "name_lost",
+        "naming",
         "portals",
         "prepared",
         "records",
+        "rest",
+        "session_id",
         "settle",
         "short",
         "statements",
@@ -89,12 +97,17 @@ class Conversation:
     def __init__(
         self,
         facts: Facts,
+        session_id: str,
         in_force: PolicyInForce,
-        full_fragment: bytes,
         short_fragment: bytes,
+        rest_fragment: bytes = b"",
         tally: Tally | None = None,
+        naming: Naming | None = None,
     ) -> None:
+        """The fragments together are the session's in the audit; the rest is the same object for sessions that are alike."""
         self.facts = facts
+        self.session_id = session_id
+        self.naming = naming
         self.in_force = in_force
         self.first_policy: Policy | None = in_force.policy
         self.lists_changed = False  # since the session began: more of the policy than what is in the database
@@ -114,10 +127,11 @@ class Conversation:
         self.name_lost = False  # upstream's application_name was reset to that of a session that waits
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
-        self.full = full_fragment
         self.short = short_fragment
+        self.rest = rest_fragment
         self.tally = tally or Tally()
         self._marks = 0
+        self._nonce = ""  # most sessions need none
         self.settle: Callable[[], None] = _settled  # of who relays beside the ledger: to be told before it is looked at
         self.way_out: Callable[[Judged], str] = _no_way  # of a text that is refused: what the hint tells besides
 
@@ -128,6 +142,17 @@ class Conversation:
             self.lists_changed = self.lists_changed or replace(policy, catalog=before.catalog) != before
             self.first_policy = None  # it may come back; what was judged in between does not
         self.in_force = in_force
+
+    @property
+    def label(self) -> str:
+        """What upstream's application_name begins with."""
+        return label_of(self.facts.user, self.session_id)
+
+    @property
+    def nonce(self) -> str:
+        """The session's own, unpredictable."""
+        self._nonce = nonce = self._nonce or self.facts.new_nonce()
+        return nonce
 
     @property
     def busy(self) -> bool:
@@ -160,7 +185,7 @@ class Conversation:
 
     def _marked(self, fields: ErrorFields, rule: str) -> Refusal:
         self._marks += 1
-        return Refusal(fields, rule, f"pgbastion_denied_{self.facts.nonce}_{self._marks}".encode())
+        return Refusal(fields, rule, f"pgbastion_denied_{self.nonce}_{self._marks}".encode())
 
     def refuse_verdict(self, verdict: Verdict, way_out: str = "") -> Refusal:
         """The text's own audit record tells of it. `way_out`: is told behind the verdict's hint."""
@@ -171,7 +196,7 @@ class Conversation:
         """Record that a text (its audit fragment) is about to leave, or was refused; returns its number in the session."""
         self.tally.statements += 1
         self.statements = number = self.statements + 1
-        self.records.append(STATEMENT_STARTED[phase] % (self.full, number, parameters, text))
+        self.records.append(STATEMENT_STARTED[phase] % (self.short, self.rest, number, parameters, text))
         return number
 
     def ended(self, entry: Entry, now: float, outcome: str) -> None:
@@ -182,7 +207,7 @@ class Conversation:
             )
 
     def event(self, name: str, fields: Mapping[str, FieldValue]) -> None:
-        self.records.append(session_event(name, self.full, fields))
+        self.records.append(session_event(name, self.short + self.rest, fields))
 
     def abandon_all(self, now: float) -> None:
         """The session ends while upstream still owes replies: nobody will learn how these statements went."""

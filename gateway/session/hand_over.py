@@ -8,7 +8,7 @@ is put right again after each RESET (see `replies`).
 from dataclasses import replace
 from typing import Final
 
-from gateway.session.conversation import Facts
+from gateway.session.conversation import Naming
 from gateway.session.startup_settings import Wishes, label_of
 from gateway.session.upstream_login import UpstreamRefused, Welcome
 from gateway.statements.edits import quote
@@ -52,10 +52,10 @@ def name_again(application_name: str, nonce: str) -> bytes:
     )
 
 
-def named_ahead(facts: Facts, application_name: str) -> Facts:
+def named_ahead(session_id: str, application_name: str, nonce: str) -> Naming:
     """Of a session that was opened ahead: what a RESET makes of its name, and what it is to be."""
-    reset_name = f"{label_of(WAITING_USER, facts.session_id)} {WAITING_APPLICATION}"
-    return replace(facts, reset_name=reset_name, name_again=name_again(application_name, facts.nonce))
+    reset_name = f"{label_of(WAITING_USER, session_id)} {WAITING_APPLICATION}"
+    return Naming(reset_name, name_again(application_name, nonce))
 
 
 class HandOver:

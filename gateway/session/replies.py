@@ -191,7 +191,7 @@ class Replies:
         self.pop()
         shared.status = status
         if status == b"E" or (shared.name_lost and (not head.sqlstate or head.parameters > 1)):
-            shared.event("tripwire", {"setting": "application_name", "value": "", "pinned": shared.facts.label})
+            shared.event("tripwire", {"setting": "application_name", "value": "", "pinned": shared.label})
             raise Breach(End("tripwire: application_name", fatal(sqlstate.ADMIN_SHUTDOWN, _NAME_STAYS_LOST), distrust=True))
 
     def _ready(self, head: Entry | None, body: bytes, now: float) -> bytes | None:
@@ -287,10 +287,10 @@ class Replies:
             farewell = fatal(sqlstate.ADMIN_SHUTDOWN, text, "Connect again; tell your administrator if this repeats.")
             raise Breach(End(f"tripwire: {name}", farewell, distrust=True))
         if name == "application_name":
-            shared.name_lost = value == shared.facts.reset_name != ""
+            shared.name_lost = shared.naming is not None and value == shared.naming.reset_name
             if shared.name_lost:
                 return b""
-        if name == "application_name" and not value.startswith(shared.facts.label):
+        if name == "application_name" and not value.startswith(shared.label):
             raise Breach(End(f"tripwire: {name}", fatal(sqlstate.ADMIN_SHUTDOWN, "application_name is pinned"), distrust=True))
         if name == "session_authorization":
             return parameter_status(name, shared.facts.user)

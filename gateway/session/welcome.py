@@ -34,7 +34,8 @@ def build_welcome(
         reported[_ITERATIONS] = _OUR_ITERATIONS
     parts = [backend.AUTHENTICATION_OK]
     for name, value in reported.items():
-        parts.append((_usual_status if len(name) + len(value) < _LONGEST else backend.parameter_status)(name, value))
+        usual = name != "application_name" and len(name) + len(value) < _LONGEST
+        parts.append((_usual_status if usual else backend.parameter_status)(name, value))
     if key is not None:
         parts.append(backend.backend_key_data(*key))
     if notice:

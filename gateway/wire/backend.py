@@ -71,8 +71,9 @@ def _rows_of_tag(body: bytes) -> int | None:
 
 def read_parameter_status(body: bytes) -> tuple[str, str]:
     """Name and value. Raises ProtocolViolation."""
-    # Servers say the same to every session: let all sessions keep the same strings.
-    return _remembered_status(body) if len(body) <= _REMEMBERED_BYTES else _read_status(body)
+    # Servers say the same to every session, but for its name: let all sessions keep the same strings.
+    usual = len(body) <= _REMEMBERED_BYTES and not body.startswith(b"application_name\0")
+    return _remembered_status(body) if usual else _read_status(body)
 
 
 @lru_cache(1024)

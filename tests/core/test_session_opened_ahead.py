@@ -30,8 +30,8 @@ NAMED = PARSED + BOUND + done("SET") + CLOSED + CLOSED + reported("application_n
 
 @pytest.fixture
 def book() -> Playbook:
-    facts = named_ahead(playbook(AccessMode.READ_WRITE).shared.facts, NAME)
-    shared = Conversation(facts, in_force(AccessMode.READ_WRITE), b'"session":"s1"', b'"session":"s1"')
+    facts, naming = playbook(AccessMode.READ_WRITE).shared.facts, named_ahead("s1", NAME, "0123456789abcdef")
+    shared = Conversation(facts, "s1", in_force(AccessMode.READ_WRITE), b'"session":"s1"', naming=naming)
     return Playbook(shared, ClientSide(shared), UpstreamSide(shared))
 
 

@@ -90,15 +90,13 @@ class Playbook:
 
 def playbook(mode: AccessMode = AccessMode.READ_ONLY, *, inline_bytes: int = 10_000, max_names: int = 100) -> Playbook:
     facts = Facts(
-        session_id="s1",
         user="ada",
         target="sales",
-        label="ada/s1",
         pinned=pinned_settings(mode, "app_ro"),
-        nonce="0123456789abcdef",
+        new_nonce=lambda: "0123456789abcdef",
         max_message_bytes=1_000_000,
         max_prepared_statements=max_names,
         inline_bytes=inline_bytes,
     )
-    shared = Conversation(facts, in_force(mode), b'"session":"s1"', b'"session":"s1"')
+    shared = Conversation(facts, "s1", in_force(mode), b'"session":"s1"')
     return Playbook(shared, ClientSide(shared), UpstreamSide(shared))
