@@ -35,7 +35,7 @@ _log: Final = structlog.stdlib.get_logger("gateway.session")
 def act(session: "LiveSession") -> None:
     """All that is asked for now."""
     shared = session.shared
-    effects, shared.effects = shared.effects, []
+    effects, shared.effects = shared.effects, ()
     for effect in effects:
         match effect:
             case ClientQuit():

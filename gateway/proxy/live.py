@@ -42,7 +42,42 @@ _log: Final = structlog.stdlib.get_logger("gateway.session")
 
 
 class LiveSession(asyncio.Protocol):
-    """Implements registry.Session and upstream.Relay."""
+    """Implements registry.Session and upstream.Relay.
+
+    `data_received` and `upstream_data` are the methods below, or the short way.
+    """
+
+    __slots__ = (
+        "_account",
+        "_attending",
+        "_backend",
+        "_cancel",
+        "_client",
+        "_client_gate",
+        "_client_gone",
+        "_counters",
+        "_hold",
+        "_releasing",
+        "_seat",
+        "_server_major",
+        "_trail",
+        "_upstream_gate",
+        "_upstream_gone",
+        "_upstream_side",
+        "_who",
+        "answered",
+        "cancel_key",
+        "client_side",
+        "data_received",
+        "ended",
+        "quitting",
+        "session_id",
+        "shared",
+        "standing",
+        "upstream",
+        "upstream_data",
+        "worker",
+    )
 
     def __init__(
         self,
@@ -53,6 +88,7 @@ class LiveSession(asyncio.Protocol):
         client: asyncio.Transport,
     ) -> None:
         self.session_id = who.session_id
+        self.cancel_key = b""  # until it is given one
         self.worker = worker
         self._who = who
         self.standing = Standing(who, lease)
@@ -78,10 +114,10 @@ class LiveSession(asyncio.Protocol):
         self.quitting: asyncio.TimerHandle | None = None  # once the client has said so
         self._account = Account(who, shared)
         self._attending: Attending | None = None
+        self.data_received, self.upstream_data = self._client_data, self._upstream_data  # type: ignore[method-assign]
         if (steady := steady_of(self, shared, self._account, worker, client, self.upstream)) is not None:
-            self.data_received = steady.client_data  # type: ignore[method-assign]
-            self.upstream_data = steady.upstream_data  # type: ignore[method-assign]
-        shared.way_out = self._way_out
+            self.data_received, self.upstream_data = steady.client_data, steady.upstream_data  # type: ignore[method-assign]
+        shared.adviser = self
         if opened.hold is not None:
             opened.hold.follower = self._adopt_policy
         client.set_write_buffer_limits(high=HIGH_WATER)
@@ -128,7 +164,7 @@ class LiveSession(asyncio.Protocol):
 
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
+    def _client_data(self, data: bytes) -> None:
         size = len(data)
         self._account.bytes_in += size
         self._counters.bytes_from_clients += size
@@ -177,7 +213,7 @@ class LiveSession(asyncio.Protocol):
         text = "the gateway could not write its audit trail, so the statement was not run"
         self.end("audit-unavailable", fatal(self._trail.sqlstate_of_failure, text, "Tell your administrator."))
 
-    def upstream_data(self, data: bytes) -> None:
+    def _upstream_data(self, data: bytes) -> None:
         if self.ended:
             return
         now = time.monotonic()
@@ -304,7 +340,7 @@ class LiveSession(asyncio.Protocol):
         if limited is None or self.shared.volume is None or limited.limits != self.shared.volume.limits:
             self.shared.volume = limited
 
-    def _way_out(self, judged: Judged) -> str:
+    def way_out(self, judged: Judged) -> str:
         """How a statement that was refused can be asked for, for its hint."""
         worker, target, major = self.worker, self.lease.target, self._server_major
         return worker.denied.way_out(

@@ -14,6 +14,7 @@ class Session(Protocol):
     """What the reconciler, the cancel listener and `sessions list` need of a client's connection."""
 
     session_id: str
+    cancel_key: bytes
 
     def reconcile(self) -> None:
         """Ask again whether this session may live; end it if not."""
@@ -58,20 +59,20 @@ class Registry:
     def __init__(self, worker: int) -> None:
         self._worker = worker
         self.sessions: dict[str, Session] = {}
-        self._keys: dict[int, tuple[bytes, Session]] = {}
+        self._keys: dict[int, Session] = {}
 
     def new_key(self, session: Session, *, long: bool) -> tuple[int, bytes]:
         """BackendKeyData for this session: 4 bytes in protocol 3.0, 32 in 3.2."""
         process_id = 0
         while process_id == 0 or process_id in self._keys:
             process_id = self._worker << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-        key = secrets.token_bytes(32 if long else 4)
-        self._keys[process_id] = key, session
+        session.cancel_key = key = secrets.token_bytes(32 if long else 4)
+        self._keys[process_id] = session
         return process_id, key
 
     def find(self, process_id: int, key: bytes) -> Session | None:
         found = self._keys.get(process_id)
-        return found[1] if found is not None and hmac.compare_digest(found[0], key) else None
+        return found if found is not None and hmac.compare_digest(found.cancel_key, key) else None
 
     def add(self, session: Session) -> None:
         self.sessions[session.session_id] = session

@@ -160,6 +160,7 @@ cdef class Steady:
         if self.trail.at_once is None:
             return False
         if self.prepared is None:
+            self.shared.will_define()
             self.prepared, self.prepared_group, self.prepared_in_flight = self.shared.prepared.tables
             self.portals, self.portals_group, _ = self.shared.portals.tables
         if self.shared.in_force is not self.in_force:

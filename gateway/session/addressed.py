@@ -194,6 +194,7 @@ class AddressedStatements:
         rest = body[len(portal) + len(statement) + 2 :]
         close = message(b"C", b"S" + name + b"\0")
         self._shared.ledger.queue += (Entry(INSERTED, name=b"31"), entry, Entry(INSERTED, name=b"3"))
+        self._shared.will_define()
         self._shared.portals.send(portal, entry)
         return b"".join((close, build_parse(name, text), message(b"B", portal + b"\0" + name + b"\0" + rest), close))
 

@@ -191,6 +191,7 @@ class Messages:
         if isinstance(existing, Judged):
             entry.judged = existing  # upstream will answer 42P05: the first text stands
         shared.ledger.queue.append(entry)
+        shared.will_define()
         shared.prepared.send(name, entry.judged)
         if asked is not None:
             return build_parse(name, self.addressed.described(asked))
@@ -221,6 +222,7 @@ class Messages:
         if not shared.ledger.skipping:
             entry = Entry(BIND, 0, 0.0, None, portal, judged, parameters)
             shared.ledger.queue.append(entry)
+            shared.will_define()
             shared.portals.send(portal, entry)
         return lifting + message(b"B", body) if lifting else None
 
@@ -273,6 +275,7 @@ class Messages:
     def _note_names(self, judged: Judged) -> None:
         """SQL's own PREPARE, DEALLOCATE and DISCARD work in the same name space, unseen by `names`."""
         if judged.verdict.facts.names:
+            self._shared.will_define()
             names_will_change(self._shared.prepared, judged.verdict.facts.names, judged)
 
     def _sync(self, _body: bytes, _now: float) -> None:
@@ -287,6 +290,7 @@ class Messages:
         shared = self._shared
         if shared.ledger.skipping:
             return
+        shared.will_define()
         if kind == _STATEMENT:
             if shared.prepared.lookup(name) is UNSETTLED:
                 raise HoldStream(None)

@@ -11,7 +11,7 @@ from gateway.session.client_messages import Messages
 from gateway.session.conversation import Conversation
 from gateway.session.effects import AnswerAddressed, ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, fatal
 from gateway.session.holding import HoldStream
-from gateway.session.usual import UsualRequest, lengths
+from gateway.session.usual import UsualRequests, lengths
 from gateway.statements.verdict import Verdict
 from gateway.wire.errors import SilentClose, WireError
 from gateway.wire.framing import HEADER_SIZE, KNOWN_FRONTEND, SMALL_LIMIT, check_frontend_length, unpack_header
@@ -21,7 +21,7 @@ _BIND: Final = ord("B")
 _TERMINATE: Final = ord("X")
 
 
-class ClientSide:
+class ClientSide(UsualRequests):
     """Feed it what the client sent; it returns what upstream shall read, in order."""
 
     __slots__ = (
@@ -31,16 +31,13 @@ class ClientSide:
         "_partial",
         "_plain_lengths",
         "_quit",
-        "_shared",
-        "_usual",
         "_wanted",
         "waiting_for_replies",
     )
 
     def __init__(self, shared: Conversation) -> None:
-        self._shared = shared
+        super().__init__(shared)
         self._messages: Messages | None = None  # until one comes that has no short cut
-        self._usual = UsualRequest(shared)
         self._plain_lengths = lengths(4, min(SMALL_LIMIT, shared.facts.max_message_bytes))  # allowed of every message
         self._body_left = 0  # of a CopyData that is passing through
         self._partial: bytes | bytearray = b""  # the beginning of a message that must be whole
@@ -74,7 +71,7 @@ class ClientSide:
             return b""
         if self._quit:
             return b""
-        if not self._wanted and not self._body_left and self._usual.take(data, now):
+        if not self._wanted and not self._body_left and self._take(data, now):
             return data
         if self._wanted:
             self._partial += data
@@ -86,10 +83,10 @@ class ClientSide:
         try:
             return self._relay(data, now)
         except SilentClose as broken:
-            self._shared.effects.append(End(f"protocol violation: {broken.message}"))
+            self._shared.ask(End(f"protocol violation: {broken.message}"))
         except WireError as broken:
             farewell = fatal(broken.sqlstate, broken.message)
-            self._shared.effects.append(End(f"protocol violation: {broken.message}", farewell))
+            self._shared.ask(End(f"protocol violation: {broken.message}", farewell))
         self._quit = True
         return b""
 
@@ -119,9 +116,9 @@ class ClientSide:
             if kind == _TERMINATE:  # whatever its body; nothing answers it
                 position = end
                 self._quit = True
-                shared.effects.append(ClientQuit())
+                shared.ask(ClientQuit())
                 break
-            if kind == _BIND and self._usual.take_bound(data[position + HEADER_SIZE : end], data[end:], now):
+            if kind == _BIND and self._take_bound(data[position + HEADER_SIZE : end], data[end:], now):
                 position = size
                 break
             try:
@@ -157,11 +154,11 @@ class ClientSide:
     def _hold(self, hold: HoldStream, rest: bytes) -> None:
         self._held = bytearray(rest)
         if hold.effect is not None:
-            self._shared.effects.append(hold.effect)
+            self._shared.ask(hold.effect)
         elif hold.sql is None:
             self.waiting_for_replies = True
         else:
-            self._shared.effects.append(JudgeElsewhere(hold.sql, self._shared.in_force.policy))
+            self._shared.ask(JudgeElsewhere(hold.sql, self._shared.in_force.policy))
 
     def judged(self, effect: JudgeElsewhere, verdict: Verdict, now: float) -> bytes:
         """The late verdict for the held message has come. Returns what may leave now."""

@@ -1,14 +1,14 @@
 """What both directions of a relayed session share: the ledger, the names, the policy in force, and what is to be audited."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.audit.events import STATEMENT_STARTED, FieldValue, session_event, statement_ended
 from gateway.session.denial import Refusal, fields_of
 from gateway.session.effects import CatalogTouched, Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
-from gateway.session.names import Names
+from gateway.session.names import NOTHING_NAMED, Names
 from gateway.session.startup_settings import label_of
 from gateway.session.tally import Tally
 from gateway.session.verdicts import Judged, PolicyInForce
@@ -55,9 +55,10 @@ def _settled() -> None:
     """The ledger knows all."""
 
 
-def _no_way(_judged: Judged) -> str:
-    """There is none."""
-    return ""
+class Adviser(Protocol):
+    def way_out(self, judged: Judged) -> str:
+        """How a text that was refused can be asked for, "" if it cannot."""
+        ...
 
 
 class Conversation:
@@ -66,6 +67,7 @@ class Conversation:
     __slots__ = (
         "_marks",
         "_nonce",
+        "adviser",
         "audit_sqlstate",
         "catalog_touched",
         "effects",
@@ -91,7 +93,6 @@ class Conversation:
         "upstream_fatal",
         "volume",
         "watched",
-        "way_out",
     )
 
     def __init__(
@@ -113,10 +114,10 @@ class Conversation:
         self.lists_changed = False  # since the session began: more of the policy than what is in the database
         self.catalog_touched = False  # by DDL, in a transaction that may not be over
         self.ledger: Final = Ledger()
-        self.prepared: Final[Names[Judged]] = Names()
-        self.portals: Final[Names[Entry]] = Names()
+        self.prepared: Names[Judged] = NOTHING_NAMED  # type: ignore[assignment]
+        self.portals: Names[Entry] = NOTHING_NAMED  # type: ignore[assignment]
         self.records: list[bytes] = []
-        self.effects: list[Effect] = []
+        self.effects: Sequence[Effect] = ()
         self.statements = 0
         self.status = b"I"  # of the last ReadyForQuery; empty when other replies came since
         self.volume: Volume | None = None  # of a grant that limits what is sent; its policy is `metered`
@@ -133,7 +134,7 @@ class Conversation:
         self._marks = 0
         self._nonce = ""  # most sessions need none
         self.settle: Callable[[], None] = _settled  # of who relays beside the ledger: to be told before it is looked at
-        self.way_out: Callable[[Judged], str] = _no_way  # of a text that is refused: what the hint tells besides
+        self.adviser: Adviser | None = None
 
     def adopt(self, in_force: PolicyInForce) -> None:
         """Judge by this from now on, also what is prepared already."""
@@ -166,12 +167,25 @@ class Conversation:
         ledger = self.ledger
         return self.status == b"I" and not (ledger.copy_in or ledger.skipping or ledger.owes_but_closes)
 
+    def will_define(self) -> None:
+        """A name is about to be given a meaning, for the first time perhaps."""
+        if self.prepared is NOTHING_NAMED:
+            self.prepared, self.portals = Names(), Names()
+
     def transaction_over(self) -> None:
         """Upstream is idle: portals end with their transaction, and what DDL did can be seen now."""
         self.portals.all_dropped()
         if self.catalog_touched:
             self.catalog_touched = False
-            self.effects.append(CatalogTouched())
+            self.ask(CatalogTouched())
+
+    def ask(self, effect: Effect) -> None:
+        """Something of the shell."""
+        self.effects = (*self.effects, effect)
+
+    def way_out(self, judged: Judged) -> str:
+        """What the hint of a refusal tells besides."""
+        return self.adviser.way_out(judged) if self.adviser is not None else ""
 
     def refuse(self, fields: ErrorFields, rule: str) -> Refusal:
         """A refusal that is not about a text, with its own audit event."""

@@ -9,8 +9,6 @@ from typing import Final, Generic, Never, TypeVar
 
 T = TypeVar("T")
 
-_NOTHING: Final[dict[bytes, Never]] = {}  # what nothing was ever defined in: shared, and never written to
-
 
 class Unsettled:
     """The type of UNSETTLED."""
@@ -25,14 +23,9 @@ class Names(Generic[T]):
     __slots__ = ("_confirmed", "_group", "_in_flight")
 
     def __init__(self) -> None:
-        self._confirmed: dict[bytes, T | None] = _NOTHING  # type: ignore[assignment]
-        self._group: dict[bytes, T | None] = _NOTHING  # type: ignore[assignment]
-        self._in_flight: dict[bytes, int] = _NOTHING  # type: ignore[assignment]
-
-    def _begin(self) -> None:
-        """Before anything is written: most sessions never define a name."""
-        if self._in_flight is _NOTHING:
-            self._confirmed, self._group, self._in_flight = {}, {}, {}
+        self._confirmed: dict[bytes, T | None] = {}
+        self._group: dict[bytes, T | None] = {}
+        self._in_flight: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._confirmed) + len(self._group)
@@ -40,18 +33,15 @@ class Names(Generic[T]):
     @property
     def tables(self) -> tuple[dict[bytes, T | None], dict[bytes, T | None], dict[bytes, int]]:
         """What replies told, what was sent since the last Sync, and how often a name is in flight; the same all the time."""
-        self._begin()
         return self._confirmed, self._group, self._in_flight
 
     def send(self, name: bytes, value: T | None) -> None:
         """A definition (None: a Close) leaves; `confirm` or `abandon` follows with its reply."""
-        self._begin()
         self._group[name] = value
         self._in_flight[name] = self._in_flight.get(name, 0) + 1
 
     def send_with_sync(self, name: bytes) -> None:
         """A definition leaves together with the Sync that ends its group."""
-        self._begin()
         self._in_flight[name] = self._in_flight.get(name, 0) + 1
         if self._group:
             self._group.clear()
@@ -60,7 +50,6 @@ class Names(Generic[T]):
         if value is None:
             self._confirmed.pop(name, None)
         else:
-            self._begin()
             self._confirmed[name] = value
         self._landed(name)
 
@@ -107,6 +96,29 @@ class Names(Generic[T]):
         if name in self._in_flight:
             return UNSETTLED
         return self._confirmed.get(name)
+
+
+class _NothingNamed(Names[Never]):
+    """Where nothing was ever defined, and nothing can be: one for all sessions of that kind, which most are."""
+
+    __slots__ = ()
+
+    @property
+    def tables(self) -> Never:
+        raise RuntimeError("a name was to be defined where none can be")
+
+    def send(self, name: bytes, value: object) -> None:
+        raise RuntimeError("a name was to be defined where none can be")
+
+    def send_with_sync(self, name: bytes) -> None:
+        raise RuntimeError("a name was to be defined where none can be")
+
+    def confirm(self, name: bytes, value: object) -> None:
+        if value is not None:
+            raise RuntimeError("a name was to be defined where none can be")
+
+
+NOTHING_NAMED: Final = _NothingNamed()
 
 
 def names_will_change(names: Names[T], changes: tuple[str, ...], value: T) -> None:

@@ -182,7 +182,7 @@ class Replies:
             # Nothing was sent since what this is the answer to: a group of ours would stand between two of the client's.
             tries = head.parameters if head is not None and head.kind == NAMING else 0
             shared.ledger.queue.append(Entry(NAMING, parameters=tries + 1))
-            shared.effects.append(NameAgain())
+            shared.ask(NameAgain())
         return kept
 
     def _named(self, head: Entry, status: bytes) -> None:

@@ -34,14 +34,13 @@ _DROPPED: Final = frozenset(b"TH")
 _READ_BESIDE_OURS: Final = _READ_WHOLE | {_NOTICE}
 
 
-class UpstreamSide:
+class UpstreamSide(Replies):
     """Feed it what upstream sent; it returns what the client shall read."""
 
-    __slots__ = ("_body_left", "_broken", "_dropping", "_replies", "_shared", "_tail")
+    __slots__ = ("_body_left", "_broken", "_dropping", "_tail")
 
     def __init__(self, shared: Conversation) -> None:
-        self._shared = shared
-        self._replies = Replies(shared)
+        super().__init__(shared)
         self._body_left = 0  # of a message that is passing through, or (`_dropping`) is not for the client
         self._dropping = False
         self._tail = b""  # the beginning of a message that must be read
@@ -80,7 +79,7 @@ class UpstreamSide:
                 start = position
                 self._dropping = self._body_left > 0
         out: list[bytes] = []
-        queue, replies = self._shared.ledger.queue, self._replies
+        queue = self._shared.ledger.queue
         whole = _READ_BESIDE_OURS if queue and queue[0].kind in BESIDE_INSERTED else _READ_WHOLE
         try:
             while position + HEADER_SIZE <= size:
@@ -105,11 +104,11 @@ class UpstreamSide:
                             out.append(_notice(queue[0].judged.verdict.notice))
                             start = position
                         tag = data[position + HEADER_SIZE : end]
-                        if replies.complete(rows_of_tag(tag), now, tag):
+                        if self.complete(rows_of_tag(tag), now, tag):
                             out.append(data[start:position])
                             start = end
                     elif kind == _READY:
-                        kept = replies.ready(data[position + HEADER_SIZE : end], now)
+                        kept = self.ready(data[position + HEADER_SIZE : end], now)
                         if kept is None:
                             out.append(data[start:position])
                             start = end
@@ -121,11 +120,11 @@ class UpstreamSide:
                         body = data[position + HEADER_SIZE : end]
                         match kind:
                             case 0x45:  # ErrorResponse
-                                instead = replies.error(body, now)
+                                instead = self.error(body, now)
                             case 0x53:  # ParameterStatus
-                                instead = replies.status(body)
+                                instead = self.status(body)
                             case _:
-                                instead = replies.notice(body)
+                                instead = self.notice(body)
                         if instead is not None:
                             out.append(data[start:position])
                             out.append(instead)
@@ -134,8 +133,8 @@ class UpstreamSide:
                     pass  # the most common messages have short cuts here, `replies` has the rules
                 elif kind == _BIND_COMPLETE and queue and queue[0].kind == BIND:
                     self._shared.portals.confirm(queue[0].name, queue[0])
-                    replies.pop()
-                elif replies.note(kind, now):
+                    self.pop()
+                elif self.note(kind, now):
                     if length != 4 and kind not in _DROPPED:
                         raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
                     out.append(data[start:position])
@@ -159,12 +158,10 @@ class UpstreamSide:
         """What stood before the breach still goes, so that the farewell stands between two whole messages."""
         self._broken = True
         if isinstance(breach, Breach):
-            self._shared.effects.append(breach.end)
+            self._shared.ask(breach.end)
         else:
             text = "the connection to the database broke the protocol and was closed"
-            self._shared.effects.append(
-                End(f"upstream: {breach.message}", fatal(sqlstate.CONNECTION_FAILURE, text), distrust=True)
-            )
+            self._shared.ask(End(f"upstream: {breach.message}", fatal(sqlstate.CONNECTION_FAILURE, text), distrust=True))
 
 
 def _count_rows(watched: Watched, data: bytes, position: int, start: int, out: list[bytes]) -> tuple[int, int]:

@@ -39,8 +39,11 @@ def lengths(shortest: int, longest: int) -> range:
     return range(shortest, longest + 1)
 
 
-class UsualRequest:
-    """One Query whose verdict is known; or a Bind of the unnamed portal to a known statement, with its Execute and Sync."""
+class UsualRequests:
+    """One Query whose verdict is known; or a Bind of the unnamed portal to a known statement, with its Execute and Sync.
+
+    A part of the client's side, not an object of its own: each session has one.
+    """
 
     __slots__ = ("_last_beginning", "_last_bound", "_last_head", "_lengths", "_shared")
 
@@ -52,7 +55,7 @@ class UsualRequest:
         self._last_head = _PLAINEST_HEAD
         self._last_bound = _NOT_BOUND
 
-    def take(self, data: bytes, now: float) -> bool:
+    def _take(self, data: bytes, now: float) -> bool:
         """True: it may pass as it is, and is in the ledger and in the records."""
         shared = self._shared
         size = len(data)
@@ -60,7 +63,7 @@ class UsualRequest:
             return False
         kind, length = unpack_header(data)
         if kind == _BIND:
-            return length in self._lengths and self.take_bound(data[HEADER_SIZE : length + 1], data[length + 1 :], now)
+            return length in self._lengths and self._take_bound(data[HEADER_SIZE : length + 1], data[length + 1 :], now)
         if kind != _QUERY or size != length + 1 or length not in self._lengths or data[-1]:
             return False
         in_force, sql = shared.in_force, data[HEADER_SIZE:-1]
@@ -79,7 +82,7 @@ class UsualRequest:
         shared.prepared.will_drop(b"")
         return True
 
-    def take_bound(self, body: bytes, tail: bytes, now: float) -> bool:
+    def _take_bound(self, body: bytes, tail: bytes, now: float) -> bool:
         """A Bind, and what stands behind it up to the end of the chunk: what drivers send for each query."""
         shared = self._shared
         ledger = shared.ledger

@@ -174,7 +174,7 @@ class Watched:
         self.cut = entry.refusal = refusal = shared.refuse_verdict(verdict)
         self._tag = b""
         self._cancelling = True
-        shared.effects.append(StopStatement())
+        shared.ask(StopStatement())
         if self._whole:
             entry.sqlstate = verdict.sqlstate
         else:

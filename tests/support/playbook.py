@@ -75,7 +75,7 @@ class Playbook:
     def _after(self) -> bytes:
         self.effects += self.shared.effects
         self.records += self.shared.records
-        self.shared.effects.clear()
+        self.shared.effects = ()
         self.shared.records.clear()
         return b""
 
