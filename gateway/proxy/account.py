@@ -39,7 +39,7 @@ class Account:
         self._who = who
         self._shared = shared
         self._began = time.monotonic()
-        self._started_at = datetime.now(UTC)
+        self._started_at = time.time()
         self.bytes_in = self.bytes_out = 0
         self.process_id: int | None = None  # as the client knows it
 
@@ -61,7 +61,7 @@ class Account:
             "address": str(self._who.address),
             "application": self._who.application,
             "tls": self._who.tls,
-            "started_at": self._started_at.isoformat(timespec="seconds"),
+            "started_at": datetime.fromtimestamp(self._started_at, UTC).isoformat(timespec="seconds"),
             "state": "active" if self._shared.busy else "idle in transaction" if self.busy else "idle",
             "statements": self._shared.statements,
             "bytes_in": self.bytes_in,

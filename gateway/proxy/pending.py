@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from sys import intern
 from typing import Final, Protocol, cast
 
 import structlog
@@ -254,9 +255,8 @@ class PendingSession(asyncio.Protocol):
                 self._refuse("not-ready", fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready"), final)
             return
         startup = cast(StartupMessage, self._startup)
-        who = Introduction(
-            self.session_id, self._arrival.address, opened.wishes.application_name, self._arrival.identity is not None
-        )
+        application = intern(opened.wishes.application_name)  # many say the same
+        who = Introduction(self.session_id, self._arrival.address, application, self._arrival.identity is not None)
         self._finish()
         session = LiveSession(worker, who, lease, opened, self._transport)
         worker.registry.add(session)
