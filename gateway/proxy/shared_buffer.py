@@ -19,7 +19,8 @@ class SharedBuffer(asyncio.BufferedProtocol):
         self._protocol = protocol
         self.data_received = protocol.data_received
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    @staticmethod
+    def get_buffer(sizehint: int) -> memoryview:
         return _VIEW
 
     def buffer_updated(self, nbytes: int) -> None:
