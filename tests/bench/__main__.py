@@ -30,6 +30,8 @@ from tests.bench.workloads.many import REAL_AT_MOST
 
 #: Server connections that contestants keep beside those of the moment: pools, and what pgpool-II holds for later.
 _KEPT_CONNECTIONS = 600
+#: Of a proxy, beside its connections; some connections of the harness's own are in it.
+_OTHER_FILES = 200
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -59,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     workloads = catalogue.chosen([each for each in ALL if each.quick or not quick or given.only], given.only)
     entries = lineup.chosen(ENTRIES, given.contestants)
     idle = given.idle if given.idle is not None else 0 if given.only else 200 if quick else 1000
+    idle = _within_files(idle)
     plan = Plan(given.rounds or (2 if quick else 5), given.seconds or (1 if quick else 2), idle)
-    _raise_file_limit(4 * idle + 2000)
     started_at = time.monotonic()
     megabytes = given.stream_megabytes or (20 if quick else 60)
     with prepared_ground(max_connections=_KEPT_CONNECTIONS + min(idle, REAL_AT_MOST), stream_megabytes=megabytes) as ground:
@@ -104,8 +106,16 @@ def _list() -> None:
         print(f"{entry.name}{f' ({reason})' if (reason := entry.missing()) else ''}")
 
 
-def _raise_file_limit(wanted: int) -> None:
-    """For this process and what it starts: the hard limit too, where we may."""
+def _within_files(connections: int) -> int:
+    """So many, or as many as a proxy can carry that has two files for each."""
+    most = (_raise_file_limit(4 * connections + 2000) - _OTHER_FILES) // 2
+    if connections > most:
+        print(f"only {most} idle connections, for want of files")
+    return min(connections, most)
+
+
+def _raise_file_limit(wanted: int) -> int:
+    """For this process and what it starts: the hard limit too, where we may. Returns what is in force."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if wanted > hard:
         try:
@@ -113,8 +123,9 @@ def _raise_file_limit(wanted: int) -> None:
         except (ValueError, OSError):
             print(f"only {hard} files may be open; {wanted} were wanted")
         else:
-            return
+            return wanted
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 if __name__ == "__main__":
