@@ -4,7 +4,6 @@ A verifier lets the gateway check a password without being able to know it. `Ver
 knows nothing of this package.
 """
 
-import base64
 import binascii
 import hashlib
 import hmac
@@ -84,7 +83,7 @@ def parse_verifier(text: str) -> Verifier:
         raise VerifierError("not a SCRAM-SHA-256 verifier")
     iterations = int(match[1])
     try:
-        salt, stored_key, server_key = (base64.b64decode(match[i], validate=True) for i in (2, 3, 4))
+        salt, stored_key, server_key = [binascii.a2b_base64(match[i], strict_mode=True) for i in (2, 3, 4)]
     except binascii.Error as error:
         raise VerifierError("a SCRAM-SHA-256 verifier with broken base64") from error
     if iterations > _MAX_ITERATIONS or not salt or len(stored_key) != _KEY_BYTES or len(server_key) != _KEY_BYTES:
@@ -122,4 +121,4 @@ def _derive(password: str, salt: bytes, iterations: int) -> Verifier:
 
 
 def _encode(raw: bytes) -> str:
-    return base64.b64encode(raw).decode("ascii")
+    return binascii.b2a_base64(raw, newline=False).decode("ascii")

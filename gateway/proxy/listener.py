@@ -16,7 +16,7 @@ from gateway.bus.lines import Payload
 from gateway.proxy import rights_clock
 from gateway.proxy.greeter import Greeter
 from gateway.proxy.registry import Registry
-from gateway.proxy.sockets import ACCEPTED_INHERIT, keep_alive
+from gateway.proxy.sockets import ACCEPTED_INHERIT, accept, keep_alive
 from gateway.proxy.worker import Worker
 from gateway.wire.startup import CancelRequest
 
@@ -64,7 +64,7 @@ class Listener:
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
             try:
-                sock, peer = listening.accept()
+                sock, peer = accept(listening)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # out of file descriptors: let live sessions give some back
@@ -72,7 +72,7 @@ class Listener:
                 self._pause()
                 asyncio.get_running_loop().call_later(_RESERVE_PAUSE_SECONDS, self._listen)
                 return
-            self._accepted(sock, peer[0])
+            self._accepted(sock, peer)
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
         worker = self._worker

@@ -4,7 +4,6 @@ The supervisor makes the listening ones and hands them to its children, so that 
 queue.
 """
 
-import contextlib
 import errno
 import os
 import socket
@@ -88,18 +87,33 @@ def chosen(shares: Sequence[Sequence[int]], place: int) -> list[socket.socket]:
         if number != place:
             for fd in fds:
                 os.close(fd)
-    found = [socket.socket(fileno=fd) for fd in shares[place]]
+    found: list[socket.socket] = [PlainSocket(fileno=fd) for fd in shares[place]]
     for sock in found:
         sock.set_inheritable(False)
         sock.setblocking(False)
     return found
 
 
+class PlainSocket(socket.socket):
+    """Tells its family and type as bare numbers: the event loop asks several times, and each making of an enum's member costs."""
+
+    family = socket.SocketType.family  # type: ignore[assignment]
+    type = socket.SocketType.type  # type: ignore[assignment]
+
+
+def accept(listening: socket.socket) -> tuple[PlainSocket, str]:
+    """The next connection, and its peer's address. Raises OSError."""
+    fd, peer = listening._accept()  # type: ignore[attr-defined]  # what socket.accept() calls, to make a socket of its own class
+    return PlainSocket(listening.family, socket.SOCK_STREAM, 0, fd), peer[0]
+
+
 def keep_alive(sock: socket.socket) -> None:
     """No delay for small messages, and a peer that is gone without a word is noticed within a minute."""
-    with contextlib.suppress(OSError):  # of a peer that is gone already: reading will tell
+    try:
         for level, option, value in _KEPT_ALIVE:
             sock.setsockopt(level, option, value)
+    except OSError:  # of a peer that is gone already: reading will tell
+        return
 
 
 def _resolve(host: str, setting: str) -> list[_Place]:

@@ -7,7 +7,6 @@ taken for part of the encrypted stream.
 import asyncio
 import errno
 import os
-import secrets
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.ports import SecretSource, SecretUnavailable
 from gateway.proxy.client_keys import ClientKeyMemory
 from gateway.proxy.shared_buffer import SharedBuffer, set_protocol
-from gateway.proxy.sockets import keep_alive
+from gateway.proxy.sockets import PlainSocket, keep_alive
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
 from gateway.secret import Secret
 from gateway.session.upstream_login import UpstreamLogin, UpstreamPlan, UpstreamRefused, Welcome
@@ -157,7 +156,7 @@ class UpstreamDialer:
         try:
             connection, place = await self._connect(target)
             binding = _binding_of(connection.transport)
-            login = UpstreamLogin(plan, binding, secrets.token_urlsafe(18), secret.reveal)
+            login = UpstreamLogin(plan, binding, os.urandom(18).hex(), secret.reveal)
             running: list[asyncio.Task[None]] = []
             upstream = connection
 
@@ -234,7 +233,7 @@ def _literal(host: str, port: int) -> Sequence[tuple[int, tuple[str, int]]]:
 async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
     """A socket to this very place, inside TLS where the target wants it. Raises OSError (ssl.SSLError among them)."""
     loop = asyncio.get_running_loop()
-    sock = socket.socket(place.family, socket.SOCK_STREAM)
+    sock = PlainSocket(place.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         await _reach(sock, place.address)

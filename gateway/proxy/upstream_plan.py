@@ -4,7 +4,7 @@ from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.access.secret_reference import SecretProvider
 from gateway.access_mode import AccessMode
 from gateway.session.startup_settings import Wishes, pinned_settings, upstream_parameters
-from gateway.session.upstream_login import UpstreamPlan, Welcome
+from gateway.session.upstream_login import UpstreamPlan, Welcome, reported_major
 
 
 def plan_of(
@@ -26,5 +26,4 @@ def _is_token(target: Target, role: DatabaseRole) -> bool:
 
 def major_of(welcome: Welcome) -> int:
     """The server's major version, 0 when it does not say."""
-    digits = welcome.statuses.get("server_version", "").split(".")[0]
-    return int("".join(c for c in digits if c.isdigit()) or 0)
+    return reported_major(welcome.statuses)

@@ -7,8 +7,9 @@ defaults are the same, only one thing tells it apart: it makes up the process id
 asked for its own, once per session.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import md5
 from typing import Final
 
@@ -23,12 +24,23 @@ _MAX_BYTES: Final = 64 * 1024
 _MAX_MESSAGES: Final = 100
 _PARAMETER_STATUS: Final = ord("S")
 _READY: Final = ord("Z")
+_VERSION_CHARACTERS: Final = 64
 _REPORTS_READ_ONLY: Final = 14  # the first major that reports default_transaction_read_only
 #: It goes out with the last word of our login, so that it costs no way of its own; a server reads it when it is ready.
 _QUESTION: Final = frontend.build_query(
     b"/* pgbastion: is this PostgreSQL itself? */ "
     b"SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('default_transaction_read_only')"
 )
+
+
+def reported_major(statuses: Mapping[str, str]) -> int:
+    """The server's major version, 0 when it does not say."""
+    return _major(statuses.get("server_version", "")[:_VERSION_CHARACTERS])
+
+
+@lru_cache(64)
+def _major(version: str) -> int:
+    return int("".join(c for c in version.split(".")[0] if c.isdigit()) or 0)
 
 
 class UpstreamRefused(Exception):
@@ -200,15 +212,10 @@ class UpstreamLogin:
             return UpstreamRefused("pooler", text, code)
         return UpstreamRefused("refused", text, code)
 
-    def _major(self) -> int:
-        digits = self._statuses.get("server_version", "").split(".")[0]
-        leading = "".join(c for c in digits if c.isdigit())
-        return int(leading) if leading else 0
-
     def _ready_first(self, status: bytes) -> None:
         """What is reported must be right already, before the answer to the one question."""
         self._check_ready(status)
-        if self._major() >= _REPORTS_READ_ONLY or self._major() == 0:
+        if (major := reported_major(self._statuses)) >= _REPORTS_READ_ONLY or not major:
             self._check_settings()
         self._asked = True
 

@@ -50,15 +50,11 @@ class Changes:
 
 
 class CurrentSettings:
-    """Ask `now` each time; do not keep what it answers."""
+    """Ask for `now` each time, and do not keep it. It is only ever set here: logins read it often, and a property costs a call."""
 
     def __init__(self, settings: Settings) -> None:
-        self._now = settings
+        self.now = settings
         self._subscribers: list[Callable[[Settings], None]] = []
-
-    @property
-    def now(self) -> Settings:
-        return self._now
 
     def subscribe(self, callback: Callable[[Settings], None]) -> None:
         """For those few that cannot ask each time. Called after each change, with the new ones."""
@@ -66,15 +62,15 @@ class CurrentSettings:
 
     def replace(self, wanted: Settings) -> Changes:
         """Take over what can change in a running process."""
-        before = self._now
+        before = self.now
         different = [key for key in _keys(before) if _value(before, key) != _value(wanted, key)]
         changes = Changes(
             tuple(key for key in different if key not in NEED_RESTART), tuple(key for key in different if key in NEED_RESTART)
         )
-        self._now = _with(before, wanted, changes.live)
+        self.now = _with(before, wanted, changes.live)
         if changes.live:
             for callback in self._subscribers:
-                callback(self._now)
+                callback(self.now)
         return changes
 
 

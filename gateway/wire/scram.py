@@ -5,8 +5,8 @@ the user name comes from the startup packet, so that `n=` is ignored and may be 
 """
 
 import hmac
-from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass, field
 from hashlib import pbkdf2_hmac, sha256
 from typing import Final
@@ -86,7 +86,7 @@ class ScramServer:
             raise ProtocolViolation("malformed SCRAM message")
         self._gs2 = flag + b",,"
         self._nonce = pairs[1][1] + self._server_nonce
-        salt = b64encode(self._keys.salt)
+        salt = _encode(self._keys.salt)
         answer = b"r=" + self._nonce + b",s=" + salt + b",i=" + str(self._keys.iterations).encode()
         self._auth = bare + b"," + answer
         return answer
@@ -112,7 +112,7 @@ class ScramServer:
         if [key for key, _ in pairs[:2]] != [b"c", b"r"]:
             raise ProtocolViolation("malformed SCRAM message")
         expected = self._gs2 + (self._binding or b"" if self._gs2.startswith(b"p=") else b"")
-        if not hmac.compare_digest(pairs[0][1], b64encode(expected)):
+        if not hmac.compare_digest(pairs[0][1], _encode(expected)):
             if not self._gs2.startswith(b"p="):
                 raise ProtocolViolation("unexpected SCRAM channel-binding attribute in client-final-message")
             raise ProtocolViolation("SCRAM channel binding check failed", INVALID_AUTHORIZATION)
@@ -125,12 +125,16 @@ class ScramServer:
         client_key = _xor(proof, _mac(self._keys.stored_key, auth))
         if not hmac.compare_digest(sha256(client_key).digest(), self._keys.stored_key):
             return None
-        return b"v=" + b64encode(_mac(self._keys.server_key, auth))
+        return b"v=" + _encode(_mac(self._keys.server_key, auth))
+
+
+def _encode(raw: bytes) -> bytes:
+    return b2a_base64(raw, newline=False)
 
 
 def _decode(text: bytes) -> bytes:
     try:
-        return b64decode(text, validate=True)
+        return a2b_base64(text, strict_mode=True)
     except Base64Error:
         raise ProtocolViolation("malformed SCRAM message") from None
 
@@ -190,11 +194,11 @@ class ScramClient:
         return Challenge(salt, int(count))
 
     def final(self, keys: ClientKeys) -> bytes:
-        without_proof = b"c=" + b64encode(self._gs2 + (self._binding or b"")) + b",r=" + self._nonce
+        without_proof = b"c=" + _encode(self._gs2 + (self._binding or b"")) + b",r=" + self._nonce
         self._auth = b"n=,r=" + self._client_nonce + b"," + self._server_first + b"," + without_proof
         self._keys = keys
         signature = _mac(sha256(keys.client_key).digest(), self._auth)
-        return without_proof + b",p=" + b64encode(_xor(keys.client_key, signature))
+        return without_proof + b",p=" + _encode(_xor(keys.client_key, signature))
 
     def verify(self, message: bytes) -> None:
         """server-final-message: without the right signature the server never knew the password."""
