@@ -68,11 +68,16 @@ def session_fragment_rest(address: str, target: str, mode: str, application: str
     return b"," + _inside({"address": address, "target": target, "mode": mode, "application": application})
 
 
-def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
+def beginning_of(sql: bytes, limit_bytes: int) -> str:
+    """As much of a text as `statement_fragment` looks at; what is no UTF-8 is escaped."""
+    return (sql if len(sql) <= limit_bytes else sql[: limit_bytes + 4]).decode("utf-8", "backslashreplace")
+
+
+def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int, sql_bytes: int | None = None) -> bytes:
     """The text and what was said of it: made once per verdict and remembered with it.
 
     Passwords are masked (`"redacted":true`); of a text longer than `limit_bytes` of UTF-8 the beginning is kept
-    (`"truncated":true`); `sql_bytes` is the length of the text as it was sent.
+    (`"truncated":true`); `sql_bytes` is the length of the text as it was sent, of which `sql` may be but the beginning.
     """
     raw = sql.encode("utf-8", "surrogatepass")
     truncated = len(raw) > limit_bytes
@@ -82,7 +87,7 @@ def statement_fragment(sql: str, verdict: Verdict, limit_bytes: int) -> bytes:
     redacted = shown != whole
     fields: dict[str, FieldValue] = {
         "sql": shown,
-        "sql_bytes": len(raw),
+        "sql_bytes": len(raw) if sql_bytes is None else sql_bytes,
         "truncated": truncated,
         "redacted": redacted,
         "kind": verdict.facts.kind,

@@ -3,7 +3,8 @@
 What is masked: the string that follows a password word (`PASSWORD 'x'`, `OPTIONS (password 'x')`, `password => 'x'`), the rest
 of a string in which a connection string names a password (`'host=h password=x'`, `'postgres://u:x@h'`), and both of them again
 inside comments, function bodies and nested strings. It errs towards masking too much; the statement that reaches the server is
-never touched.
+never touched. Of a text with thousands of places that have to be looked at one by one the rest is masked: this happens on an event
+loop.
 """
 
 import re
@@ -45,6 +46,23 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+#: Tokens that change nothing as long as no password is expected, in one go: words that are no password's, and begin no string;
+#: strings and quoted names without any of the signs; no semicolon. (Its groups are not possessive: before 3.11.5 Python gets some
+#: of those wrong.)
+_PLAIN: Final = re.compile(
+    r"""
+    (?: [\s0-9.,()=<>+*%\[\]{}@\#^`?~:|!&]++
+      | [A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*+
+        (?<!password)(?<!passwd)(?<!pwd)(?<!passphrase)(?<!client_secret)(?<!secret_access_key)(?<!secret)(?!['"&])
+      | '(?:[^'ps:]|p(?!ass|wd)|s(?!ecret)|:(?!//))*'(?!')
+      | "[^"ps]*+"(?!")
+      | \$(?=[0-9]) | -(?!-) | /(?!\*)
+    )+
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+_MOST_TOKENS: Final = 1000  # that are looked at one by one: a microsecond each
+
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 
 
@@ -53,7 +71,7 @@ def redact(sql: str) -> str:
     lowered = sql.lower()
     if not any(sign in lowered for sign in _SIGNS):
         return sql
-    return _redact(sql, depth=0)
+    return _redact(sql, _Patience(), depth=0)
 
 
 def may_hold_password(sql: bytes) -> bool:
@@ -75,7 +93,16 @@ def redact_quotation(message: str) -> str:
     return re.sub(r'(at or near ").*(")', rf"\g<1>{MASK}\g<2>", message, flags=re.DOTALL)
 
 
-def _redact(sql: str, *, depth: int) -> str:
+class _Patience:
+    """How many more tokens are looked at, in a text and all the bodies in it."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _MOST_TOKENS
+
+
+def _redact(sql: str, patience: _Patience, *, depth: int) -> str:
     if depth > _MAX_DEPTH:
         return MASK
     parts: list[str] = []
@@ -84,24 +111,37 @@ def _redact(sql: str, *, depth: int) -> str:
     begins, sets = True, False  # a statement begins here; it is one that sets a password
     bare = False  # within a password without quotes
     end = 0
-    while match := _TOKEN.match(sql, end):
+    while True:
+        if not (armed or masked or begins or bare) and (plain := _PLAIN.match(sql, end)) is not None:
+            parts.append(plain.group())
+            end = plain.end()
+        match = _TOKEN.match(sql, end)
+        if match is None:
+            break
+        patience.left -= 1
+        if patience.left < 0:
+            parts.append(MASK)
+            break
         kind, text, start = match.lastgroup, match.group(), end
         end = match.end()
         if bare := bare and kind != "space" and text != ";":
             continue
         if kind == "block":
-            end = _comment_end(sql, start)
+            end = _comment_end(sql, start, patience)
+            if patience.left < 0:
+                parts.append(MASK)
+                break
             close = end - 2 if end - start >= 4 and sql.endswith("*/", start, end) else end
-            parts.append("/*" + _body(sql[start + 2 : close], depth=depth, nested=False)[0] + sql[close:end])
+            parts.append("/*" + _body(sql[start + 2 : close], patience, depth=depth, nested=False)[0] + sql[close:end])
         elif kind == "line":
-            parts.append("--" + _body(text[2:], depth=depth, nested=False)[0])
+            parts.append("--" + _body(text[2:], patience, depth=depth, nested=False)[0])
         elif kind in ("escape", "string", "dollar"):
             opening, body, closing, end = _literal(sql, match)
             if masked or (armed and body.strip() not in _EQUALS):
                 parts.append(f"{opening}{MASK}{closing}")
                 armed, masked = False, True
             else:
-                body, more = _body(body, depth=depth, nested=kind != "dollar")
+                body, more = _body(body, patience, depth=depth, nested=kind != "dollar")
                 armed = armed or more
                 parts.append(f"{opening}{body}{closing}")
         elif kind == "space":
@@ -135,7 +175,7 @@ def _literal(sql: str, match: re.Match[str]) -> tuple[str, str, str, int]:
     return text[:quote], text[quote:-1] if closed else text[quote:], "'" if closed else "", end
 
 
-def _body(body: str, *, depth: int, nested: bool) -> tuple[str, bool]:
+def _body(body: str, patience: _Patience, *, depth: int, nested: bool) -> tuple[str, bool]:
     """What is inside a string or a comment, redacted, and whether a password is still to come in the next string.
 
     In a quoted string (`nested`) the quotes of inner texts are doubled, so its end is the only sure end of a password in it.
@@ -143,12 +183,13 @@ def _body(body: str, *, depth: int, nested: bool) -> tuple[str, bool]:
     lowered = body.lower()
     if not any(sign in lowered for sign in _SIGNS):
         return body, False
+    patience.left -= 2  # what follows takes as long as three tokens
     body = _URI_LOGIN.sub(rf"\g<1>{MASK}", body)
     if not nested:
         inner = _INNER_PASSWORD.search(body)
         if inner is not None and "'" not in body and "$" not in body:
             return body[: inner.end()] + MASK, False  # a bare password=x
-        return _redact(body, depth=depth + 1), False
+        return _redact(body, patience, depth=depth + 1), False
     inner = _INNER_PASSWORD.search(body)
     if inner is None:
         return body, _SECRET_WORD.search(body.strip()) is not None
@@ -156,10 +197,13 @@ def _body(body: str, *, depth: int, nested: bool) -> tuple[str, bool]:
     return body[: inner.end()] + (MASK if rest else ""), not rest or rest.startswith("%")
 
 
-def _comment_end(sql: str, start: int) -> int:
-    """The end of the (nesting) block comment that begins at `start`."""
+def _comment_end(sql: str, start: int, patience: _Patience) -> int:
+    """The end of the (nesting) block comment that begins at `start`; anywhere when there is no patience left."""
     level = 0
     for edge in _COMMENT_EDGE.finditer(sql, start):
+        patience.left -= 1
+        if patience.left < 0:
+            break
         level += 1 if edge.group() == "/*" else -1
         if level == 0:
             return edge.end()

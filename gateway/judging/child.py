@@ -12,7 +12,8 @@ from typing import BinaryIO, Final
 
 from gateway.access_mode import AccessMode
 from gateway.affinity import unpin
-from gateway.judging.codec import LENGTH, CodecError, Requests, encode_reply
+from gateway.judging.codec import LENGTH, CodecError, Requests, encode_reply, encode_sought
+from gateway.judging.ways_out import Search, Sought, look
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
 from gateway.undumpable import forbid_dumps
@@ -62,13 +63,20 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes | None:
     return data if len(data) == size else None
 
 
-def _answer(requests: Requests, payload: bytes) -> Verdict | None:
-    """None: nothing is owed for this frame."""
+def _answer(requests: Requests, payload: bytes) -> bytes | None:
+    """A whole frame; None: nothing is owed for this one."""
+    request: tuple[bytes, Policy] | Search | None = None
     try:
         request = requests.decode(payload)
-        return judge(*request) if request is not None else None
+        match request:
+            case None:
+                return None
+            case Search():
+                return encode_sought(look(request))
+            case _:
+                return encode_reply(judge(*request))
     except MemoryError:
-        return _TOO_MUCH
+        return encode_sought(Sought(None)) if isinstance(request, Search) else encode_reply(_TOO_MUCH)
 
 
 def main(cpu_seconds: int, memory_bytes: int) -> int:
@@ -86,9 +94,9 @@ def main(cpu_seconds: int, memory_bytes: int) -> int:
             break
         _allow_cpu(cpu_seconds)
         try:
-            verdict = _answer(requests, payload)
-            if verdict is not None:
-                stdout.write(encode_reply(verdict))
+            answer = _answer(requests, payload)
+            if answer is not None:
+                stdout.write(answer)
                 stdout.flush()
         except (CodecError, BrokenPipeError):
             return 1

@@ -1,14 +1,17 @@
 """What goes over the pipe between the gateway and a judging child: JSON in length-prefixed frames, nothing executable.
 
-A request is a policy and a text, a reply one verdict; a catalog is sent once, ahead of the requests that name its revision. The
-gateway trusts neither the child's liveness nor its memory, but the verdict it hands back is the policy's own word.
+A request is a policy and a text, a reply one verdict; or it asks for a text's way out. A catalog is sent once, ahead of the
+requests that name its revision. The gateway trusts neither the child's liveness nor its memory, but the verdict it hands back is
+the policy's own word.
 """
 
 import json
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 from gateway.access_mode import AccessMode, GrantOption
+from gateway.judging.ways_out import Search, Sought, WayOut
 from gateway.statements.addressed_plain import read_plain, write_plain
 from gateway.statements.catalog import Catalog, CatalogError, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
@@ -21,9 +24,11 @@ from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
 LENGTH: Final = struct.Struct("!I")
 #: A child keeps so many catalogs, the last that it was sent; whoever sends them counts along.
 CATALOGS_KEPT: Final = 8
-_POLICIES_KEPT: Final = 16
+_POLICIES_KEPT: Final = 64
 _CATALOG: Final = b"C"
 _REQUEST: Final = b"J"
+_SEARCH: Final = b"W"
+_POLICIES_OF_SEARCH: Final = 4
 
 
 class CodecError(Exception):
@@ -38,8 +43,36 @@ def encode_catalog(catalog: Catalog) -> bytes:
 
 def encode_request(sql: bytes, policy: Policy) -> bytes:
     """One whole frame. The policy's catalog stands in it by its revision."""
+    return _frame(_REQUEST, (policy,), sql)
+
+
+def encode_search(search: Search) -> bytes:
+    """One whole frame."""
+    return _frame(_SEARCH, (search.policy, search.reading, search.writing, search.there), search.sql)
+
+
+def _frame(kind: bytes, policies: Iterable[Policy], sql: bytes) -> bytes:
+    heads = [_kept_head(policy) for policy in policies]
+    parts = [kind, *(part for head in heads for part in (LENGTH.pack(len(head)), head)), sql]
+    return b"".join((LENGTH.pack(sum(map(len, parts))), *parts))
+
+
+_heads: Final[dict[int, tuple[Policy, bytes]]] = {}  # by the policy's identity, which no other has while it stands here
+
+
+def _kept_head(policy: Policy) -> bytes:
+    """Lists of a target may be long, and sessions share policies."""
+    known = _heads.get(id(policy))
+    if known is None:
+        if len(_heads) >= _POLICIES_KEPT:
+            _heads.clear()
+        known = _heads[id(policy)] = policy, _head(policy)
+    return known[1]
+
+
+def _head(policy: Policy) -> bytes:
     caps, bounds, catalog = policy.caps, policy.bounds, policy.catalog
-    head = json.dumps(
+    return json.dumps(
         {
             "mode": policy.mode.value,
             "functions": sorted(policy.allowed_functions),
@@ -59,8 +92,6 @@ def encode_request(sql: bytes, policy: Policy) -> bytes:
             "only": None if policy.only is None else policy.only.key,
         }
     ).encode()
-    size = len(_REQUEST) + LENGTH.size + len(head) + len(sql)
-    return b"".join((LENGTH.pack(size), _REQUEST, LENGTH.pack(len(head)), head, sql))
 
 
 class Requests:
@@ -70,20 +101,32 @@ class Requests:
         self._catalogs: dict[str, Catalog] = {}
         self._policies: dict[bytes, Policy] = {}
 
-    def decode(self, payload: bytes) -> tuple[bytes, Policy] | None:
-        """The text and the policy of a request; None for a catalog, which is kept. Raises CodecError."""
+    def decode(self, payload: bytes) -> tuple[bytes, Policy] | Search | None:
+        """The text and the policy of a request, or what is to be sought; None for a catalog, which is kept. Raises CodecError."""
         kind, rest = payload[:1], payload[1:]
         try:
             if kind == _CATALOG:
                 self._keep(rest)
                 return None
+            if kind == _SEARCH:
+                policies, sql = self._policies_of(rest, _POLICIES_OF_SEARCH)
+                return Search(sql, *policies)
             if kind != _REQUEST:
                 raise CodecError("bad frame")
-            (size,) = LENGTH.unpack_from(rest)
-            end = LENGTH.size + size
-            return rest[end:], self._policy(rest[LENGTH.size : end])
+            (policy,), sql = self._policies_of(rest, 1)
+            return sql, policy
         except (struct.error, ValueError, KeyError, TypeError, CatalogError) as error:
             raise CodecError("bad request") from error
+
+    def _policies_of(self, rest: bytes, count: int) -> tuple[list[Policy], bytes]:
+        """So many, and what is behind them."""
+        policies, at = [], 0
+        for _ in range(count):
+            (size,) = LENGTH.unpack_from(rest, at)
+            at += LENGTH.size
+            policies.append(self._policy(rest[at : at + size]))
+            at += size
+        return policies, rest[at:]
 
     def _keep(self, body: bytes) -> None:
         rows, major, stale = json.loads(body)
@@ -158,6 +201,26 @@ def encode_reply(verdict: Verdict) -> bytes:
         ]
     ).encode()
     return LENGTH.pack(len(body)) + body
+
+
+def encode_sought(sought: Sought) -> bytes:
+    """One whole frame."""
+    body = json.dumps(None if sought.way is None else [sought.way.mode.value, sought.way.exact]).encode()
+    return LENGTH.pack(len(body)) + body
+
+
+def decode_sought(payload: bytes) -> Sought:
+    """Raises CodecError."""
+    try:
+        said = json.loads(payload)
+        if said is None:
+            return Sought(None)
+        mode, exact = said
+        if not isinstance(exact, bool):
+            raise CodecError("bad reply")
+        return Sought(WayOut(AccessMode(mode), exact))
+    except (ValueError, TypeError) as error:
+        raise CodecError("bad reply") from error
 
 
 def decode_reply(payload: bytes) -> Verdict:

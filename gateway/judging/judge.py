@@ -1,5 +1,7 @@
 """Judges large or deep texts in expendable child processes, so that no text can hold up or kill the gateway.
 
+Ways out of refusals are sought there, too: that takes several judgements of one text.
+
 A child is given one text at a time and a deadline. When it dies or is late, that text is refused and a fresh child takes its
 place; nothing else is lost. What waits is bounded by count and bytes: beyond that, texts are refused at once.
 """
@@ -12,16 +14,28 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import gateway
-from gateway.judging.codec import CATALOGS_KEPT, LENGTH, CodecError, decode_reply, encode_catalog, encode_request
+from gateway.judging.codec import (
+    CATALOGS_KEPT,
+    LENGTH,
+    CodecError,
+    decode_reply,
+    decode_sought,
+    encode_catalog,
+    encode_request,
+    encode_search,
+)
+from gateway.judging.ways_out import Search, Sought
 from gateway.statements.catalog import Catalog
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, Verdict
 
 _MAX_WAITING: Final = 64
+_MAX_SEARCHES: Final = 8  # wait for a child: nobody's statement shall be refused for them
 _MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 _MEMORY_FLOOR_BYTES: Final = 512 * 1024 * 1024
 # Twice what the worst texts were seen to need, in the parser and after it, per byte of text.
@@ -30,9 +44,11 @@ _FIRST_START_SECONDS: Final = 60.0  # nobody waits for it yet, and the machine m
 _START_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 0.2
 
+_TOO_COMPLEX: Final = "statement-too-complex"
 _ROOT: Final = str(Path(gateway.__file__).resolve().parent.parent)
 
 Done = Callable[[Verdict], None]
+Found = Callable[[Sought | None], None]
 
 
 @dataclass(slots=True)
@@ -42,6 +58,42 @@ class _Job:
     done: Done
     deadline: float  # on the loop's clock
 
+    def request(self) -> bytes:
+        return encode_request(self.sql, self.policy)
+
+    def answer(self, payload: bytes) -> Callable[[], None]:
+        """What is to be called with what came. Raises CodecError."""
+        return self.refusal(decode_reply(payload))
+
+    def refusal(self, verdict: Verdict) -> Callable[[], None]:
+        """The same where nobody judged it."""
+        return partial(self.done, verdict)
+
+
+@dataclass(slots=True)
+class _SearchJob:
+    search: Search
+    found: Found
+    deadline: float
+
+    @property
+    def sql(self) -> bytes:
+        return self.search.sql
+
+    @property
+    def policy(self) -> Policy:
+        return self.search.policy
+
+    def request(self) -> bytes:
+        return encode_search(self.search)
+
+    def answer(self, payload: bytes) -> Callable[[], None]:
+        return partial(self.found, decode_sought(payload))
+
+    def refusal(self, verdict: Verdict) -> Callable[[], None]:
+        """What is too much for a child is not to be tried again; a busy one is."""
+        return partial(self.found, Sought(None) if verdict.rule == _TOO_COMPLEX else None)
+
 
 class Judge:
     """`start`, then `submit` from the loop's own thread, then `close`. Every `done` is called exactly once, on the loop."""
@@ -50,7 +102,7 @@ class Judge:
         self._timeout = timeout_seconds
         self._memory = _MEMORY_FLOOR_BYTES + _MEMORY_PER_BYTE * max_statement_bytes
         self._max_waiting_bytes = max(8 * max_statement_bytes, 1024 * 1024)
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Job | _SearchJob] = deque()
         self._waiting_bytes = 0
         self._closed = False
         self._slots = [_Slot(self) for _ in range(children)]
@@ -64,22 +116,36 @@ class Judge:
         self._closed = True
         await asyncio.gather(*(slot.stop() for slot in self._slots))
         while self._waiting:
-            self.finish(self._take(), _busy("the gateway is shutting down"))
+            self.finish(self._take().refusal(_busy("the gateway is shutting down")))
 
     def submit(self, sql: bytes, policy: Policy, done: Done) -> None:
-        """Have `sql` judged. `done` is called before this returns only when its length or want of room decides."""
+        """Have `sql` judged. `done` is called before this returns only when its length decides, or nothing is judged any more."""
         if self._closed:
             done(_busy("the gateway is shutting down"))
             return
         if len(sql) > policy.max_statement_bytes:
             done(judge(sql, policy))  # refused by its length alone
             return
+        job = _Job(sql, policy, done, self._deadline())
         if len(self._waiting) >= _MAX_WAITING or self._waiting_bytes + len(sql) > self._max_waiting_bytes:
-            done(_busy("too many large statements are waiting to be judged"))
+            self.finish(job.refusal(_busy("too many large statements are waiting to be judged")))
             return
-        deadline = asyncio.get_running_loop().time() + self._timeout
-        self._waiting.append(_Job(sql, policy, done, deadline))
-        self._waiting_bytes += len(sql)
+        self._enqueue(job)
+
+    def seek(self, search: Search, found: Found) -> None:
+        """Look for a refused text's way out. `found` is called later, in any case; with None when nobody had the time."""
+        job = _SearchJob(search, found, self._deadline())
+        if self._closed or len(self._waiting) >= _MAX_SEARCHES:
+            self.finish(job.refusal(_busy("there are statements to be judged")))
+            return
+        self._enqueue(job)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout
+
+    def _enqueue(self, job: _Job | _SearchJob) -> None:
+        self._waiting.append(job)
+        self._waiting_bytes += len(job.sql)
         for slot in self._slots:
             slot.wake.set()
 
@@ -88,18 +154,18 @@ class Judge:
         """How many texts no child has taken yet."""
         return len(self._waiting)
 
-    def take(self) -> _Job | None:
+    def take(self) -> _Job | _SearchJob | None:
         """The next job, for a child."""
         return self._take() if self._waiting else None
 
-    def _take(self) -> _Job:
+    def _take(self) -> _Job | _SearchJob:
         job = self._waiting.popleft()
         self._waiting_bytes -= len(job.sql)
         return job
 
-    def finish(self, job: _Job, verdict: Verdict) -> None:
-        """Hand the verdict over. What the receiver raises is its own loop's matter, and never stops judging."""
-        asyncio.get_running_loop().call_soon(job.done, verdict)
+    def finish(self, tell: Callable[[], None]) -> None:
+        """Hand an answer over. What the receiver raises is its own loop's matter, and never stops judging."""
+        asyncio.get_running_loop().call_soon(tell)
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -165,19 +231,19 @@ class _Slot:
                 await self.wake.wait()
                 continue
             try:
-                verdict = await self._judge_one(job)
+                answer = await self._judge_one(job)
             except asyncio.CancelledError:
-                self._judge.finish(job, _busy("the gateway is shutting down"))
+                self._judge.finish(job.refusal(_busy("the gateway is shutting down")))
                 raise
-            self._judge.finish(job, verdict)
+            self._judge.finish(answer)
             if self._process is None:
                 with contextlib.suppress(OSError):
                     await self._spawn()
 
-    async def _judge_one(self, job: _Job) -> Verdict:
+    async def _judge_one(self, job: _Job | _SearchJob) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
         if job.deadline <= loop.time():
-            return _busy("the statement waited too long to be judged")
+            return job.refusal(_busy("the statement waited too long to be judged"))
         try:
             if self._process is None:
                 await self._spawn()
@@ -186,17 +252,17 @@ class _Slot:
                 raise OSError("no child")
             async with asyncio.timeout_at(job.deadline):
                 await self._send_catalog(process, job.policy.catalog)
-                return await _ask(process, encode_request(job.sql, job.policy))
+                return job.answer(await _ask(process, job.request()))
         except TimeoutError:
             await self._end_child()
-            return _too_complex("judging it took too long")
+            return job.refusal(_too_complex("judging it took too long"))
         except EOFError:
             await self._end_child()
-            return _too_complex("the parser gave up on it")
+            return job.refusal(_too_complex("the parser gave up on it"))
         except (OSError, CodecError):
             await self._end_child()
             await asyncio.sleep(_RETRY_SECONDS)
-            return _busy("no process to judge it in")
+            return job.refusal(_busy("no process to judge it in"))
 
     async def _send_catalog(self, process: Process, catalog: Catalog | None) -> None:
         """Ahead of the first request that needs it. Raises EOFError."""
@@ -206,12 +272,12 @@ class _Slot:
             await _write(process, frame)
 
 
-async def _ask(process: Process, request: bytes) -> Verdict:
+async def _ask(process: Process, request: bytes) -> bytes:
     await _write(process, request)
     (size,) = LENGTH.unpack(await _read(process, LENGTH.size))
     if size > _MAX_REPLY_BYTES:
         raise CodecError("reply too long")
-    return decode_reply(await _read(process, size))
+    return await _read(process, size)
 
 
 async def _write(process: Process, frame: bytes) -> None:
@@ -233,7 +299,7 @@ async def _read(process: Process, size: int) -> bytes:
 def _too_complex(why: str) -> Verdict:
     return Verdict(
         False,
-        "statement-too-complex",
+        _TOO_COMPLEX,
         Facts(""),
         "54001",
         f"the statement is too complex to be judged: {why} (rule statement-too-complex)",

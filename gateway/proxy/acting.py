@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from gateway.judging.ways_out import Sought
 from gateway.proxy.addressed import answer
 from gateway.proxy.day_counts import HURRY_BYTES
 from gateway.proxy.own_password import change_own_password
@@ -17,8 +18,11 @@ from gateway.session.effects import (
     ChangeOwnPassword,
     ClientQuit,
     End,
+    GoOn,
     JudgeElsewhere,
     NameAgain,
+    ReadOn,
+    SeekWayOut,
     StopStatement,
     fatal,
 )
@@ -55,6 +59,13 @@ def act(session: "LiveSession") -> None:
             case StopStatement():
                 session.answered = asyncio.Event()
                 session.cancel.stop(session.answered, partial(_stopped, session))
+            case SeekWayOut():
+                session.worker.judge.seek(session.search_of(effect.judged), partial(_way_out_found, session, effect))
+            case GoOn():
+                asyncio.get_running_loop().call_soon(session.go_on)
+            case ReadOn():
+                session.leave_for_later()
+                asyncio.get_running_loop().call_soon(session.read_on)
             case CatalogTouched():
                 session.worker.catalog_touched(session.lease.target.id)
             case AnswerAddressed():
@@ -87,6 +98,13 @@ def _stopped(session: "LiveSession") -> None:
 def _judged(session: "LiveSession", effect: JudgeElsewhere, verdict: Verdict) -> None:
     if not session.ended:
         session.resume(session.client_side.judged(effect, verdict, time.monotonic()))
+
+
+def _way_out_found(session: "LiveSession", effect: SeekWayOut, sought: Sought | None) -> None:
+    if sought is not None:
+        session.worker.denied.learn(effect.judged, sought)
+    if not session.ended:
+        session.resume(session.client_side.way_out_found(effect, session.way_out(effect.judged) or "", time.monotonic()))
 
 
 async def _change_password(session: "LiveSession", effect: ChangeOwnPassword) -> None:

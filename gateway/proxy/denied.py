@@ -7,37 +7,28 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.access.asking import Scope
 from gateway.access.electorate import policy_for
 from gateway.access.model import Lease, Snapshot
 from gateway.access_mode import AccessMode
-from gateway.audit.redaction import redact
 from gateway.bus.lines import Payload
+from gateway.judging.ways_out import Sought, WayOut
 from gateway.session.verdicts import Judged
-from gateway.statements.asked import Derived, PolicyOf, derive
-from gateway.statements.policy import Policy, is_small, judge
+from gateway.statements.policy import Policy, is_small
 
 _KEPT_SECONDS: Final = 3600.0
 _MOST: Final = 2000
 _MOST_OF_ONE: Final = 100
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_LOOKED_AT: Final = 2000
-#: Bytes of a text that is looked at on the event loop, several times over: a longer one is asked for by its file.
+#: Bytes of a text whose way out is sought: a longer one is asked for by its file.
 _LONGEST: Final = 2048
 #: Of a code: digits and letters that nobody takes for one another. Eight of them: one in 10^12.
 _LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _CODE_LENGTH: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Askable:
-    """How a text that was refused can be asked for."""
-
-    mode: AccessMode
-    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +49,36 @@ class DeniedStatements:
         self._kept: dict[bytes, _Kept] = {}  # the oldest first
         self._bytes = 0
         self._codes: dict[str, bytes] = {}
-        self._looked_at: dict[tuple[str, bytes], Askable | None] = {}
+        self._looked_at: dict[tuple[str, bytes], WayOut | None] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def way_out(self, snapshot: Snapshot, lease: Lease, policy_of: PolicyOf, judged: Judged, inline_bytes: int) -> str:
-        """What the hint of its refusal tells besides; "" where nothing can be asked for."""
+    def way_out(self, snapshot: Snapshot, lease: Lease, judged: Judged, inline_bytes: int) -> str | None:
+        """What the hint of its refusal tells besides; "" where nothing can be asked for; None: seek it, and `learn`."""
         target, policy = lease.target, judged.policy
         opened = any(each.environment_id == target.environment_id for each in snapshot.approval_policies.values())
         if not opened or policy is None or not is_small(judged.sql, min(inline_bytes, _LONGEST)):
             return ""
-        key = policy.revision, _digest(judged.sql)
+        key = _key(policy, judged)
         if key not in self._looked_at:
-            if len(self._looked_at) >= _MOST_LOOKED_AT:
-                self._looked_at.clear()
-            self._looked_at[key] = _askable(judged.sql, policy, policy_of)
+            return None
         found = self._looked_at[key]
         if found is None or policy_for(snapshot, target.environment_id, found.mode) is None:
             return ""
         if lease.user.read_only and found.mode is AccessMode.READ_WRITE:
             return ""
-        code = self.keep(lease.user.id, target.id, judged.sql.decode(), found.scope)
+        scope = Scope.EXACT if found.exact else Scope.RELATIONS
+        code = self.keep(lease.user.id, target.id, judged.sql.decode(), scope)
         return f"Or ask for it: pgbastion request create --from {code}, or here: SELECT pgbastion.request(code => '{code}')"
+
+    def learn(self, judged: Judged, sought: Sought) -> None:
+        """The answer for `way_out`, of this text under this policy."""
+        if judged.policy is None:
+            return
+        if len(self._looked_at) >= _MOST_LOOKED_AT:
+            self._looked_at.clear()
+        self._looked_at[_key(judged.policy, judged)] = sought.way
 
     def keep(self, user_id: str, target_id: str, text: str, scope: Scope) -> str:
         """The code of this person's text; the same as long as it is kept."""
@@ -126,28 +124,5 @@ def _digest(*parts: bytes) -> bytes:
     return hashlib.sha256(b"\0".join(parts)).digest()
 
 
-def _askable(sql: bytes, policy: Policy, policy_of: PolicyOf) -> Askable | None:
-    """The narrowest that lets it run; None: no request does, or it holds a password, which nobody else is to see.
-
-    `policy`: that refused it. What is in the database is known of this session's mode alone.
-    """
-    try:
-        text = sql.decode()
-    except UnicodeDecodeError:
-        return None
-    if redact(text) != text:
-        return None
-    for scope in (Scope.EXACT, Scope.RELATIONS):
-        found = derive((text,), policy_of, exact=scope is Scope.EXACT)
-        if not isinstance(found, Derived):
-            continue
-        if found.mode is AccessMode.READ_WRITE or _runs_there(sql, found, policy, policy_of):
-            return Askable(found.mode, scope)
-    return None
-
-
-def _runs_there(sql: bytes, found: Derived, policy: Policy, policy_of: PolicyOf) -> bool:
-    """By what is in the database, too. (A session that may write does not know it.)"""
-    if policy.mode is not AccessMode.READ_ONLY:
-        return True
-    return judge(sql, replace(policy_of(found.mode), catalog=policy.catalog, only=found.only)).allowed
+def _key(policy: Policy, judged: Judged) -> tuple[str, bytes]:
+    return policy.revision, _digest(judged.sql)

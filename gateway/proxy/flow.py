@@ -17,6 +17,7 @@ class Reason(Flag):
     OTHER_SIDE_FULL = auto()
     ON_HOLD = auto()
     AUDIT_PENDING = auto()
+    ITS_TURN = auto()
 
 
 class ReadGate:

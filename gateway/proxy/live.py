@@ -13,6 +13,7 @@ import structlog
 
 from gateway.access.model import Denial, Lease
 from gateway.bus.lines import Payload
+from gateway.judging.ways_out import Search
 from gateway.proxy.account import Account
 from gateway.proxy.acting import act, look_at_volume
 from gateway.proxy.attending import Attending, is_attended
@@ -170,13 +171,16 @@ class LiveSession(asyncio.Protocol):
         self._counters.bytes_from_clients += size
         shared, trail = self.shared, self._trail
         if shared.audit_sqlstate or not trail.healthy:
-            shared.audit_sqlstate = "" if trail.healthy else trail.sqlstate_of_failure
+            self._look_at_trail()
         out = self.client_side.feed(data, time.monotonic())
         if out is data and not self.ended and not self._releasing and not shared.effects and trail.write_now(shared.records):
             shared.records.clear()
             self.upstream.write(data)
         else:
             self._from_client(out)
+
+    def _look_at_trail(self) -> None:
+        self.shared.audit_sqlstate = "" if self._trail.healthy else self._trail.sqlstate_of_failure
 
     def _from_client(self, out: bytes) -> None:
         """Send on what a client-side call returned, behind its audit records; then do what else it asked for."""
@@ -214,10 +218,11 @@ class LiveSession(asyncio.Protocol):
         self.end("audit-unavailable", fatal(self._trail.sqlstate_of_failure, text, "Tell your administrator."))
 
     def _upstream_data(self, data: bytes) -> None:
-        if self.ended:
-            return
-        now = time.monotonic()
-        out = self._upstream_side.feed(data, now)
+        if not self.ended:
+            now = time.monotonic()
+            self._from_upstream(self._upstream_side.feed(data, now), now)
+
+    def _from_upstream(self, out: bytes, now: float) -> None:
         if out:
             size = len(out)
             self._account.bytes_out += size
@@ -233,6 +238,24 @@ class LiveSession(asyncio.Protocol):
             look_at_volume(self)
         if self.client_side.waiting_for_replies and not self.ended:
             self.resume(self.client_side.resume(now))
+
+    def go_on(self) -> None:
+        """The client's side had more than it may do at once."""
+        if not self.ended:
+            self._look_at_trail()
+            self.resume(self.client_side.go_on(time.monotonic()))
+
+    def read_on(self) -> None:
+        """The same of upstream's."""
+        if not self.ended:
+            now = time.monotonic()
+            self._from_upstream(self._upstream_side.go_on(now), now)
+            if not self._upstream_side.has_more:
+                self._gate_of_upstream().open(Reason.ITS_TURN)
+
+    def leave_for_later(self) -> None:
+        """Nothing is read of upstream's until `read_on`."""
+        self._gate_of_upstream().close(Reason.ITS_TURN)
 
     def resume(self, out: bytes) -> None:
         """The client's side goes on with what it had on hold: this may leave."""
@@ -264,17 +287,25 @@ class LiveSession(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that closes while its query runs is gone; one that closes while idle has finished."""
-        if self.quitting is None:
-            self.end("client vanished" if self.shared.busy else "client quit", None)
-        return self.quitting is not None and not self._who.tls  # TLS closes both ways, whatever is said here
+        self._client_stopped()
+        # TLS closes both ways, whatever is said here.
+        return (self.quitting is not None or self.client_side.has_more) and not self._who.tls
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client_gone = True
-        if self.quitting is None:  # else what it sent before its Terminate may finish, for a moment
-            vanished = exc is not None or self.shared.busy
-            self.end("client vanished" if vanished else "client quit", None)
+        self._client_stopped(reset=exc is not None)
+
+    def _client_stopped(self, *, reset: bool = False) -> None:
+        """It sends no more."""
+        if self.client_side.has_more and not (reset or self.ended):
+            asyncio.get_running_loop().call_soon(self._client_stopped)  # its Terminate may be among it
+        elif self.quitting is None:  # else what it sent before its Terminate may finish, for a moment
+            self.end("client vanished" if reset or self.shared.busy else "client quit", None)
 
     def upstream_lost(self) -> None:
+        if self._upstream_side.has_more and not self.ended:
+            asyncio.get_running_loop().call_soon(self.upstream_lost)  # its last words may be among it
+            return
         if self._upstream_gone is not None:
             self._upstream_gone.set()
         self._seat.leave()
@@ -340,16 +371,13 @@ class LiveSession(asyncio.Protocol):
         if limited is None or self.shared.volume is None or limited.limits != self.shared.volume.limits:
             self.shared.volume = limited
 
-    def way_out(self, judged: Judged) -> str:
-        """How a statement that was refused can be asked for, for its hint."""
-        worker, target, major = self.worker, self.lease.target, self._server_major
-        return worker.denied.way_out(
-            worker.directory.snapshot,
-            self.lease,
-            lambda mode: worker.policies.plain_policy(target, mode, major, None),
-            judged,
-            self.shared.facts.inline_bytes,
-        )
+    def way_out(self, judged: Judged) -> str | None:
+        """How a statement that was refused can be asked for, for its hint; None: that is to be sought."""
+        worker = self.worker
+        return worker.denied.way_out(worker.directory.snapshot, self.lease, judged, self.shared.facts.inline_bytes)
+
+    def search_of(self, judged: Judged) -> Search:
+        return self.worker.policies.search_of(judged, self.lease.target, self._server_major)
 
     def terminate(self, denial: Denial) -> None:
         """FATAL 57P01 whatever the reason: that is how a session ends that was once let in."""

@@ -9,6 +9,7 @@ from gateway.access.model import Lease, Target
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.judging.judge import Judge
+from gateway.judging.ways_out import Search
 from gateway.ports import AuditSink, Directory
 from gateway.proxy import rights_clock
 from gateway.proxy.ahead import Ahead
@@ -26,7 +27,7 @@ from gateway.proxy.target_health import TargetHealth
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls
 from gateway.proxy.upstream import UpstreamDialer
-from gateway.session.verdicts import PolicyInForce
+from gateway.session.verdicts import Judged, PolicyInForce
 from gateway.session.volume import Limits, Volume
 from gateway.settings import CurrentSettings, Settings
 from gateway.statements.catalog import Catalog
@@ -34,6 +35,7 @@ from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.policy import Policy
 
 _REMEMBERED: Final = 1000
+_MODES: Final = (AccessMode.READ_ONLY, AccessMode.READ_WRITE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class _Made:
     settings: Settings
 
 
+@dataclass(frozen=True, slots=True)
+class _Plain(_Made):
+    """Of grants that carry nothing: `policy` knows what is in the database, the others do not."""
+
+    reading: Policy
+    writing: Policy
+
+
 class Policies:
     """One memory of verdicts per policy, shared by all sessions under it."""
 
@@ -52,6 +62,7 @@ class Policies:
         self._current = current
         self._in_force: dict[str, PolicyInForce] = {}
         self._prepared: dict[str, Policy] = {}
+        self._plain: dict[tuple[str, int, AccessMode], _Plain] = {}
         self._made: dict[tuple[object, ...], _Made] = {}  # what a policy's revision is worked out from is much
 
     def policy_of(self, lease: Lease, server_major: int, catalog: Catalog | None = None) -> Policy:
@@ -87,6 +98,27 @@ class Policies:
             bounds=settings.limits.bounds,
         )
 
+    def search_of(self, judged: Judged, target: Target, server_major: int) -> Search:
+        """For the way out of a refused text. It was refused under a policy."""
+        policy = judged.policy
+        if policy is None:
+            raise ValueError("what has no text was not refused")
+        settings = self._current.now
+        key = target.id, server_major, policy.mode
+        plain = self._plain.get(key)
+        if (
+            plain is None
+            or plain.target is not target
+            or plain.settings is not settings
+            or plain.policy.catalog != policy.catalog
+        ):
+            reading, writing = (self.plain_policy(target, mode, server_major, None) for mode in _MODES)
+            there = replace(reading, catalog=policy.catalog)
+            if len(self._plain) >= _REMEMBERED:
+                self._plain.clear()
+            plain = self._plain[key] = _Plain(there, target, settings, reading, writing)
+        return Search(judged.sql, policy, plain.reading, plain.writing, plain.policy)
+
     def prepare(self, target: Target, mode: AccessMode, catalog: Catalog) -> None:
         """In a thread: work out what judging by a new catalog needs."""
         policy = self.plain_policy(target, mode, catalog.server_major, catalog)
@@ -99,6 +131,7 @@ class Policies:
             del self._in_force[revision]
         for key in [key for key, made in self._made.items() if made.policy.catalog == catalog]:
             del self._made[key]
+        self._plain.clear()
         self._prepared.clear()  # whoever needed one has it by now
 
     def in_force(self, policy: Policy) -> PolicyInForce:
@@ -119,6 +152,7 @@ class Policies:
         """Settings changed: what is asked for next is made anew."""
         self._in_force.clear()
         self._made.clear()
+        self._plain.clear()
 
 
 def _granted(policy: Policy, lease: Lease) -> Policy:

@@ -11,7 +11,7 @@ from gateway.session.addressed import NO_PARAMETERS, AddressedStatements, bind_e
 from gateway.session.careful import Careful
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
-from gateway.session.holding import HoldStream
+from gateway.session.holding import A_VERDICT, AN_UNKNOWN, BYTES_JUDGED, BYTES_SOUGHT, VALUES_BOUND, HoldStream
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
 from gateway.session.names import UNSETTLED, Unsettled, names_will_change
 from gateway.session.own_password import TAG, OwnPassword
@@ -39,9 +39,11 @@ _STATEMENT: Final = ord("S")
 
 
 class Messages:
-    """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again)."""
+    """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again). `work`: what
+    was done besides reading messages, in the units of `holding`; whoever counts a turn sets it to 0.
+    """
 
-    __slots__ = ("_careful", "_refusals", "_shared", "addressed", "in_hand", "own_password")
+    __slots__ = ("_careful", "_refusals", "_shared", "addressed", "in_hand", "own_password", "work")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
@@ -50,6 +52,11 @@ class Messages:
         self.own_password = OwnPassword(shared)
         self.addressed = AddressedStatements(shared)
         self.in_hand: Judged | None = None
+        self.work = 0
+
+    def way_out_found(self, judged: Judged, text: str) -> None:
+        """For the message that was held for it. `text`: what the hint tells besides."""
+        self._refusals.way_out = judged, text
 
     def read(self, kind: int, body: bytes, now: float) -> bytes | None:
         """Raises HoldStream (the message has changed nothing then) and ProtocolViolation."""
@@ -91,12 +98,14 @@ class Messages:
         judged = in_force.remembered.get(sql)
         if judged is not None:
             return judged
+        self.work += len(sql) // BYTES_SOUGHT
         if (like := in_force.by_shape(sql)) is not None:
             return like[0].for_text(sql, like[1])
         if self.in_hand is not None and self.in_hand.sql == sql and self.in_hand.policy is in_force.policy:
             judged, self.in_hand = self.in_hand, None
             return judged
         if self._is_small(sql):
+            self.work += A_VERDICT + len(sql) // BYTES_JUDGED
             return in_force.judge(sql)
         raise HoldStream(sql)
 
@@ -202,6 +211,7 @@ class Messages:
     def _bind(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
         portal, statement, parameters, _, _ = read_bind(body)
+        self.work += parameters // VALUES_BOUND
         known = shared.prepared.lookup(statement)
         judged = self._judged(known)
         if judged is not None and judged is not known:
@@ -248,6 +258,7 @@ class Messages:
         seen = judged is not None
         if judged is None:
             judged = named_by_sql(portal)
+            self.work += AN_UNKNOWN
         parameters = bound.parameters if isinstance(bound, Entry) else 0
         entry = Entry(EXECUTE, shared.started(judged.fragment, "execute", parameters), now, None, b"", judged)
         if shared.ledger.skipping:

@@ -9,12 +9,13 @@ from typing import Final
 from gateway.session.addressed import Answer
 from gateway.session.client_messages import Messages
 from gateway.session.conversation import Conversation
-from gateway.session.effects import AnswerAddressed, ChangeOwnPassword, ClientQuit, End, JudgeElsewhere, fatal
-from gateway.session.holding import HoldStream
-from gateway.session.usual import UsualRequests, lengths
+from gateway.session.effects import AnswerAddressed, ChangeOwnPassword, ClientQuit, End, GoOn, JudgeElsewhere, SeekWayOut, fatal
+from gateway.session.holding import A_COPY_DATA, A_MESSAGE, MOST_OWED, TURN, HoldStream
+from gateway.session.usual import LONGEST_TAIL, UsualRequests, lengths
 from gateway.statements.verdict import Verdict
 from gateway.wire.errors import SilentClose, WireError
 from gateway.wire.framing import HEADER_SIZE, KNOWN_FRONTEND, SMALL_LIMIT, check_frontend_length, unpack_header
+from gateway.wire.frontend import FLUSH
 
 _COPY_DATA: Final = ord("d")
 _BIND: Final = ord("B")
@@ -26,6 +27,8 @@ class ClientSide(UsualRequests):
 
     __slots__ = (
         "_body_left",
+        "_crowded",
+        "_going_on",
         "_held",
         "_messages",
         "_partial",
@@ -44,6 +47,8 @@ class ClientSide(UsualRequests):
         self._wanted = 0
         self._held: bytearray | None = None  # while on hold: the held message and all behind it
         self.waiting_for_replies = False
+        self._crowded = False  # it waits for them because so many are owed
+        self._going_on = False  # what is held waits for nothing but its turn
         self._quit = False
 
     @property
@@ -58,6 +63,11 @@ class ClientSide(UsualRequests):
     @property
     def on_hold(self) -> bool:
         return self._held is not None
+
+    @property
+    def has_more(self) -> bool:
+        """What is on hold waits for `go_on` alone."""
+        return self._going_on
 
     @property
     def mid_message(self) -> bool:
@@ -98,13 +108,20 @@ class ClientSide(UsualRequests):
             self._body_left -= position
         shared = self._shared
         limit, plain_lengths = shared.facts.max_message_bytes, self._plain_lengths
+        queue, messages, work = shared.ledger.queue, self._messages, 0.0
+        if messages is not None:
+            messages.work = 0
         out: list[bytes] = []
         while size - position >= HEADER_SIZE:
             kind, length = unpack_header(data, position)
             if length not in plain_lengths or kind not in KNOWN_FRONTEND:
                 check_frontend_length(kind, length, limit)
             end = position + 1 + length
+            if work >= TURN:
+                self._hold(HoldStream(None, effect=GoOn()), data[position:])
+                break
             if kind == _COPY_DATA:
+                work += A_COPY_DATA
                 if end > size:
                     self._body_left = end - size
                     end = size
@@ -118,11 +135,22 @@ class ClientSide(UsualRequests):
                 self._quit = True
                 shared.ask(ClientQuit())
                 break
-            if kind == _BIND and self._take_bound(data[position + HEADER_SIZE : end], data[end:], now):
+            may_be_usual = kind == _BIND and size - end <= LONGEST_TAIL
+            if may_be_usual and self._take_bound(data[position + HEADER_SIZE : end], data[end:], now):
                 position = size
                 break
+            if len(queue) >= MOST_OWED:
+                self._crowded = True
+                out += data[start:position], FLUSH  # without a Sync upstream might keep its replies to itself
+                start = position
+                self._hold(HoldStream(None), data[position:])
+                break
+            messages = self._messages or self._begin()
+            work += A_MESSAGE
             try:
-                instead = (self._messages or self._begin()).read(kind, data[position + HEADER_SIZE : end], now)
+                instead = messages.read(kind, data[position + HEADER_SIZE : end], now)
+                work += messages.work
+                messages.work = 0
             except HoldStream as hold:
                 if hold.first:
                     out.append(data[start:position])
@@ -153,6 +181,7 @@ class ClientSide(UsualRequests):
 
     def _hold(self, hold: HoldStream, rest: bytes) -> None:
         self._held = bytearray(rest)
+        self._going_on = isinstance(hold.effect, GoOn)
         if hold.effect is not None:
             self._shared.ask(hold.effect)
         elif hold.sql is None:
@@ -186,9 +215,20 @@ class ClientSide(UsualRequests):
         addressed.forget()
         return out
 
+    def way_out_found(self, effect: SeekWayOut, text: str, now: float) -> bytes:
+        """What the hint of a refusal tells besides ("": nothing) is known. Returns what may leave now."""
+        if self._held is None or self._quit:
+            return b""
+        (self._messages or self._begin()).way_out_found(effect.judged, text)
+        return self.resume(now)
+
+    def go_on(self, now: float) -> bytes:
+        """Others had their turn (see `GoOn`). Returns what may leave now."""
+        return self.resume(now) if self._going_on else b""
+
     def resume(self, now: float) -> bytes:
         """Go on with what was held (and hold again, if the policy changed meanwhile)."""
-        if self._held is None:
+        if self._held is None or (self._crowded and len(self._shared.ledger.queue) > MOST_OWED // 2):
             return b""
         first = b""
         watched = self._shared.watched
@@ -197,7 +237,7 @@ class ClientSide(UsualRequests):
             if not watched.done:
                 return first
             self._shared.watched = None
-        self.waiting_for_replies = False
+        self.waiting_for_replies = self._crowded = self._going_on = False
         held, self._held = self._held, None
         return first + self.feed(bytes(held), now)
 
@@ -205,4 +245,5 @@ class ClientSide(UsualRequests):
         """The session ends: nothing that was held or half read will leave."""
         self._quit = True
         self._held = None
+        self._going_on = False
         self._partial = b""

@@ -56,8 +56,8 @@ def _settled() -> None:
 
 
 class Adviser(Protocol):
-    def way_out(self, judged: Judged) -> str:
-        """How a text that was refused can be asked for, "" if it cannot."""
+    def way_out(self, judged: Judged) -> str | None:
+        """How a text that was refused can be asked for, "" if it cannot; None: seek it first (see `SeekWayOut`)."""
         ...
 
 
@@ -183,7 +183,7 @@ class Conversation:
         """Something of the shell."""
         self.effects = (*self.effects, effect)
 
-    def way_out(self, judged: Judged) -> str:
+    def way_out(self, judged: Judged) -> str | None:
         """What the hint of a refusal tells besides."""
         return self.adviser.way_out(judged) if self.adviser is not None else ""
 

@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass, field
 
 from gateway.secret import Secret
+from gateway.session.verdicts import Judged
 from gateway.statements.addressed import Addressed
 from gateway.statements.policy import Policy
 from gateway.wire.backend import ErrorFields
@@ -41,6 +42,16 @@ class CatalogTouched:
 
 
 @dataclass(frozen=True, slots=True)
+class GoOn:
+    """The client's side has more than it may do at once. Say `ClientSide.go_on` when others had their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOn:
+    """As `GoOn`, of upstream's side: say `UpstreamSide.go_on`, and do not read from upstream before that."""
+
+
+@dataclass(frozen=True, slots=True)
 class NameAgain:
     """Send `Facts.name_again` upstream now: the ledger has them already."""
 
@@ -69,13 +80,32 @@ class AnswerAddressed:
 
 
 @dataclass(frozen=True, slots=True)
+class SeekWayOut:
+    """How can this refused text be asked for? Answer with `ClientSide.way_out_found`, whatever comes of it."""
+
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
 class DeriveKeys:
     """Compute upstream's client keys off the event loop. Answer with `UpstreamLogin.derived`."""
 
     challenge: Challenge
 
 
-Effect = JudgeElsewhere | End | ClientQuit | CatalogTouched | NameAgain | ChangeOwnPassword | AnswerAddressed | StopStatement
+Effect = (
+    JudgeElsewhere
+    | End
+    | ClientQuit
+    | CatalogTouched
+    | NameAgain
+    | ChangeOwnPassword
+    | AnswerAddressed
+    | StopStatement
+    | SeekWayOut
+    | GoOn
+    | ReadOn
+)
 
 
 def fatal(sqlstate: str, message: str, hint: str = "", detail: str = "") -> ErrorFields:

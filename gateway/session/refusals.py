@@ -6,6 +6,7 @@ from typing import Final
 from gateway.audit.events import statement_fragment
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
+from gateway.session.effects import SeekWayOut
 from gateway.session.holding import HoldStream
 from gateway.session.ledger import EXECUTE, QUERY
 from gateway.session.verdicts import Judged
@@ -20,12 +21,13 @@ _RUNS: Final = frozenset((QUERY, EXECUTE))
 
 
 class Refusals:
-    """Every method answers None for what may pass."""
+    """Every method answers None for what may pass. `way_out`: of the refused text that the stream was held for, if it was."""
 
-    __slots__ = ("_shared",)
+    __slots__ = ("_shared", "way_out")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
+        self.way_out: tuple[Judged, str] | None = None
 
     def of_text(self, judged: Judged, phase: str) -> Refusal | None:
         shared = self._shared
@@ -34,12 +36,23 @@ class Refusals:
         if judged.passes:
             return None
         if not judged.verdict.allowed:
+            way_out = self._way_out(judged)
             shared.started(judged.fragment, phase, 0)
-            return shared.refuse_verdict(judged.verdict, shared.way_out(judged))
+            return shared.refuse_verdict(judged.verdict, way_out)
         verdict = judged.verdict
         if verdict.temporary_used or verdict.temporary_made or verdict.not_temporary:
             return self._of_temporary(judged, phase)
         return None
+
+    def _way_out(self, judged: Judged) -> str:
+        """Raises HoldStream while nobody has looked for it, but not twice for one message."""
+        found, self.way_out = self.way_out, None
+        if found is not None and found[0].sql == judged.sql and found[0].policy is judged.policy:
+            return found[1]
+        way_out = self._shared.way_out(judged)
+        if way_out is None:
+            raise HoldStream(None, effect=SeekWayOut(judged))
+        return way_out
 
     def _of_temporary(self, judged: Judged, phase: str) -> Refusal | None:
         """Raises HoldStream while it is not known whether what it uses is made."""

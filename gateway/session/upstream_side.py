@@ -8,7 +8,8 @@ ReadyForQuery, ParameterStatus) are kept until they are whole; of all others onl
 from typing import Final
 
 from gateway.session.conversation import Conversation
-from gateway.session.effects import End, fatal
+from gateway.session.effects import End, ReadOn, fatal
+from gateway.session.holding import A_REPLY, ROWS_COUNTED, ROWS_STEPPED_OVER, SURELY_ONE_TURN, TURN
 from gateway.session.ledger import BESIDE_INSERTED, BIND, QUERY
 from gateway.session.replies import Breach, Replies
 from gateway.session.usual import take_usual_reply
@@ -20,6 +21,10 @@ from gateway.wire.framing import HEADER_SIZE, LARGE_LIMIT, skip_rows, unpack_hea
 
 #: The longest ErrorResponse, CommandComplete and so on that is kept whole.
 _READ_LIMIT: Final = 1024 * 1024
+
+#: Bytes of rows that are stepped over in one go, and of those that are counted.
+_STRETCH: Final = 32 * 1024
+_SHORT_STRETCH: Final = 4 * 1024
 
 _COMMAND_COMPLETE: Final = ord("C")
 _READY: Final = ord("Z")
@@ -37,19 +42,25 @@ _READ_BESIDE_OURS: Final = _READ_WHOLE | {_NOTICE}
 class UpstreamSide(Replies):
     """Feed it what upstream sent; it returns what the client shall read."""
 
-    __slots__ = ("_body_left", "_broken", "_dropping", "_tail")
+    __slots__ = ("_body_left", "_broken", "_dropping", "_rest", "_tail")
 
     def __init__(self, shared: Conversation) -> None:
         super().__init__(shared)
         self._body_left = 0  # of a message that is passing through, or (`_dropping`) is not for the client
         self._dropping = False
         self._tail = b""  # the beginning of a message that must be read
+        self._rest: bytearray | None = None  # whole messages and more, for which there was too much to do at once
         self._broken = False
 
     @property
     def at_rest(self) -> bool:
         """Between two messages."""
-        return not (self._broken or self._tail or self._body_left)
+        return not (self._broken or self._tail or self._body_left or self._rest is not None)
+
+    @property
+    def has_more(self) -> bool:
+        """Something that came waits for `go_on`."""
+        return self._rest is not None
 
     @property
     def mid_message(self) -> bool:
@@ -65,10 +76,13 @@ class UpstreamSide(Replies):
         """Raises nothing: what upstream may not send becomes an `End` effect, and nothing from there on is relayed."""
         if self._broken:
             return b""
+        if self._rest is not None:
+            self._rest += data
+            return b""
         if self._tail:
             data = self._tail + data
             self._tail = b""
-        elif not self._body_left and take_usual_reply(self._shared, data, now):
+        elif not self._body_left and len(data) <= _STRETCH and take_usual_reply(self._shared, data, now):
             return data
         size = len(data)
         position = start = 0
@@ -81,14 +95,27 @@ class UpstreamSide(Replies):
         out: list[bytes] = []
         queue = self._shared.ledger.queue
         whole = _READ_BESIDE_OURS if queue and queue[0].kind in BESIDE_INSERTED else _READ_WHOLE
+        replies_left = TURN // A_REPLY
         try:
             while position + HEADER_SIZE <= size:
+                if replies_left <= 0 and size - position > SURELY_ONE_TURN:
+                    self._rest = bytearray(data[position:])
+                    self._shared.ask(ReadOn())
+                    size = position
+                    break
+                replies_left -= 1
                 kind, length = unpack_header(data, position)
                 if kind in _ROWS:
+                    begun = position
                     if (watched := self._shared.watched) is None or watched.meter is None:
-                        position = skip_rows(data, position, size)
+                        position = skip_rows(data, position, min(size, position + _STRETCH))
+                        rows_for_one = ROWS_STEPPED_OVER
                     else:
-                        position, start = _count_rows(watched, data, position, start, out)
+                        end = min(size, position + _SHORT_STRETCH)
+                        position, start = _count_rows(watched, data, position, end, start, out)
+                        rows_for_one = ROWS_COUNTED
+                    # Nobody counted the rows of this stretch: they are taken to be as long as its first.
+                    replies_left -= (position - begun) // (length + 1) // rows_for_one
                     continue
                 if not 4 <= length <= LARGE_LIMIT:
                     raise ProtocolViolation(f"invalid length {length} of message {chr(kind)!r}")
@@ -154,6 +181,11 @@ class UpstreamSide(Replies):
         out.append(data[start:position])
         return b"".join(out)
 
+    def go_on(self, now: float) -> bytes:
+        """Others had their turn (see `ReadOn`)."""
+        rest, self._rest = self._rest, None
+        return self.feed(bytes(rest), now) if rest is not None else b""
+
     def _break(self, breach: ProtocolViolation | Breach) -> None:
         """What stood before the breach still goes, so that the farewell stands between two whole messages."""
         self._broken = True
@@ -164,9 +196,8 @@ class UpstreamSide(Replies):
             self._shared.ask(End(f"upstream: {breach.message}", fatal(sqlstate.CONNECTION_FAILURE, text), distrust=True))
 
 
-def _count_rows(watched: Watched, data: bytes, position: int, start: int, out: list[bytes]) -> tuple[int, int]:
+def _count_rows(watched: Watched, data: bytes, position: int, end: int, start: int, out: list[bytes]) -> tuple[int, int]:
     """The same as `skip_rows` for a statement under limits: behind the last row that may go nothing of it does."""
-    end = len(data)
     while position + HEADER_SIZE <= end:
         kind, length = unpack_header(data, position)
         if kind not in _ROWS:

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.audit.events import statement_ended
 from gateway.session.conversation import Conversation
+from gateway.session.holding import MOST_OWED
 from gateway.session.ledger import BIND, DESCRIBE_ENTRY, EXECUTE, QUERY, SYNC_ENTRY, Entry
 from gateway.session.verdicts import Judged
 from gateway.wire.backend import rows_of_tag
@@ -23,6 +24,7 @@ _COMMAND_COMPLETE: Final = ord("C")
 _EXECUTE_SYNC: Final = message(b"E", bytes(5)) + SYNC
 #: Execute of the unnamed portal and Sync, with or without its Describe before.
 _TAILS: Final = frozenset((_EXECUTE_SYNC, message(b"D", b"P\0") + _EXECUTE_SYNC))
+LONGEST_TAIL: Final = max(map(len, _TAILS))
 _BIND_COMPLETE: Final = message(b"2", b"")
 _READY: Final = (message(b"Z", b"I"), message(b"Z", b"T"))
 _READY_SIZE: Final = 6
@@ -59,7 +61,7 @@ class UsualRequests:
         """True: it may pass as it is, and is in the ledger and in the records."""
         shared = self._shared
         size = len(data)
-        if size <= HEADER_SIZE or shared.ledger.unusual or shared.audit_sqlstate:
+        if size <= HEADER_SIZE or shared.ledger.unusual or shared.audit_sqlstate or len(shared.ledger.queue) >= MOST_OWED:
             return False
         kind, length = unpack_header(data)
         if kind == _BIND:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from gateway.access_mode import GrantOption
-from gateway.audit.events import statement_fragment
+from gateway.audit.events import beginning_of, statement_fragment
 from gateway.audit.redaction import may_hold_password
 from gateway.statements.policy import Policy, judge
 from gateway.statements.shape import MAX_BYTES, kept_like, kept_shape
@@ -170,8 +170,9 @@ class PolicyInForce:
             self._bytes_of_shapes -= len(oldest) + len(tail) + len(gone.sql) + len(gone.fragment)
 
     def remember(self, sql: bytes, verdict: Verdict) -> Judged:
-        text = sql.decode("utf-8", "backslashreplace")
-        judged = Judged(sql, verdict, statement_fragment(text, verdict, self.audit_bytes), self.policy)
+        size = len(sql) if len(sql) > self.audit_bytes else None
+        fragment = statement_fragment(beginning_of(sql, self.audit_bytes), verdict, self.audit_bytes, size)
+        judged = Judged(sql, verdict, fragment, self.policy)
         size = 2 * len(sql) + len(judged.fragment)
         if size * 16 <= self._max_bytes and sql not in self.remembered:
             self._bytes += size

@@ -112,10 +112,10 @@ def _holds_more(text: str, limit: int) -> bool:
 
 
 _OPERATOR_RUN: Final = re.compile(_OPERATOR_CHARACTERS.encode() + rb"{48}")
-_SMALL_WORK: Final = 900
+_SMALL_WORK: Final = 800
 _FEW_COMMENTS: Final = 32
 _ALWAYS_SMALL_BYTES: Final = 256
-# Over-estimates of how many nodes the tree gets. Measured: about 5 microseconds each (tests/policy/test_policy_bounds.py).
+# Over-estimates of how many nodes the tree gets. Measured: about 2 microseconds each (tests/core/test_policy_bounds.py).
 _PUNCTUATION: Final = b",([$"
 _OPERATORS: Final = b"-+*/<>=~!@#%^&|`?:;"
 # Words that nest: a tree this deep must still fit the interpreter's recursion limit.
@@ -128,14 +128,17 @@ _WORK_PER_SELECT: Final = 9
 
 
 def is_small(sql: bytes, inline_bytes: int) -> bool:
-    """True when judging `sql` surely takes no more than a few milliseconds. Linear in `sql`; never raises."""
+    """True when judging `sql` surely takes no more than a millisecond or two. Linear in `sql`; never raises."""
     size = len(sql)
     if size > inline_bytes:
         return False
     if size <= _ALWAYS_SMALL_BYTES:
         return True
     work = size - len(sql.translate(None, _PUNCTUATION)) + sql.count(b"'") + sql.count(b'"') // 2
-    work += 2 * (size - len(sql.translate(None, _OPERATORS)))
+    work += 3 * (sql.count(b"(") + sql.count(b"[")) + sql.count(
+        b"."
+    )  # calls, subscripts and qualified names: several nodes each
+    work += 3 * (size - len(sql.translate(None, _OPERATORS)))
     if work > _SMALL_WORK or sql.count(b"/*") > _FEW_COMMENTS or _OPERATOR_RUN.search(sql) is not None:
         return False
     work += _WORK_PER_WORD * len(_WORDS.findall(sql)) + _WORK_PER_SELECT * len(_SELECT.findall(sql))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audit.events import statement_fragment
-from gateway.audit.redaction import redact, redact_beginning
+from gateway.audit.redaction import MASK, redact, redact_beginning
 from gateway.statements.verdict import Facts, Verdict
 
 CANARY = "cAnArY"
@@ -141,3 +141,27 @@ def test_hostile_texts_take_time_in_proportion(piece: str) -> None:
     at = time.process_time()
     redact(text)
     assert time.process_time() - at < 0.5
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["pwd,", "'pass',", "secret ", "-- pwd\n", "$a$pwd$a$,", "/*pwd*/", "/*", "/*pwd", "'pwd ',", "$", ";a"],
+)
+def test_of_too_many_places_the_rest_is_masked(piece: str) -> None:
+    """However they are nested; a password behind them is not shown, and the text before them is."""
+    before, after = "SELECT a, ", f"; ALTER ROLE a PASSWORD '{CANARY}'"
+    few, many = before + piece * 300 + after, before + piece * 20_000 + after
+    for text in (few, many, "SELECT $x$ pwd " + many + "$x$", "-- pwd " + many.replace("\n", "")):
+        assert CANARY not in redact(text)
+    shown = redact(many)
+    assert shown.startswith(before)
+    assert shown.endswith(MASK)
+    assert len(shown) < len(many) // 2
+
+
+@pytest.mark.parametrize(
+    "row", ["(1, 'Smith', 1.5), ", "($1, $2), ", "(a.b, lower(c) || 'x'), ", "('it''s', \"Name\", x -1), "]
+)
+def test_a_long_list_costs_no_patience(row: str) -> None:
+    text = "INSERT INTO users (password) VALUES " + row * 900 + "(0)"
+    assert redact(text) == text

@@ -3,6 +3,7 @@
 PostgreSQL itself is the judge: it gets a syntax error in the same place, and both answers must be equal.
 """
 
+import socket
 from itertools import pairwise
 
 import pytest
@@ -222,3 +223,22 @@ def test_many_names_have_a_limit(reader: Twins) -> None:
             names = [f"n{i}" for i in range(start, end)]
             answer = client.ask(b"".join(parse("SELECT 1", name) + close("S", name) for name in names), SYNC)
             assert wire.shape(answer) == "13" * 500 + "Z"
+
+
+def test_a_pipeline_longer_than_a_turn(reader: Twins) -> None:
+    """It takes many turns of the event loop, and waits for replies in between: the answers are PostgreSQL's own, in order."""
+    answer = reader.compare(*(same(parse(f"SELECT {i}"), bind(), execute()) for i in range(600)), same(SYNC))
+    assert kinds(answer) == "12DC" * 600 + "Z"
+    steps = [blocked_parse(INSERT) if i == 500 else same(parse("SELECT 1")) for i in range(600)]
+    answer = reader.compare(*(part for step in steps for part in (step, rest())), same(SYNC), same(query("SELECT 2")))
+    assert kinds(answer) == "12DC" * 500 + "EZTDCZ"
+
+
+def test_a_goodbye_behind_more_than_a_turn(reader: Twins) -> None:
+    """Who says goodbye in the same breath and is gone has sent all that stands before it."""
+    with reader.through() as client:
+        client.send(*(query(f"SELECT {i} AS hurried") for i in range(600)), wire.TERMINATE)
+        client.sock.shutdown(socket.SHUT_WR)
+    last = reader.gateway.wait_for_event(event="statement", sql="SELECT 599 AS hurried")
+    ended = reader.gateway.wait_for_event(event="session_end", session=last["session"])
+    assert ended["reason"] == "client quit"

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from gateway.access_mode import AccessMode
-from gateway.judging.codec import CATALOGS_KEPT, CodecError, Requests, decode_reply, encode_reply, encode_request
+from gateway.judging.codec import CATALOGS_KEPT, CodecError, Requests, decode_reply, decode_sought, encode_reply, encode_request
 from gateway.judging.judge import Judge
+from gateway.judging.ways_out import Search, Sought, WayOut, look
 from gateway.statements.addressed import Show, Shown
 from gateway.statements.catalog import Catalog, build_catalog
 from gateway.statements.catalog_rows import CatalogRows
+from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.limits import Bounds, Caps
 from gateway.statements.policy import Policy, judge
 from gateway.statements.verdict import Facts, LabelEdit, ValueEdit, Verdict
@@ -199,12 +201,88 @@ async def test_what_waits_is_bounded_and_each_is_answered_once() -> None:
 
     for number in range(200):
         instance.submit(b"SELECT 1", READ_ONLY, functools.partial(note, number))
+    assert verdicts == []  # however many were refused: who is told goes on, and may ask again
+    await asyncio.sleep(0)
     busy = [number for number, verdict in verdicts if verdict.sqlstate == "53400"]
     assert 100 < len(busy) < 200
     os.kill(child, signal.SIGCONT)
     await answered.wait()
     assert sorted(number for number, _ in verdicts) == list(range(200))
     assert sum(verdict.allowed for _, verdict in verdicts) == 200 - len(busy)
+    await instance.close()
+
+
+# -- ways out of refusals
+
+
+UPDATE = b"UPDATE public.orders SET paid = true WHERE id = 7"
+
+
+def search(sql: bytes, policy: Policy = READ_ONLY) -> Search:
+    reading = Policy(AccessMode.READ_ONLY)
+    return Search(sql, policy, reading, Policy(AccessMode.READ_WRITE), replace(reading, catalog=policy.catalog))
+
+
+async def seek(instance: Judge, wanted: Search) -> Sought | None:
+    answer: asyncio.Future[Sought | None] = asyncio.get_running_loop().create_future()
+    instance.seek(wanted, answer.set_result)
+    assert not answer.done()
+    return await answer
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [UPDATE, UPDATE.replace(b"7", b"$1"), b"ALTER SYSTEM SET work_mem = '1GB'", b"ALTER ROLE a PASSWORD 'x'", b"\xff", b"("],
+)
+async def test_a_way_out_is_sought_in_a_child(judging: Judge, sql: bytes) -> None:
+    assert await seek(judging, search(sql)) == look(search(sql))
+
+
+async def test_with_the_catalog_of_the_session(judging: Judge) -> None:
+    catalog = build_catalog(CatalogRows(), 16)
+    policy = Policy(AccessMode.READ_ONLY, catalog=catalog, granted=GrantedRelations(frozenset({"app"}), frozenset()))
+    wanted = search(b"SELECT * FROM public.orders", policy)
+    assert await seek(judging, wanted) == look(wanted) == Sought(WayOut(AccessMode.READ_ONLY, exact=True))
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b'["read_only"]', b'["no_mode", true]', b'["read_only", 1]', b"7", b"\xff"])
+def test_a_broken_answer_is_no_way_out(payload: bytes) -> None:
+    with pytest.raises(CodecError):
+        decode_sought(payload)
+
+
+async def test_statements_go_before_ways_out() -> None:
+    """A few may wait; then nobody looks, and it may be looked for again."""
+    before = child_pids()
+    instance = Judge(1024 * 1024, 10.0)
+    await instance.start()
+    (child,) = child_pids() - before
+    os.kill(child, signal.SIGSTOP)
+    answers = [asyncio.ensure_future(seek(instance, search(UPDATE))) for _ in range(40)]
+    await asyncio.sleep(0.05)
+    assert sum(answer.done() for answer in answers) > 20
+    assert {answer.result() for answer in answers if answer.done()} == {None}
+    verdict = asyncio.ensure_future(ask(instance, b"SELECT 1"))
+    os.kill(child, signal.SIGCONT)
+    assert (await verdict).allowed
+    assert await seek(instance, search(UPDATE)) == look(search(UPDATE))
+    await instance.close()
+    assert await seek(instance, search(UPDATE)) is None
+
+
+async def test_what_kills_a_child_has_no_way_out() -> None:
+    instance = Judge(1024 * 1024, 0.5)
+    before = child_pids()
+    await instance.start()
+    (child,) = child_pids() - before
+    os.kill(child, signal.SIGSTOP)
+    assert await seek(instance, search(UPDATE)) == Sought(None)
+    for _ in range(100):  # by another one, when it is there
+        if (await ask(instance, b"SELECT 1")).allowed:
+            break
+        await asyncio.sleep(0.1)
+    else:
+        pytest.fail("no child took its place")
     await instance.close()
 
 
