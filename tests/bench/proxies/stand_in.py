@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tests.bench.proxies.contestant import Door
@@ -15,6 +17,7 @@ from tests.support.wire import query
 #: What its sessions may ask.
 ASKED: Final = "SELECT 1"
 _STOP_SECONDS: Final = 10
+_ROOT: Final = Path(__file__).parents[3]
 
 
 @contextlib.contextmanager
@@ -29,7 +32,9 @@ def ground_with_room(ground: Ground) -> Iterator[Ground]:
         }
     )
     command = [sys.executable, "-m", "tests.bench.proxies.imitation"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdin is not None
         assert process.stdout is not None
