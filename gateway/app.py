@@ -282,7 +282,7 @@ def main(argv: list[str] | None = None) -> int:
     # What is loaded by now stays; what a statement makes is freed by its reference counts, so that cycles are looked for rarely.
     map_large_blocks()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(10_000, 20, 20)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())

@@ -90,6 +90,7 @@ class Hold:
         return found
 
     def leave(self) -> None:
+        self.follower = None
         self._entry.release(self)
 
 

@@ -42,6 +42,10 @@ _USUAL_ENDS: Final = frozenset({"client-quit", "client-vanished", "shutdown"})  
 _log: Final = structlog.stdlib.get_logger("gateway.session")
 
 
+def _discard(data: bytes) -> None:
+    """The session is over."""
+
+
 class LiveSession(asyncio.Protocol):
     """Implements registry.Session and upstream.Relay.
 
@@ -61,6 +65,7 @@ class LiveSession(asyncio.Protocol):
         "_releasing",
         "_seat",
         "_server_major",
+        "_sides",
         "_trail",
         "_upstream_gate",
         "_upstream_gone",
@@ -109,6 +114,7 @@ class LiveSession(asyncio.Protocol):
         self._counters = worker.counters
         self._releasing: Releasing | None = None  # what waits for the audit trail
         self.ended = False
+        self._sides = 2  # whose connections are not closed yet
         self._client_gone = False
         self._upstream_gone: asyncio.Event | None = None  # while somebody waits for it
         self.answered: asyncio.Event | None = None  # while a statement is being stopped
@@ -294,6 +300,7 @@ class LiveSession(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._client_gone = True
         self._client_stopped(reset=exc is not None)
+        self._side_closed()
 
     def _client_stopped(self, *, reset: bool = False) -> None:
         """It sends no more."""
@@ -316,6 +323,20 @@ class LiveSession(asyncio.Protocol):
         else:
             text = "the database closed the connection"
             self.end("upstream lost", fatal(sqlstate.CONNECTION_FAILURE, text, "Connect again."))
+        self._side_closed()
+
+    def _side_closed(self) -> None:
+        self._sides -= 1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Behind the end of both connections: nothing that the session holds refers to it any more, so that all is freed now.
+
+        What waits for the collector of cycles would keep its TLS too, which is ten times as much and not counted there.
+        """
+        if self.ended and not self._sides:
+            self.data_received = self.upstream_data = _discard  # type: ignore[method-assign]
+            self.shared.let_go()
 
     @property
     def is_due(self) -> bool:
@@ -431,6 +452,7 @@ class LiveSession(asyncio.Protocol):
             LastWords(self.upstream, left, self._client, words)
         else:
             leave_client(self._client, b"" if left else words, gone=self._client_gone)
+        self._let_go()
 
     def cut_upstream(self) -> None:
         if self.shared.busy:

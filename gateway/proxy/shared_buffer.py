@@ -8,6 +8,7 @@ from typing import Final
 
 _SIZE: Final = 64 * 1024  # four TLS records; what is more comes in the event loop's next turn
 _VIEW: Final = memoryview(bytearray(_SIZE))
+_NOBODY: Final = asyncio.Protocol()
 
 
 class SharedBuffer(asyncio.BufferedProtocol):
@@ -30,7 +31,9 @@ class SharedBuffer(asyncio.BufferedProtocol):
         self._protocol.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._protocol.connection_lost(exc)
+        """uvloop's TLS keeps what it calls for as long as its transport is kept: that must not keep the session."""
+        protocol, self._protocol, self.data_received = self._protocol, _NOBODY, _NOBODY.data_received
+        protocol.connection_lost(exc)
 
     def eof_received(self) -> bool | None:
         return self._protocol.eof_received()

@@ -136,6 +136,10 @@ class Conversation:
         self.settle: Callable[[], None] = _settled  # of who relays beside the ledger: to be told before it is looked at
         self.adviser: Adviser | None = None
 
+    def let_go(self) -> None:
+        """The session is over, and so is the way back to it."""
+        self.settle, self.adviser = _settled, None
+
     def adopt(self, in_force: PolicyInForce) -> None:
         """Judge by this from now on, also what is prepared already."""
         before, policy = self.in_force.policy, in_force.policy
