@@ -1,10 +1,10 @@
 """No chunk is too much for one turn of the event loop: what is left for later comes in order, and nothing of it is lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from gateway.session.effects import ClientQuit, GoOn, ReadOn
+from gateway.session.effects import ClientQuit, Effect, GoOn, ReadOn
 from gateway.session.holding import MOST_OWED
 from gateway.statements import policy as policies
 from tests.support.playbook import BOUND, CLOSED, COPY_IN, PARSED, Playbook, done, failed, playbook, ready
@@ -28,30 +28,23 @@ ROW = packet("D", b"\0\0")
 
 def from_client(book: Playbook, data: bytes) -> list[bytes]:
     """What leaves in each turn, the first of which is the call itself."""
-    turns = [book.client(data)]
-    while GoOn() in book.effects:
-        book.effects.remove(GoOn())
-        turns.append(book.client_side.go_on(book.now))
-        book._after()
-    return turns
+    return [book.client(data), *later_turns(book, GoOn(), book.client_side.go_on)]
 
 
 def from_upstream(book: Playbook, data: bytes) -> list[bytes]:
-    turns = [book.upstream(data)]
-    while ReadOn() in book.effects:
-        book.effects.remove(ReadOn())
-        turns.append(book.upstream_side.go_on(book.now))
-        book._after()
-    return turns
+    return [book.upstream(data), *later_turns(book, ReadOn(), book.upstream_side.go_on)]
 
 
 def resumed(book: Playbook) -> bytes:
-    out = book.resume()
-    while GoOn() in book.effects:
-        book.effects.remove(GoOn())
-        out += book.client_side.go_on(book.now)
+    return b"".join([book.resume(), *later_turns(book, GoOn(), book.client_side.go_on)])
+
+
+def later_turns(book: Playbook, asked: Effect, go_on: Callable[[float], bytes]) -> Iterator[bytes]:
+    """As long as one more is asked for."""
+    while asked in book.effects:
+        book.effects.remove(asked)
+        yield go_on(book.now)
         book._after()
-    return out
 
 
 @pytest.mark.parametrize(
