@@ -9,8 +9,10 @@ import structlog
 
 from gateway.judging.ways_out import Sought
 from gateway.proxy.addressed import answer
-from gateway.proxy.day_counts import HURRY_BYTES
+from gateway.proxy.carrying import go_on, leave_for_later, read_on, resume
 from gateway.proxy.own_password import change_own_password
+from gateway.proxy.parting import cut_upstream
+from gateway.proxy.staying import reconcile, search_of, way_out
 from gateway.session.addressed import FAILED
 from gateway.session.effects import (
     AnswerAddressed,
@@ -49,10 +51,10 @@ def act(session: "LiveSession") -> None:
                 session.worker.judge.submit(effect.sql, effect.policy, partial(_judged, session, effect))
             case End():
                 if effect.distrust:
-                    session.cut_upstream()
+                    cut_upstream(session)
                 session.end(effect.reason, effect.farewell)
             case NameAgain() if session.client_side.mid_message:  # of a CopyData that nobody waits for
-                session.cut_upstream()
+                cut_upstream(session)
                 session.end("tripwire: application_name", None)
             case NameAgain() if shared.naming is not None:
                 session.upstream.write(shared.naming.name_again)
@@ -60,12 +62,12 @@ def act(session: "LiveSession") -> None:
                 session.answered = asyncio.Event()
                 session.cancel.stop(session.answered, partial(_stopped, session))
             case SeekWayOut():
-                session.worker.judge.seek(session.search_of(effect.judged), partial(_way_out_found, session, effect))
+                session.worker.judge.seek(search_of(session, effect.judged), partial(_way_out_found, session, effect))
             case GoOn():
-                asyncio.get_running_loop().call_soon(session.go_on)
+                asyncio.get_running_loop().call_soon(go_on, session)
             case ReadOn():
-                session.leave_for_later()
-                asyncio.get_running_loop().call_soon(session.read_on)
+                leave_for_later(session)
+                asyncio.get_running_loop().call_soon(read_on, session)
             case CatalogTouched():
                 session.worker.catalog_touched(session.lease.target.id)
             case AnswerAddressed():
@@ -77,34 +79,25 @@ def act(session: "LiveSession") -> None:
                 session.worker.keep(task)
 
 
-def look_at_volume(session: "LiveSession") -> None:
-    """After a reply under limits, or one that was cut."""
-    volume = session.shared.volume
-    if volume is not None and volume.day is not None and volume.day.unreported > HURRY_BYTES:
-        session.worker.day_counts.hurry()
-    if session.answered is not None and ((watched := session.shared.watched) is None or watched.answered):
-        session.answered.set()
-
-
 def _stopped(session: "LiveSession") -> None:
     """No cancel of ours can hit anything any more."""
     session.answered = None
     watched = session.shared.watched
     if watched is not None and not session.ended:
         watched.cancel_over()
-        session.resume(session.client_side.resume(time.monotonic()))
+        resume(session, session.client_side.resume(time.monotonic()))
 
 
 def _judged(session: "LiveSession", effect: JudgeElsewhere, verdict: Verdict) -> None:
     if not session.ended:
-        session.resume(session.client_side.judged(effect, verdict, time.monotonic()))
+        resume(session, session.client_side.judged(effect, verdict, time.monotonic()))
 
 
 def _way_out_found(session: "LiveSession", effect: SeekWayOut, sought: Sought | None) -> None:
     if sought is not None:
         session.worker.denied.learn(effect.judged, sought)
     if not session.ended:
-        session.resume(session.client_side.way_out_found(effect, session.way_out(effect.judged) or "", time.monotonic()))
+        resume(session, session.client_side.way_out_found(effect, way_out(session, effect.judged) or "", time.monotonic()))
 
 
 async def _change_password(session: "LiveSession", effect: ChangeOwnPassword) -> None:
@@ -118,9 +111,9 @@ async def _change_password(session: "LiveSession", effect: ChangeOwnPassword) ->
         return
     session.standing.password_changed(done=verdict.allowed)
     if not session.ended:
-        session.reconcile()
+        reconcile(session)
     if not session.ended:
-        session.resume(session.client_side.password_changed(effect, verdict, time.monotonic()))
+        resume(session, session.client_side.password_changed(effect, verdict, time.monotonic()))
 
 
 async def _answer(session: "LiveSession", effect: AnswerAddressed) -> None:
@@ -130,4 +123,4 @@ async def _answer(session: "LiveSession", effect: AnswerAddressed) -> None:
         _log.exception("a statement for the gateway was not answered", session=session.session_id)
         said = FAILED
     if not session.ended:
-        session.resume(session.client_side.answered(effect, said, time.monotonic()))
+        resume(session, session.client_side.answered(effect, said, time.monotonic()))
