@@ -8,10 +8,12 @@ from typing import Final
 
 from gateway.audit.events import statement_fragment
 from gateway.session.addressed import NO_PARAMETERS, AddressedStatements, bind_entry
+from gateway.session.bound_values import BoundValues
 from gateway.session.careful import Careful
 from gateway.session.conversation import Conversation
 from gateway.session.denial import RESERVED_NAME, Refusal
-from gateway.session.holding import A_VERDICT, AN_UNKNOWN, BYTES_JUDGED, BYTES_SOUGHT, VALUES_BOUND, HoldStream
+from gateway.session.effects import GoOn
+from gateway.session.holding import A_VERDICT, AN_UNKNOWN, BYTES_JUDGED, BYTES_SOUGHT, VALUES_AT_ONCE, VALUES_BOUND, HoldStream
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
 from gateway.session.names import UNSETTLED, Unsettled, names_will_change
 from gateway.session.own_password import TAG, OwnPassword
@@ -24,10 +26,12 @@ from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
 from gateway.wire.errors import BadMessage, ProtocolViolation
 from gateway.wire.frontend import (
+    BindHead,
     build_parse,
     build_query,
+    check_bind_values,
     message,
-    read_bind,
+    read_bind_head,
     read_execute,
     read_kind_and_name,
     read_parse,
@@ -43,7 +47,7 @@ class Messages:
     was done besides reading messages, in the units of `holding`; whoever counts a turn sets it to 0.
     """
 
-    __slots__ = ("_careful", "_refusals", "_shared", "addressed", "in_hand", "own_password", "work")
+    __slots__ = ("_careful", "_refusals", "_shared", "_values", "addressed", "in_hand", "own_password", "work")
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
@@ -53,6 +57,11 @@ class Messages:
         self.addressed = AddressedStatements(shared)
         self.in_hand: Judged | None = None
         self.work = 0
+        self._values: BoundValues | None = None  # of the Bind that is held because it has so many
+
+    def look_on(self, held: bytes | bytearray) -> bool:
+        """At more of the message that `held` begins with, if there is more than one turn may take. True: read it again now."""
+        return self._values is None or self._values.look_on_in(held)
 
     def way_out_found(self, judged: Judged, text: str) -> None:
         """For the message that was held for it. `text`: what the hint tells besides."""
@@ -209,9 +218,24 @@ class Messages:
         return None
 
     def _bind(self, body: bytes, now: float) -> bytes | None:
-        shared = self._shared
-        portal, statement, parameters, _, _ = read_bind(body)
-        self.work += parameters // VALUES_BOUND
+        head = read_bind_head(body)
+        self.work += min(head.parameters, VALUES_AT_ONCE) // VALUES_BOUND
+        if head.parameters <= VALUES_AT_ONCE:
+            check_bind_values(body, head.end, head.parameters)
+            return self._bind_as_read(head, body)
+        self._values = values = self._values or BoundValues(head)
+        try:
+            if not values.look_on(body):
+                raise HoldStream(None, effect=GoOn())
+        except BadMessage:
+            self._values = None
+            raise
+        instead = self._bind_as_read(head, body)
+        self._values = None
+        return instead
+
+    def _bind_as_read(self, head: BindHead, body: bytes) -> bytes | None:
+        shared, portal, statement, parameters = self._shared, head.portal, head.statement, head.parameters
         known = shared.prepared.lookup(statement)
         judged = self._judged(known)
         if judged is not None and judged is not known:

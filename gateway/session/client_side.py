@@ -10,7 +10,7 @@ from gateway.session.addressed import Answer
 from gateway.session.client_messages import Messages
 from gateway.session.conversation import Conversation
 from gateway.session.effects import AnswerAddressed, ChangeOwnPassword, ClientQuit, End, GoOn, JudgeElsewhere, SeekWayOut, fatal
-from gateway.session.holding import A_COPY_DATA, A_MESSAGE, MOST_OWED, TURN, HoldStream
+from gateway.session.holding import A_COPY_DATA, A_MESSAGE, COPIED_AT_ONCE, MOST_OWED, TURN, HoldStream
 from gateway.session.usual import LONGEST_TAIL, UsualRequests, lengths
 from gateway.statements.verdict import Verdict
 from gateway.wire.errors import SilentClose, WireError
@@ -45,7 +45,7 @@ class ClientSide(UsualRequests):
         self._body_left = 0  # of a CopyData that is passing through
         self._partial: bytes | bytearray = b""  # the beginning of a message that must be whole
         self._wanted = 0
-        self._held: bytearray | None = None  # while on hold: the held message and all behind it
+        self._held: bytes | bytearray | None = None  # while on hold: the held message and all behind it
         self.waiting_for_replies = False
         self._crowded = False  # it waits for them because so many are owed
         self._going_on = False  # what is held waits for nothing but its turn
@@ -77,6 +77,8 @@ class ClientSide(UsualRequests):
     def feed(self, data: bytes, now: float) -> bytes:
         """Raises nothing: broken input becomes an `End` effect."""
         if self._held is not None:
+            if isinstance(self._held, bytes):
+                self._held = bytearray(self._held)
             self._held += data
             return b""
         if self._quit:
@@ -90,6 +92,9 @@ class ClientSide(UsualRequests):
             data = bytes(self._partial)
             self._partial = b""
             self._wanted = 0
+            if len(data) > COPIED_AT_ONCE:
+                self._hold(HoldStream(None, effect=GoOn()), data)
+                return b""
         try:
             return self._relay(data, now)
         except SilentClose as broken:
@@ -135,7 +140,7 @@ class ClientSide(UsualRequests):
                 self._quit = True
                 shared.ask(ClientQuit())
                 break
-            may_be_usual = kind == _BIND and size - end <= LONGEST_TAIL
+            may_be_usual = kind == _BIND and size - end <= LONGEST_TAIL and length in self._lengths
             if may_be_usual and self._take_bound(data[position + HEADER_SIZE : end], data[end:], now):
                 position = size
                 break
@@ -180,7 +185,7 @@ class ClientSide(UsualRequests):
         return messages
 
     def _hold(self, hold: HoldStream, rest: bytes) -> None:
-        self._held = bytearray(rest)
+        self._held = rest  # as it is: what is held may be large, and mostly nothing comes before it goes on
         self._going_on = isinstance(hold.effect, GoOn)
         if hold.effect is not None:
             self._shared.ask(hold.effect)
@@ -224,7 +229,12 @@ class ClientSide(UsualRequests):
 
     def go_on(self, now: float) -> bytes:
         """Others had their turn (see `GoOn`). Returns what may leave now."""
-        return self.resume(now) if self._going_on else b""
+        if not self._going_on or self._held is None:
+            return b""
+        if self._messages is not None and not self._messages.look_on(self._held):
+            self._shared.ask(GoOn())
+            return b""
+        return self.resume(now)
 
     def resume(self, now: float) -> bytes:
         """Go on with what was held (and hold again, if the policy changed meanwhile)."""

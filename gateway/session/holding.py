@@ -15,6 +15,9 @@ A_VERDICT: Final = 100  # and more for each byte of the text
 BYTES_JUDGED: Final = 2  # for one
 BYTES_SOUGHT: Final = 32  # of a text that is looked up by its shape, for one
 VALUES_BOUND: Final = 8  # for one
+VALUES_AT_ONCE: Final = 4096  # of a Bind; if it has more, it is held between each so many
+
+COPIED_AT_ONCE: Final = 1024 * 1024  # bytes of a message: a larger one has a turn for each time that it is copied
 
 A_REPLY: Final = 2
 ROWS_STEPPED_OVER: Final = 16  # for one reply: 0.12 us each, where they are not compiled

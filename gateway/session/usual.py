@@ -9,12 +9,12 @@ from typing import Final
 
 from gateway.audit.events import statement_ended
 from gateway.session.conversation import Conversation
-from gateway.session.holding import MOST_OWED
+from gateway.session.holding import COPIED_AT_ONCE, MOST_OWED, VALUES_AT_ONCE
 from gateway.session.ledger import BIND, DESCRIBE_ENTRY, EXECUTE, QUERY, SYNC_ENTRY, Entry
 from gateway.session.verdicts import Judged
 from gateway.wire.backend import rows_of_tag
 from gateway.wire.errors import BadMessage
-from gateway.wire.framing import HEADER_SIZE, LARGE_LIMIT, skip_rows, unpack_header
+from gateway.wire.framing import HEADER_SIZE, skip_rows, unpack_header
 from gateway.wire.frontend import SYNC, check_bind_values, message, read_bind_head
 
 _QUERY: Final = ord("Q")
@@ -51,7 +51,7 @@ class UsualRequests:
 
     def __init__(self, shared: Conversation) -> None:
         self._shared = shared
-        self._lengths = lengths(5, min(LARGE_LIMIT, shared.facts.max_message_bytes))
+        self._lengths = lengths(5, min(COPIED_AT_ONCE, shared.facts.max_message_bytes))
         # Binds of one statement begin alike, up to their values; and nothing changes in their entry.
         self._last_beginning = _PLAINEST
         self._last_head = _PLAINEST_HEAD
@@ -95,7 +95,9 @@ class UsualRequests:
                 self._last_head = head = read_bind_head(body)
                 self._last_beginning = body[: head.end]
             head = self._last_head
-            check_bind_values(body, head)
+            if head.parameters > VALUES_AT_ONCE:
+                return False
+            check_bind_values(body, head.end, head.parameters)
         except BadMessage:
             return False
         judged = shared.prepared.lookup(head.statement)

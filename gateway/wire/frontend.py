@@ -54,14 +54,8 @@ class BindHead(NamedTuple):
     end: int
 
 
-def read_bind(body: bytes) -> BindHead:
-    """Checks every length inside, so that what is counted here is what upstream will read."""
-    head = read_bind_head(body)
-    check_bind_values(body, head)
-    return head
-
-
 def read_bind_head(body: bytes) -> BindHead:
+    """The values behind it are another matter: see `check_bind_values`."""
     portal_end = body.find(b"\0")
     end = body.find(b"\0", portal_end + 1)
     if portal_end < 0 or end < 0:
@@ -77,22 +71,28 @@ def read_bind_head(body: bytes) -> BindHead:
     return BindHead(body[:portal_end], body[portal_end + 1 : end], parameters, formats, at + 2)
 
 
-def check_bind_values(body: bytes, head: BindHead) -> None:
-    """What stands behind this head, which may be of another Bind that begins alike."""
-    at = head.end
+def check_bind_values(body: bytes | memoryview, at: int, values: int, *, more: bool = False) -> int:
+    """Every length of so many values from `at` on, so that what is counted is what upstream will read; returns where they end.
+
+    Behind the last of them, unless there are `more`, stand the formats of the result and nothing else. To check some, and more
+    from where those end, comes to the same as to check all.
+    """
     try:
-        for _ in range(head.parameters):
+        for _ in range(values):
             (length,) = _int32(body, at)
             at += 4
             if length > 0:
                 at += length
             elif length < -1:
                 raise BadMessage("invalid parameter length in bind message")
+        if more:
+            return at
         (results,) = _int16(body, at)
     except struct.error:
         raise BadMessage("insufficient data left in message") from None
     if len(body) != at + 2 + 2 * results:
         raise BadMessage("invalid message format")
+    return at
 
 
 def read_execute(body: bytes) -> bytes:

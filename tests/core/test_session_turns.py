@@ -3,10 +3,15 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gateway.session.denial import RESERVED_NAME
 from gateway.session.effects import ClientQuit, Effect, GoOn, ReadOn
-from gateway.session.holding import MOST_OWED
+from gateway.session.holding import MOST_OWED, VALUES_AT_ONCE
 from gateway.statements import policy as policies
+from gateway.wire.errors import BadMessage
+from gateway.wire.frontend import check_bind_values, read_bind_head
 from tests.support.playbook import BOUND, CLOSED, COPY_IN, PARSED, Playbook, done, failed, playbook, ready
 from tests.support.wire import (
     COPY_DONE,
@@ -111,6 +116,108 @@ def test_a_copy_streams_on() -> None:
     turns = from_client(book, rows)
     assert b"".join(turns) == rows
     assert 2 <= len(turns) <= 4
+
+
+# -- a Bind of many values
+
+_MANY = 20_000
+
+
+def many_values(behind: bytes = b"") -> bytes:
+    """`behind`: what takes the place of its end."""
+    message = bind("s", "", [b"x" * (number % 3) for number in range(_MANY)])
+    return packet("B", message[5 : len(message) - len(behind)] + behind)
+
+
+def prepared() -> Playbook:
+    book = playbook()
+    book.client(parse("SELECT 1", "s") + SYNC)
+    book.upstream(PARSED + ready())
+    return book
+
+
+def test_a_bind_of_many_values_takes_many_turns() -> None:
+    """It leaves when all of them were looked at, with what is behind it."""
+    book, sent = prepared(), many_values() + execute() + SYNC
+    turns = from_client(book, sent)
+    assert len(turns) >= _MANY // VALUES_AT_ONCE
+    assert turns[:-1] == [b""] * (len(turns) - 1)
+    assert turns[-1] == sent
+    assert book.owed == 3
+    assert book.client_side.at_rest
+
+
+def test_what_comes_while_its_values_are_looked_at_waits_behind() -> None:
+    book, sent = prepared(), many_values()
+    assert book.client(sent) == b""
+    held = b""
+    out = b""
+    while book.client_side.on_hold:
+        assert book.client(execute()) == b""
+        held += execute()
+        out += book.client_side.go_on(book.now)
+    assert out == sent + held
+    assert book.owed == 1 + len(held) // len(execute())
+
+
+def test_an_end_drops_a_bind_of_many_values() -> None:
+    book = prepared()
+    book.client(many_values())
+    book.client_side.drop()
+    assert book.client_side.go_on(book.now) == b""
+    assert book.owed == 0
+
+
+def test_many_values_that_wait_for_a_name_are_looked_at_once() -> None:
+    """Its statement is settled by a reply; what had been looked at before is not looked at again."""
+    book = playbook()
+    book.client(parse("SELECT 1", "s") + SYNC)
+    assert b"".join(from_client(book, many_values() + SYNC)) == b""
+    assert book.client_side.waiting_for_replies
+    book.upstream(PARSED + ready())
+    assert book.resume() == many_values() + SYNC
+    assert book.effects == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5 * _MANY), st.binary(min_size=1, max_size=4)), max_size=2),
+    st.sampled_from([b"", b"\0", b"\0\1", b"\0\1\0\0", b"more"]),
+    st.lists(st.integers(0, 5 * _MANY), max_size=3),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_bind_in_turns_is_the_bind_in_one_go(changes: list[tuple[int, bytes]], end: bytes, cuts: list[int]) -> None:
+    """Whatever is wrong with its values, and however it comes: it leaves as it is, or what is said is what one look says."""
+    message = many_values(end)
+    for at, instead in changes:
+        at += 10  # of the values' number, or behind it
+        message = (message[:at] + instead + message[at + len(instead) :])[: len(message)]
+    said = malformed(message[5:])
+    book, out = prepared(), b""
+    begin = 0
+    for cut in (*sorted(cuts), len(message)):
+        out += b"".join(from_client(book, message[begin:cut]))
+        begin = max(begin, cut)
+    out += b"".join(from_client(book, SYNC))
+    assert book.client_side.at_rest
+    assert book.end is None
+    refusal = book.shared.ledger.queue[0].refusal
+    if said is None:
+        assert out == message + SYNC
+        assert refusal is None
+    else:
+        assert refusal is not None
+        assert out == refusal.as_parse(RESERVED_NAME) + SYNC
+        assert refusal.fields.message == said
+
+
+def malformed(body: bytes) -> str | None:
+    """What one look at all of it says."""
+    try:
+        head = read_bind_head(body)
+        check_bind_values(body, head.end, head.parameters)
+    except BadMessage as bad:
+        return bad.message
+    return None
 
 
 # -- replies that are owed

@@ -12,9 +12,11 @@ from gateway.wire import backend
 from gateway.wire.errors import BadMessage, ProtocolViolation, SilentClose
 from gateway.wire.framing import LARGE_LIMIT, SMALL_LIMIT, check_frontend_length, skip_rows
 from gateway.wire.frontend import (
+    BindHead,
     build_parse,
     build_query,
-    read_bind,
+    check_bind_values,
+    read_bind_head,
     read_execute,
     read_kind_and_name,
     read_parse,
@@ -179,6 +181,17 @@ def test_what_comes_behind_a_startup_packet_is_kept() -> None:
 # -- client messages ---------------------------------------------------------------------------------------------------
 
 
+def read_bind(message: bytes, *pieces: int) -> BindHead:
+    """The values in so many at a time, and the rest at once."""
+    head = read_bind_head(message)
+    at, left = head.end, head.parameters
+    for values in pieces:
+        if values < left:
+            at, left = check_bind_values(message, at, values, more=True), left - values
+    check_bind_values(message, at, left)
+    return head
+
+
 @given(NAMES, NAMES, st.lists(st.one_of(st.none(), st.binary(max_size=20)), max_size=5), st.binary(max_size=3))
 def test_bind(portal: bytes, statement: bytes, values: list[bytes | None], extra: bytes) -> None:
     message = body(wire.bind(statement.decode("latin-1"), portal.decode("latin-1"), values))
@@ -191,6 +204,30 @@ def test_bind(portal: bytes, statement: bytes, values: list[bytes | None], extra
     if extra:
         with pytest.raises(BadMessage):
             read_bind(message + extra)
+
+
+_VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=20)), max_size=12)
+
+
+@given(
+    _VALUES.map(lambda values: body(wire.bind("s", "", values))),
+    st.lists(st.tuples(st.integers(0, 300), st.binary(min_size=1, max_size=4)), max_size=2),
+    st.integers(0, 300),
+    st.lists(st.integers(1, 5), max_size=12),
+)
+def test_bind_in_pieces(message: bytes, changes: list[tuple[int, bytes]], end: int, pieces: list[int]) -> None:
+    """Whatever is wrong with it is found, and it is the same."""
+    for at, instead in changes:
+        message = message[:at] + instead + message[at + len(instead) :]
+    for read in (message, message[:end]):
+        assert outcome_of(read, *pieces) == outcome_of(read)
+
+
+def outcome_of(message: bytes, *pieces: int) -> BindHead | str:
+    try:
+        return read_bind(message, *pieces)
+    except BadMessage as bad:
+        return f"{bad.sqlstate} {bad.message}"
 
 
 @given(NAMES, NAMES, st.lists(st.integers(0, 2**32 - 1), max_size=4), st.binary(min_size=1, max_size=3))
