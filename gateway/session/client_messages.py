@@ -11,16 +11,15 @@ from gateway.session.addressed import NO_PARAMETERS, AddressedStatements, bind_e
 from gateway.session.bound_values import BoundValues
 from gateway.session.careful import Careful
 from gateway.session.conversation import Conversation
-from gateway.session.denial import RESERVED_NAME, Refusal
+from gateway.session.deciding import Deciding
 from gateway.session.effects import GoOn
-from gateway.session.holding import A_VERDICT, AN_UNKNOWN, BYTES_JUDGED, BYTES_SOUGHT, VALUES_AT_ONCE, VALUES_BOUND, HoldStream
+from gateway.session.holding import AN_UNKNOWN, VALUES_AT_ONCE, VALUES_BOUND, HoldStream
 from gateway.session.ledger import BIND, CLOSE, CLOSE_PORTAL, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, Entry
-from gateway.session.names import UNSETTLED, Unsettled, names_will_change
+from gateway.session.names import UNSETTLED
 from gateway.session.own_password import TAG, OwnPassword
-from gateway.session.refusals import Refusals, error, named_by_sql
+from gateway.session.refusals import error, named_by_sql
 from gateway.session.verdicts import Judged
 from gateway.statements.catalog import FIRST_USER_OID
-from gateway.statements.policy import is_small, relabel
 from gateway.statements.verdict import Verdict
 from gateway.wire import sqlstate
 from gateway.wire.backend import ErrorFields
@@ -42,30 +41,21 @@ _QUERY: Final = ord("Q")
 _STATEMENT: Final = ord("S")
 
 
-class Messages:
-    """`in_hand` is a late verdict for the message that was held for it (so that a full memory cannot hold it again). `work`: what
-    was done besides reading messages, in the units of `holding`; whoever counts a turn sets it to 0.
-    """
+class Messages(Deciding):
+    """`read` is called with each; what it may and must do for them is the methods below."""
 
-    __slots__ = ("_careful", "_refusals", "_shared", "_values", "addressed", "in_hand", "own_password", "work")
+    __slots__ = ("_careful", "_values", "addressed", "own_password")
 
     def __init__(self, shared: Conversation) -> None:
-        self._shared = shared
-        self._refusals = Refusals(shared)
+        super().__init__(shared)
         self._careful = Careful(shared, self._refusals)
         self.own_password = OwnPassword(shared)
         self.addressed = AddressedStatements(shared)
-        self.in_hand: Judged | None = None
-        self.work = 0
         self._values: BoundValues | None = None  # of the Bind that is held because it has so many
 
     def look_on(self, held: bytes | bytearray) -> bool:
         """At more of the message that `held` begins with, if there is more than one turn may take. True: read it again now."""
         return self._values is None or self._values.look_on_in(held)
-
-    def way_out_found(self, judged: Judged, text: str) -> None:
-        """For the message that was held for it. `text`: what the hint tells besides."""
-        self._refusals.way_out = judged, text
 
     def read(self, kind: int, body: bytes, now: float) -> bytes | None:
         """Raises HoldStream (the message has changed nothing then) and ProtocolViolation."""
@@ -85,59 +75,12 @@ class Messages:
         self._owe(DESCRIBE_ENTRY)
         return None
 
-    def _of_unnamed(self) -> Refusal | None:
-        """The unnamed statement: at upstream it may be ours, where the client has none."""
-        if self._shared.unnamed_is_ours and self._shared.prepared.lookup(b"") is None:
-            return self._refusals.of_absent("26000", "unnamed prepared statement does not exist")
-        return None
-
     def _copy_end(self, _body: bytes, _now: float) -> None:
         self._shared.ledger.copy_end_sent()
 
     def _flush(self, body: bytes, _now: float) -> None:
         if body and not self._shared.ledger.copy_in:
             raise BadMessage("invalid message format")
-
-    def _owe(self, entry: Entry) -> None:
-        if not self._shared.ledger.skipping:
-            self._shared.ledger.queue.append(entry)
-
-    def _judge(self, sql: bytes) -> Judged:
-        in_force = self._shared.in_force
-        judged = in_force.remembered.get(sql)
-        if judged is not None:
-            return judged
-        self.work += len(sql) // BYTES_SOUGHT
-        if (like := in_force.by_shape(sql)) is not None:
-            return like[0].for_text(sql, like[1])
-        if self.in_hand is not None and self.in_hand.sql == sql and self.in_hand.policy is in_force.policy:
-            judged, self.in_hand = self.in_hand, None
-            return judged
-        if self._is_small(sql):
-            self.work += A_VERDICT + len(sql) // BYTES_JUDGED
-            return in_force.judge(sql)
-        raise HoldStream(sql)
-
-    def _of_text(self, judged: Judged, phase: str) -> Refusal | None:
-        """Of the text, and of what it runs by name, under a policy that came since that was judged."""
-        lifted = self._shared.ledger.lifted
-        if lifted is not None and (phase != "execute" or judged.sql != lifted.sql):
-            return self._refusals.of_group()
-        refusal = self._refusals.of_text(judged, phase)
-        if refusal is not None or judged.passes or self._shared.in_force.policy is self._shared.first_policy:
-            return refusal
-        for name in judged.executes:
-            known = self._shared.prepared.lookup(name)
-            if isinstance(known, Judged) and len(judged.executes) > 1 and not self._is_small(known.sql):
-                known = None  # one late verdict at a time
-            named = self._judged(known)
-            refusal = self._refusals.of_text(named, phase) if named is not None else self._refusals.of_unseen_text()
-            if refusal is not None:
-                return refusal
-        return self._refusals.of_cursor() if judged.executes_names else None
-
-    def _is_small(self, sql: bytes) -> bool:
-        return is_small(sql, self._shared.facts.inline_bytes)
 
     def _query(self, body: bytes, now: float) -> bytes | None:
         shared = self._shared
@@ -294,25 +237,6 @@ class Messages:
                 self._careful.send_execute(entry, judged, body, bound if isinstance(bound, Entry) else None, seen=seen)
         return None
 
-    def _of_unseen_portal(self, bound: Entry | Unsettled | None) -> Refusal | None:
-        """A cursor of SQL's, unless it was bound to a statement that SQL prepared."""
-        return self._refusals.of_cursor() if bound is None else self._refusals.of_unseen_text()
-
-    def _judged(self, known: Judged | Unsettled | None) -> Judged | None:
-        """What a name stands for, judged by the policy in force, which may be newer than its Parse. Raises HoldStream."""
-        if known is None or (isinstance(known, Judged) and known.policy is self._shared.in_force.policy):
-            return known
-        if isinstance(known, Unsettled):
-            raise HoldStream(None)
-        judged = self._judge(known.sql)
-        return self._refusals.of_types(judged, known.types) if known.types else judged
-
-    def _note_names(self, judged: Judged) -> None:
-        """SQL's own PREPARE, DEALLOCATE and DISCARD work in the same name space, unseen by `names`."""
-        if judged.verdict.facts.names:
-            self._shared.will_define()
-            names_will_change(self._shared.prepared, judged.verdict.facts.names, judged)
-
     def _sync(self, _body: bytes, _now: float) -> None:
         """One with a body goes on as it is: it ends its group all the same, only with an ERROR before the reply."""
         shared = self._shared
@@ -341,28 +265,6 @@ class Messages:
         text = "function calls by the fast-path protocol are not supported"
         fields = error(sqlstate.FEATURE_NOT_SUPPORTED, text, "Call the function in a SELECT.")
         return self._replace_query(self._shared.refuse(fields, "fast-path-call"))
-
-    def _relabelled(self, judged: Judged) -> bytes:
-        return relabel(judged.sql, judged.verdict, self._shared.label)
-
-    def _replace_malformed_query(self) -> bytes:
-        """By one without any text: upstream cannot read it either, says so itself, and drops no unnamed statement for it."""
-        self._owe(Entry(QUERY))
-        self._shared.ledger.group_aborted()
-        return message(b"Q", b"")
-
-    def _replace_query(self, refusal: Refusal) -> bytes:
-        """Upstream runs it, or skips it as it would skip the real one."""
-        shared = self._shared
-        if not shared.ledger.skipping:
-            shared.ledger.queue.append(Entry(QUERY, refusal=refusal))
-            shared.ledger.group_aborted()
-            shared.prepared.will_drop(b"")
-        return refusal.as_query()
-
-    def _replace(self, refusal: Refusal, name: bytes = RESERVED_NAME) -> bytes:
-        self._owe(Entry(PARSE, refusal=refusal, name=name))
-        return refusal.as_parse(name)
 
 
 #: One table for all sessions.
