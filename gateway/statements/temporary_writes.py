@@ -10,7 +10,8 @@ from gateway.statements import refusal
 from gateway.statements.parse import Fields, Json, location
 from gateway.statements.refusal import Refusal
 from gateway.statements.verdict import ValueEdit
-from gateway.statements.walk import Push, Rule, Walk, with_rules
+from gateway.statements.walk import Walk
+from gateway.statements.walk_rules import Push, Rule, with_rules
 
 TEMPORARY_SCHEMA: Final = "pg_temp"
 CHANGES: Final = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})

@@ -13,7 +13,8 @@ from gateway.statements.readonly import ALLOWED_CLASSES
 from gateway.statements.temporary_tables import EXCEPTIONS
 from gateway.statements.temporary_writes import CHANGES, SHAPES
 from gateway.statements.temporary_writes import RULES as TEMPORARY_RULES
-from gateway.statements.walk import _RULES, Walk
+from gateway.statements.walk import Walk
+from gateway.statements.walk_rules import RULES
 from gateway.statements.write_modes import _WITHOUT_DDL, WriteRules, judge_writes
 
 READ_ONLY = Policy(AccessMode.READ_ONLY)
@@ -263,7 +264,7 @@ def _walk() -> Walk:
 
 
 def test_every_node_class_is_known_or_refused() -> None:
-    known = PLAIN_NODES | LEAF_NODES | {key for key in _RULES if key[0].isupper()}
+    known = PLAIN_NODES | LEAF_NODES | {key for key in RULES if key[0].isupper()}
     for name in dir(pglast.ast):
         node = getattr(pglast.ast, name)
         if isinstance(node, type) and issubclass(node, pglast.ast.Node) and name not in known:
@@ -294,7 +295,7 @@ def test_every_field_of_a_known_node_is_classified_as_what_it_holds() -> None:
         *("ctecolnames", "ctecoltypes", "ctecoltypmods", "ctecolcollations", "formatted_expr", "refs", "cooked_default"),
         *("constraints", "fdwoptions", "identitySequence", "raw_default"),
     }
-    classified = NESTED_FIELDS | SCALAR_FIELDS | _RULES.keys()
+    classified = NESTED_FIELDS | SCALAR_FIELDS | RULES.keys()
     for tag in (PLAIN_NODES | {"FuncCall", "RangeVar", "TypeName", "ColumnRef"}) - {"List", "DefElem"}:
         for name, slot in getattr(pglast.ast, tag).__slots__.items():
             holds_nodes = slot.c_type.endswith("*") and slot.c_type != "char*"
