@@ -1,51 +1,36 @@
-"""Rows to model values. Pure; whoever has an event loop runs `to_snapshot` in a thread."""
+"""All rows to one snapshot. Pure; whoever has an event loop runs `to_snapshot` in a thread."""
 
-import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import RowMapping
-
-from gateway.access.accounts import Account, ClaimMapping, Identity, Standing
-from gateway.access.approvals import ApprovalPolicy
-from gateway.access.managed import ManagedKey, ManagedLogin, ManagedMode, ManagedState
 from gateway.access.model import (
-    ALL_READING,
     DEFAULT_ENVIRONMENT,
-    NO_LIMITS,
     OWNERS,
     AdminRole,
-    AllowlistEntry,
-    ApiToken,
     DatabaseRole,
     Environment,
-    Grant,
-    Group,
-    ListMode,
     Permission,
-    Reading,
-    SessionLimits,
     Snapshot,
-    Target,
-    TlsMode,
-    TokenKind,
-    TokenScope,
-    User,
-    UserKind,
 )
-from gateway.access.networks import parse_network
-from gateway.access.proof import Credential
-from gateway.access.secret_reference import SecretReference
-from gateway.access.windows import parse_window
-from gateway.access_mode import AccessMode, GrantOption
-from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
-from gateway.store.request_documents import read_backers, read_only, read_policy
+from gateway.access_mode import AccessMode
+from gateway.store.row_values import (
+    Row,
+    to_account,
+    to_approval_policy,
+    to_claim_mapping,
+    to_credential,
+    to_entry,
+    to_grant,
+    to_group,
+    to_managed_login,
+    to_role,
+    to_target,
+    to_token,
+    to_user,
+)
 from gateway.store.webhooks import to_webhook
 
-Row = RowMapping | sqlite3.Row
 Rows = Sequence[Row]
 T = TypeVar("T")
 
@@ -78,79 +63,39 @@ class RawStore:
     session_terminations: Rows
 
 
-def _role(row: Row) -> DatabaseRole:
-    reference = row["reference"]
-    return DatabaseRole(
-        row["id"],
-        row["login"],
-        row["sealed_secret"],
-        row["pending_secret"],
-        None if reference is None else SecretReference.parse(reference),
-        _instant(row["changed_at"]),
-    )
-
-
 def to_snapshot(raw: RawStore) -> Snapshot:
     """Raises ValueError, LookupError or TypeError for rows that no version of this program wrote."""
     roles: dict[str, dict[AccessMode, DatabaseRole]] = {}
     for row in raw.target_roles:
         mode = AccessMode(row["mode"])
-        roles.setdefault(row["target_id"], {})[mode] = _role(row)
+        roles.setdefault(row["target_id"], {})[mode] = to_role(row)
     members: dict[str, set[str]] = {}
     for row in raw.group_members:
         members.setdefault(row["group_id"], set()).add(row["user_id"])
-    entries = [_entry(row) for row in raw.allowlist_entries]
-    grants = [_grant(row) for row in raw.grants]
+    entries = [to_entry(row) for row in raw.allowlist_entries]
+    grants = [to_grant(row) for row in raw.grants]
     return Snapshot(
         revision=raw.revision,
-        users={row["name"]: _user(row) for row in raw.users},
-        targets={row["name"]: _target(row, roles.get(row["id"], {})) for row in raw.targets},
+        users={row["name"]: to_user(row) for row in raw.users},
+        targets={row["name"]: to_target(row, roles.get(row["id"], {})) for row in raw.targets},
         grants=_grouped((grant.holder_id, grant) for grant in grants),
         global_entries=tuple(entry for entry in entries if entry.target_id is None and entry.user_id is None),
         target_entries=_grouped((entry.target_id, entry) for entry in entries if entry.target_id is not None),
         user_entries=_grouped((entry.user_id, entry) for entry in entries if entry.user_id is not None),
         terminated={row["session_id"]: row["reason"] for row in raw.session_terminations},
-        groups={row["name"]: _group(row, members.get(row["id"], set())) for row in raw.groups},
-        tokens={row["name"]: _token(row) for row in raw.api_tokens},
-        credentials={credential.handle: credential for credential in map(_credential, raw.credentials)},
+        groups={row["name"]: to_group(row, members.get(row["id"], set())) for row in raw.groups},
+        tokens={row["name"]: to_token(row) for row in raw.api_tokens},
+        credentials={credential.handle: credential for credential in map(to_credential, raw.credentials)},
         lockdown=raw.lockdown,
         environments={each.name: each for each in _environments(raw)},
         admin_roles={role.name: role for role in _admin_roles(raw)},
-        accounts={row["id"]: _account(row) for row in raw.accounts},
-        claim_mappings=tuple(_claim_mapping(row) for row in raw.claim_mappings),
-        managed_logins=tuple(_managed_login(row) for row in raw.managed_logins),
-        approval_policies={row["name"]: _approval_policy(row) for row in raw.approval_policies},
+        accounts={row["id"]: to_account(row) for row in raw.accounts},
+        claim_mappings=tuple(to_claim_mapping(row) for row in raw.claim_mappings),
+        managed_logins=tuple(to_managed_login(row) for row in raw.managed_logins),
+        approval_policies={row["name"]: to_approval_policy(row) for row in raw.approval_policies},
         endings={row["grant_id"]: row["reason"] for row in raw.grant_endings},
         webhooks={row["name"]: to_webhook(row) for row in raw.webhooks},
     )
-
-
-def to_event(row: Row) -> RecordedAdminEvent:
-    detail = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(row["detail"]).items()}
-    event = AdminEvent(row["actor"], row["action"], row["object_id"], row["object_name"], row["reason"], detail)
-    return RecordedAdminEvent(row["id"], datetime.fromisoformat(row["at"]), row["revision"], row["sequence"], event)
-
-
-def _user(row: Row) -> User:
-    return User(
-        id=row["id"],
-        name=row["name"],
-        verifier=row["verifier"],
-        enabled=bool(row["enabled"]),
-        valid_until=_instant(row["valid_until"]),
-        allowlist=ListMode(row["allowlist"]),
-        credential_version=row["credential_version"],
-        version=row["version"],
-        kind=UserKind(row["kind"]),
-        protected=bool(row["protected"]),
-        read_only=bool(row["read_only"]),
-        email=row["email"],
-        certificate_names=frozenset(json.loads(row["certificate_names"])),
-    )
-
-
-def _group(row: Row, members: set[str]) -> Group:
-    return Group(row["id"], row["name"], frozenset(members), row["version"])
 
 
 def _environments(raw: RawStore) -> Iterable[Environment]:
@@ -180,168 +125,6 @@ def _admin_roles(raw: RawStore) -> Iterable[AdminRole]:
         for row in raw.admin_roles
     }
     return ({OWNERS: AdminRole(OWNERS, OWNERS, owners=True)} | found).values()
-
-
-def _target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
-    return Target(
-        id=row["id"],
-        name=row["name"],
-        host=row["host"],
-        port=row["port"],
-        dbname=row["dbname"],
-        tls=TlsMode(row["tls"]),
-        ca_pem=row["ca_pem"],
-        allow_md5=bool(row["allow_md5"]),
-        enabled=bool(row["enabled"]),
-        allowlist=ListMode(row["allowlist"]),
-        roles=roles,
-        allowed_functions=frozenset(json.loads(row["allowed_functions"])),
-        allowed_schemas=frozenset(json.loads(row["allowed_schemas"])),
-        allowed_settings=frozenset(json.loads(row["allowed_settings"])),
-        revision=row["revision"],
-        max_sessions=row["max_sessions"],
-        open_ahead=row["open_ahead"],
-        version=row["version"],
-        environment_id=row["environment_id"],
-        rotate_every_days=row["rotate_every_days"],
-        managed=ManagedMode(row["managed"]),
-    )
-
-
-def _grant(row: Row) -> Grant:
-    return Grant(
-        id=row["id"],
-        holder_id=row["user_id"] or row["group_id"],
-        target_id=row["target_id"],
-        mode=AccessMode(row["mode"]),
-        valid_until=_instant(row["valid_until"]),
-        version=row["version"],
-        options=frozenset(GrantOption(name) for name in json.loads(row["options"])),
-        max_changed_rows=row["max_changed_rows"],
-        valid_from=_instant(row["valid_from"]),
-        windows=tuple(parse_window(text, known_zones_only=False) for text in json.loads(row["windows"])),
-        limits=_limits(row),
-        reading=_reading(row),
-        request_id=row["request_id"],
-        request_number=row["request_number"],
-        backers=read_backers(row["backers"]),
-        only=read_only(row["only_these"]),
-        database_role=row["database_role"],
-    )
-
-
-def _approval_policy(row: Row) -> ApprovalPolicy:
-    modes: list[str] = json.loads(row["modes"])
-    return read_policy(row["id"], row["name"], row["environment_id"], modes, row["document"], row["version"])
-
-
-def _reading(row: Row) -> Reading:
-    reading = Reading(
-        max_rows=row["max_rows"],
-        max_bytes=row["max_bytes"],
-        max_bytes_per_day=row["max_bytes_per_day"],
-        schemas=frozenset(json.loads(row["schemas"])),
-        tables=frozenset((schema, name) for schema, name in json.loads(row["tables"])),
-    )
-    return ALL_READING if reading == ALL_READING else reading
-
-
-def _limits(row: Row) -> SessionLimits:
-    limits = SessionLimits(
-        max_sessions=row["max_sessions"],
-        statement_timeout_ms=row["statement_timeout_ms"],
-        idle_timeout_seconds=row["idle_timeout_seconds"],
-        idle_in_transaction_timeout_seconds=row["idle_in_transaction_timeout_seconds"],
-    )
-    return NO_LIMITS if limits == NO_LIMITS else limits
-
-
-def _entry(row: Row) -> AllowlistEntry:
-    return AllowlistEntry(
-        id=row["id"],
-        network=parse_network(row["network"]),
-        label=row["label"],
-        valid_until=_instant(row["valid_until"]),
-        target_id=row["target_id"],
-        user_id=row["user_id"],
-        version=row["version"],
-    )
-
-
-def _token(row: Row) -> ApiToken:
-    return ApiToken(
-        id=row["id"],
-        name=row["name"],
-        token_hash=row["token_hash"],
-        scope=TokenScope(row["scope"]),
-        created_at=datetime.fromisoformat(row["created_at"]),
-        valid_until=datetime.fromisoformat(row["valid_until"]),
-        created_by=row["created_by"],
-        version=row["version"],
-        user_id=row["user_id"],
-        environments=None if row["environments"] is None else frozenset(json.loads(row["environments"])),
-        permissions=None
-        if row["permissions"] is None
-        else frozenset(Permission(name) for name in json.loads(row["permissions"])),
-        networks=tuple(parse_network(text) for text in json.loads(row["networks"])),
-        kind=TokenKind(row["kind"]),
-    )
-
-
-def _credential(row: Row) -> Credential:
-    return Credential(
-        id=row["id"],
-        user_id=row["user_id"],
-        target_id=row["target_id"],
-        mode=AccessMode(row["mode"]),
-        verifier=row["verifier"],
-        created_at=datetime.fromisoformat(row["created_at"]),
-        created_by=row["created_by"],
-        valid_until=datetime.fromisoformat(row["valid_until"]),
-        sessions_until=datetime.fromisoformat(row["sessions_until"]),
-        credential_version=row["credential_version"],
-        max_sessions=row["max_sessions"],
-        network=None if row["network"] is None else parse_network(row["network"]),
-        version=row["version"],
-    )
-
-
-def _account(row: Row) -> Account:
-    return Account(
-        id=row["id"],
-        password_hash=row["password_hash"],
-        sealed_secret=row["sealed_secret"],
-        last_step=row["last_step"],
-        recovery_hashes=frozenset(json.loads(row["recovery_hashes"])),
-        identity=None if row["issuer"] is None else Identity(row["issuer"], row["subject"]),
-        managed=bool(row["managed"]),
-        standing=Standing(row["standing"]),
-        version=row["version"],
-    )
-
-
-def _claim_mapping(row: Row) -> ClaimMapping:
-    return ClaimMapping(row["id"], row["value"], row["group_id"], row["role_id"], row["version"])
-
-
-def _managed_login(row: Row) -> ManagedLogin:
-    return ManagedLogin(
-        id=row["id"],
-        key=ManagedKey(row["target_id"], AccessMode(row["mode"]), row["user_id"], row["grant_id"]),
-        user_name=row["user_name"],
-        login=row["login"],
-        member_of=row["member_of"],
-        sealed_secret=row["sealed_secret"],
-        valid_until=_instant(row["valid_until"]),
-        state=ManagedState(row["state"]),
-        created_at=datetime.fromisoformat(row["created_at"]),
-        finding=row["finding"],
-        version=row["version"],
-    )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:

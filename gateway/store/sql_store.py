@@ -27,7 +27,7 @@ from gateway.store.password_ages import read_ages
 from gateway.store.places import Place, locate
 from gateway.store.provider_checks import PlannedCheck, ProviderCheck, drop_check, put_check, read_planned, take_due
 from gateway.store.queries import read_all, read_gateway_id, read_has_managed, read_revision, read_rows
-from gateway.store.rows import to_event
+from gateway.store.row_values import to_event
 from gateway.store.target_admins import read_admin, read_former
 from gateway.store.unit_of_work import SqlUnitOfWork
 
