@@ -6,6 +6,7 @@ Where no C compiler is at hand they are left out, and the gateway goes without.
 from setuptools import Extension, setup
 
 TWINS = (
+    "gateway.session.tally_c",
     "gateway.wire.framing_c",
     "gateway.statements.shape_c",
     "gateway.proxy.audit_lines_c",

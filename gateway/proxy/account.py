@@ -9,6 +9,7 @@ from gateway.access.relations import write_name, write_table
 from gateway.bus.lines import Payload
 from gateway.proxy.standing import Introduction
 from gateway.session.conversation import Conversation
+from gateway.session.tally import Traffic
 
 
 def _limits(lease: Lease) -> Payload:
@@ -30,17 +31,17 @@ def _limits(lease: Lease) -> Payload:
     return {name: limit for name, limit in found.items() if limit is not None} | (open_ones if reading.is_narrow else {})
 
 
-class Account:
-    """`bytes_in` and `bytes_out` are the client's, and raised directly on the hot path."""
+class Account(Traffic):
+    """The bytes are raised directly on the hot path."""
 
-    __slots__ = ("_began", "_shared", "_started_at", "_who", "bytes_in", "bytes_out", "process_id")
+    __slots__ = ("_began", "_shared", "_started_at", "_who", "process_id")
 
     def __init__(self, who: Introduction, shared: Conversation) -> None:
+        super().__init__()
         self._who = who
         self._shared = shared
         self._began = time.monotonic()
         self._started_at = time.time()
-        self.bytes_in = self.bytes_out = 0
         self.process_id: int | None = None  # as the client knows it
 
     @property

@@ -13,7 +13,7 @@ import json
 import mmap
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -60,8 +60,18 @@ class PureJournal:
         self._map.close()
 
 
+class Outlet:
+    """Of a trail. `at_once`: where records go in the call that brings them; None while they must take the other way."""
+
+    __slots__ = ("at_once",)
+
+    at_once: PureJournal | None
+
+
 _twin: Final = twin_of(__name__)
 Journal: Final[type[PureJournal]] = _twin.Journal if _twin is not None else PureJournal
+if not TYPE_CHECKING and _twin is not None:
+    Outlet = _twin.Outlet
 
 
 def _mapped(path: Path) -> mmap.mmap:

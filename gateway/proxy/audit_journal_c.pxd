@@ -6,3 +6,7 @@ cdef class Journal:
 
     cdef unsigned char* room(self, Py_ssize_t size) noexcept
     cdef void took(self, Py_ssize_t size) noexcept
+
+
+cdef class Outlet:
+    cdef public object at_once

@@ -58,3 +58,7 @@ cdef class Journal:
 
     def __dealloc__(self):
         self.close()
+
+
+cdef class Outlet:
+    """As `audit_journal.Outlet`, which explains it."""

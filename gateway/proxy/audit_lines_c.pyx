@@ -18,7 +18,9 @@ cdef class Stamp:
 
     def __init__(self, long long worker, long long seq):
         self.seq = seq
-        self.worker = worker
+        self.turn = -1
+        self.mono = b""
+        self.tail = b',"worker":%d,"seq":' % worker
         self.second = 0
         self.second_began = -SECOND
         self.head = b""
@@ -32,17 +34,14 @@ cdef class Stamp:
         cdef Py_ssize_t at = PyBytes_GET_SIZE(self.head)
         memcpy(out, PyBytes_AS_STRING(self.head), at)
         at += put_six(out + at, <unsigned int>(now - self.second_began))
-        memcpy(out + at, b'Z","mono":', 10)
-        at += 10
-        at += put_number(out + at, <unsigned long long>(now // SECOND))
-        out[at] = b"."
-        at += 1
+        if now // SECOND != self.turn:  # the other clock's seconds begin at other instants
+            self.turn = now // SECOND
+            self.mono = b'Z","mono":%d.' % self.turn
+        memcpy(out + at, PyBytes_AS_STRING(self.mono), PyBytes_GET_SIZE(self.mono))
+        at += PyBytes_GET_SIZE(self.mono)
         at += put_six(out + at, <unsigned int>(now % SECOND))
-        memcpy(out + at, b',"worker":', 10)
-        at += 10
-        at += put_number(out + at, <unsigned long long>self.worker)
-        memcpy(out + at, b',"seq":', 7)
-        at += 7
+        memcpy(out + at, PyBytes_AS_STRING(self.tail), PyBytes_GET_SIZE(self.tail))
+        at += PyBytes_GET_SIZE(self.tail)
         self.seq += 1
         at += put_number(out + at, <unsigned long long>self.seq)
         out[at] = b","

@@ -21,7 +21,7 @@ import structlog
 from gateway.audit.events import event
 from gateway.proxy.audit_copies import Copies
 from gateway.proxy.audit_file import Action, AuditFile, AuditFileError, archive, run_actions
-from gateway.proxy.audit_journal import PureJournal, empty_journal
+from gateway.proxy.audit_journal import Outlet, PureJournal, empty_journal
 from gateway.proxy.audit_lines import Stamp
 from gateway.proxy.audit_recovery import Backlog, end_crashed_sessions, settle_journal
 from gateway.proxy.counters import Counters
@@ -36,7 +36,7 @@ _NOTE_SECONDS: Final = 0.005
 _log: Final = structlog.stdlib.get_logger("gateway.audit")
 
 
-class AuditTrail:
+class AuditTrail(Outlet):
     """Implements ports.AuditSink. Raises AuditFileError when the file cannot be opened or a journal not be drained into it."""
 
     def __init__(
@@ -76,7 +76,7 @@ class AuditTrail:
         self.journal = empty_journal(journal_path) if journal else None
         if self.journal is None:
             journal_path.unlink(missing_ok=True)
-        self.at_once = self.journal  # None while records must take the other way
+        self.at_once = self.journal
         if settled.torn_bytes:
             self.append(event("trail_repaired", {"torn_bytes": settled.torn_bytes}))
         for body in end_crashed_sessions(self._file.paths()):

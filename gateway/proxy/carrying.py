@@ -42,7 +42,7 @@ def from_upstream(session: "LiveSession", out: bytes, now: float) -> None:
     if out:
         size = len(out)
         session.account.bytes_out += size
-        session.counters.bytes_to_clients += size
+        session.counters.bytes_out += size
         session.client.write(out)
     shared = session.shared
     if shared.records:

@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.access_mode import AccessMode
 from gateway.proxy.ahead_tally import AheadTally
-from gateway.session.tally import Tally
+from gateway.session.tally import Tally, Traffic
 
 _OTHER: Final = "other"
 _LAG_TICK_SECONDS: Final = 0.25
@@ -93,7 +93,7 @@ class Gauges:
     ahead: AheadTally = field(default_factory=AheadTally)
 
 
-class Counters:
+class Counters(Traffic):
     """Raise the ints directly; `ended`, `refused` and `upstream_failed` find the class of a reason."""
 
     __slots__ = (
@@ -104,8 +104,6 @@ class Counters:
         "_upstream_failures",
         "audit_copies_dropped",
         "audit_records",
-        "bytes_from_clients",
-        "bytes_to_clients",
         "cancels",
         "gauges",
         "logins_failed",
@@ -114,11 +112,10 @@ class Counters:
     )
 
     def __init__(self) -> None:
+        super().__init__()
         self.gauges: Callable[[], Gauges] = Gauges
         self.sessions_started = 0
         self.logins_failed = 0
-        self.bytes_from_clients = 0
-        self.bytes_to_clients = 0
         self.cancels = 0
         self.audit_records = 0
         self.audit_copies_dropped = 0
@@ -149,8 +146,8 @@ class Counters:
             "sessions_live": now.sessions_live,
             "sessions_pending": now.sessions_pending,
             "logins_failed_total": self.logins_failed,
-            "bytes_from_clients_total": self.bytes_from_clients,
-            "bytes_to_clients_total": self.bytes_to_clients,
+            "bytes_from_clients_total": self.bytes_in,
+            "bytes_to_clients_total": self.bytes_out,
             "cancels_total": self.cancels,
             "judge_waiting": now.judge_waiting,
             "audit_records_total": self.audit_records,

@@ -149,7 +149,7 @@ class LiveSession(asyncio.Protocol):
     def _client_data(self, data: bytes) -> None:
         size = len(data)
         self.account.bytes_in += size
-        self.counters.bytes_from_clients += size
+        self.counters.bytes_in += size
         shared, trail = self.shared, self.trail
         if shared.audit_sqlstate or not trail.healthy:
             carrying.look_at_trail(self)

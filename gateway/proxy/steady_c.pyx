@@ -12,9 +12,10 @@ and a reply only whole. While a reply is owed the ledger does not know of it yet
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
-from gateway.proxy.audit_journal_c cimport Journal
+from gateway.proxy.audit_journal_c cimport Journal, Outlet
 from gateway.proxy.audit_lines_c cimport Stamp
-from gateway.statements.shape_c cimport shape_in
+from gateway.session.tally_c cimport Progress, Tally, Traffic
+from gateway.statements.shape_c cimport MAX_BYTES, put_shape
 from gateway.wire.scan cimport be16, be32, put_number, rows_end
 
 from gateway.audit.redaction import may_hold_password
@@ -46,7 +47,7 @@ cdef bytes EXECUTE_SYNC = b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04"
 cdef bytes DESCRIBE_EXECUTE_SYNC = b"D\0\0\0\x06P\0" + EXECUTE_SYNC
 cdef bytes ENDED_WELL = b'"event":"statement_end","outcome":"ok",'
 cdef bytes OF_SHAPE = b',"truncated":false,"redacted":false'
-cdef object IDLE = b"I", IN_TRANSACTION = b"T", UNNAMED = b""
+cdef bytes IDLE = b"I", IN_TRANSACTION = b"T", UNNAMED = b""
 
 
 cdef inline long long microseconds() noexcept nogil:
@@ -79,18 +80,34 @@ cdef Py_ssize_t values_end(const unsigned char* data, Py_ssize_t at, Py_ssize_t 
 
 
 cdef class Steady:
-    cdef object session, shared, tally, account, counters, trail, to_client, to_upstream, client_data_at_length, upstream_data_at_length
+    cdef object session, to_client, to_upstream, client_data_at_length, upstream_data_at_length
+    cdef Progress shared
+    cdef Tally tally
+    cdef Traffic account, counters
+    cdef Outlet trail
     cdef object in_force, entry_of_bind, known
     cdef dict remembered, shapes, prepared_group, prepared_in_flight, prepared, portals_group, portals
     cdef Journal journal
     cdef Stamp stamp
-    cdef bytes short, rest, name
+    cdef bytes short, rest, name, last_shape
+    cdef tuple last_like
     cdef long long limit, began, number
     cdef Py_ssize_t parameters, shape_bytes
     cdef Owed owed
     cdef bint at_rest, described
 
-    def __init__(self, session, shared, trail, account, counters, client, upstream, Journal journal not None, Stamp stamp not None):
+    def __init__(
+        self,
+        session,
+        Progress shared not None,
+        Outlet trail not None,
+        Traffic account not None,
+        Traffic counters not None,
+        client,
+        upstream,
+        Journal journal not None,
+        Stamp stamp not None,
+    ):
         self.session = session
         self.shared = shared
         self.trail = trail
@@ -114,7 +131,7 @@ cdef class Steady:
     def client_data(self, bytes data not None):
         if self.owed == NOTHING and self.request(data):
             self.account.bytes_in += PyBytes_GET_SIZE(data)
-            self.counters.bytes_from_clients += PyBytes_GET_SIZE(data)
+            self.counters.bytes_in += PyBytes_GET_SIZE(data)
             self.to_upstream(data)
         else:
             self.settle()
@@ -123,7 +140,7 @@ cdef class Steady:
     def upstream_data(self, bytes data not None):
         if self.owed != NOTHING and self.reply(data):
             self.account.bytes_out += PyBytes_GET_SIZE(data)
-            self.counters.bytes_to_clients += PyBytes_GET_SIZE(data)
+            self.counters.bytes_out += PyBytes_GET_SIZE(data)
             self.to_client(data)
         else:
             self.settle()
@@ -168,7 +185,7 @@ cdef class Steady:
             self.remembered = self.in_force.remembered
             self.shapes = self.in_force.shapes
             self.shape_bytes = self.in_force.shape_bytes
-            self.known = None
+            self.known = self.last_shape = None
         return True
 
     # -- requests
@@ -190,19 +207,23 @@ cdef class Steady:
         cdef Py_ssize_t length = size - HEADER - 1
         cdef bytes fragment
         cdef bint by_shape = False
+        cdef tuple like
         if length < 0 or be32(text + 1) != size - 1 or text[size - 1] != 0 or not self.may_begin():
             return False
-        judged = self.remembered.get(PyBytes_FromStringAndSize(<const char*>text + HEADER, length))
+        judged = None
+        like = self.like_the_last(text + HEADER, length)
+        if like is None:
+            judged = self.remembered.get(PyBytes_FromStringAndSize(<const char*>text + HEADER, length))
+            like = self.known_like(text + HEADER, length) if judged is None else None
         if judged is not None:
             if not judged.passes:
                 return False
+            self.last_shape = None
             fragment = judged.fragment
         else:
-            key = shape_in(text + HEADER, length) if length <= self.shape_bytes else None
-            like = self.shapes.get(key) if key is not None else None
             if like is None or not self.is_itself(text + HEADER, length):
                 return False
-            fragment = like[1]
+            fragment = <bytes>like[1]
             by_shape = True
         cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + self.session_size() + size + NUMBERS
         cdef long long now = microseconds()
@@ -225,6 +246,28 @@ cdef class Steady:
         self.owed = OF_QUERY
         self.drain_later()
         return True
+
+    cdef tuple like_the_last(self, const unsigned char* text, Py_ssize_t size):
+        """As `known_like`, if the last query passed by its shape and this one has the same: no dictionary is asked."""
+        cdef unsigned char shape[MAX_BYTES]
+        if self.last_shape is None or size > self.shape_bytes:
+            return None
+        cdef Py_ssize_t length = put_shape(shape, text, size)
+        if length != PyBytes_GET_SIZE(self.last_shape) or memcmp(shape, PyBytes_AS_STRING(self.last_shape), length):
+            return None
+        return self.last_like
+
+    cdef tuple known_like(self, const unsigned char* text, Py_ssize_t size):
+        """What a text of the same shape passed as, and what the audit says of it; None: there is none."""
+        cdef unsigned char shape[MAX_BYTES]
+        cdef Py_ssize_t length = put_shape(shape, text, size) if size <= self.shape_bytes else -1
+        if length < 0:
+            return None
+        key = PyBytes_FromStringAndSize(<const char*>shape, length)
+        like = self.shapes.get(key)
+        if like is not None:
+            self.last_shape, self.last_like = key, like
+        return like
 
     cdef bint is_itself(self, const unsigned char* text, Py_ssize_t size) except -1:
         """Whether the audit would write a text that has a shape as it stands: nothing to escape, no password."""
@@ -324,8 +367,8 @@ cdef class Steady:
         """As `Conversation.started`: all of the line up to the statement's own fragment."""
         cdef Py_ssize_t at = self.stamp.put(out, now)
         self.tally.statements += 1
-        self.number = self.shared.statements + 1
-        self.shared.statements = self.number
+        self.shared.statements += 1
+        self.number = self.shared.statements
         at += put(out + at, head)
         at += put(out + at, self.short)
         at += put(out + at, self.rest)

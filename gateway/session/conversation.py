@@ -10,7 +10,7 @@ from gateway.session.effects import CatalogTouched, Effect
 from gateway.session.ledger import EXECUTE, QUERY, Entry, Ledger
 from gateway.session.names import NOTHING_NAMED, Names
 from gateway.session.startup_settings import label_of
-from gateway.session.tally import Tally
+from gateway.session.tally import Progress, Tally
 from gateway.session.verdicts import Judged, PolicyInForce
 from gateway.statements.policy import Policy
 from gateway.statements.verdict import Verdict
@@ -61,7 +61,7 @@ class Adviser(Protocol):
         ...
 
 
-class Conversation:
+class Conversation(Progress):
     """`records` (audit bodies) and `effects` are emptied by the shell after each call into either side."""
 
     __slots__ = (
@@ -73,7 +73,6 @@ class Conversation:
         "effects",
         "facts",
         "first_policy",
-        "in_force",
         "ledger",
         "lists_changed",
         "name_lost",
@@ -85,8 +84,6 @@ class Conversation:
         "session_id",
         "settle",
         "short",
-        "statements",
-        "status",
         "tally",
         "temporary",
         "unnamed_is_ours",
@@ -109,7 +106,7 @@ class Conversation:
         self.facts = facts
         self.session_id = session_id
         self.naming = naming
-        self.in_force = in_force
+        super().__init__(in_force)
         self.first_policy: Policy | None = in_force.policy
         self.lists_changed = False  # since the session began: more of the policy than what is in the database
         self.catalog_touched = False  # by DDL, in a transaction that may not be over
@@ -118,8 +115,6 @@ class Conversation:
         self.portals: Names[Entry] = NOTHING_NAMED  # type: ignore[assignment]
         self.records: list[bytes] = []
         self.effects: Sequence[Effect] = ()
-        self.statements = 0
-        self.status = b"I"  # of the last ReadyForQuery; empty when other replies came since
         self.volume: Volume | None = None  # of a grant that limits what is sent; its policy is `metered`
         self.watched: Watched | None = None  # see there: one statement, with all behind it on hold
         #: the temporary tables that the session made, whether or not they still are

@@ -4,35 +4,41 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcpy
 
-cdef enum:
-    MAX_BYTES = 4096
+cdef enum Kind:
+    NOT_PLAIN = 0  # a text with such a byte has no shape
+    OTHER
+    WORD  # beside a number it makes it part of something else
+    DIGIT  # the same
+    QUOTE
 
-#: 0: a text with such a byte has no shape; 1: it may; 2: beside a number it makes it part of something else.
-cdef unsigned char MEANING[256]
+cdef unsigned char KIND[256]
 
 
 cdef void _learn():
     cdef int byte
     for byte in range(256):
-        MEANING[byte] = 0
-    for byte in b" .,*=<>()+-/%;:[]!|'\t\n#$&?@^`{}~":
-        MEANING[byte] = 1
-    for byte in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_":
-        MEANING[byte] = 2
+        KIND[byte] = NOT_PLAIN
+    for byte in b" .,*=<>()+-/%;:[]!|\t\n#$&?@^`{}~":
+        KIND[byte] = OTHER
+    for byte in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_":
+        KIND[byte] = WORD
+    for byte in b"0123456789":
+        KIND[byte] = DIGIT
+    KIND[b"'"] = QUOTE
 
 
 _learn()
 
 
-cdef bint is_plain(const unsigned char* text, Py_ssize_t size):
+cdef bint is_plain(const unsigned char* text, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t place
     for place in range(size):
-        if MEANING[text[place]] == 0:
+        if KIND[text[place]] == NOT_PLAIN:
             return False
     return True
 
 
-cdef Py_ssize_t put_digits(unsigned char* key, const unsigned char* digits, Py_ssize_t count):
+cdef Py_ssize_t put_digits(unsigned char* key, const unsigned char* digits, Py_ssize_t count) noexcept nogil:
     """0 for what surely is an integer of 32 bits, 9999999999 for what surely is none, else the digits. Its size."""
     if count <= 9 or (count == 10 and digits[0] == b"1"):
         key[0] = b"0"
@@ -44,44 +50,51 @@ cdef Py_ssize_t put_digits(unsigned char* key, const unsigned char* digits, Py_s
     return count
 
 
-cdef bytes shape_in(const unsigned char* text, Py_ssize_t size):
-    cdef unsigned char key[MAX_BYTES]
-    cdef Py_ssize_t place = 0, length = 0, stop
-    cdef unsigned char byte, before = 0
-    cdef const unsigned char* quote
+cdef Py_ssize_t put_shape(unsigned char* key, const unsigned char* text, Py_ssize_t size) noexcept nogil:
+    cdef const unsigned char* end = text + size
+    cdef const unsigned char* stop
+    cdef unsigned char* out = key
+    cdef unsigned char kind, before = OTHER
     if size > MAX_BYTES:
-        return None
-    while place < size:
-        byte = text[place]
-        if MEANING[byte] == 0:
-            return None
-        if b"0" <= byte <= b"9" and MEANING[before] != 2:
-            stop = place + 1
-            while stop < size and b"0" <= text[stop] <= b"9":
+        return -1
+    while text < end:
+        kind = KIND[text[0]]
+        if kind == OTHER or kind == WORD or (kind == DIGIT and before == WORD):
+            out[0] = text[0]
+            out += 1
+            text += 1
+            if kind != DIGIT:
+                before = kind
+        elif kind == DIGIT:
+            stop = text + 1
+            while stop < end and KIND[stop[0]] == DIGIT:
                 stop += 1
-            if stop == size or MEANING[text[stop]] != 2:
-                length += put_digits(key + length, text + place, stop - place)
+            if stop == end or KIND[stop[0]] != WORD:
+                out += put_digits(out, text, stop - text)
             else:
-                memcpy(key + length, text + place, stop - place)
-                length += stop - place
-            before = b"0"
-            place = stop
-            continue
-        key[length] = byte
-        length += 1
-        before = byte
-        place += 1
-        if byte == b"'":
-            quote = <const unsigned char*>memchr(text + place, b"'", size - place)
-            if quote != NULL:
-                if not is_plain(text + place, quote - text - place):
-                    return None
-                key[length] = byte
-                length += 1
-                place = quote - text + 1
-    return PyBytes_FromStringAndSize(<const char*>key, length)
+                memcpy(out, text, stop - text)
+                out += stop - text
+            before = WORD
+            text = stop
+        elif kind == QUOTE:
+            out[0] = b"'"
+            out += 1
+            text += 1
+            before = OTHER
+            stop = <const unsigned char*>memchr(text, b"'", end - text)
+            if stop != NULL:
+                if not is_plain(text, stop - text):
+                    return -1
+                out[0] = b"'"
+                out += 1
+                text = stop + 1
+        else:
+            return -1
+    return out - key
 
 
 def shape_of(bytes sql not None):
     """As `shape.shape_of`."""
-    return shape_in(<const unsigned char*>PyBytes_AS_STRING(sql), PyBytes_GET_SIZE(sql))
+    cdef unsigned char key[MAX_BYTES]
+    cdef Py_ssize_t length = put_shape(key, <const unsigned char*>PyBytes_AS_STRING(sql), PyBytes_GET_SIZE(sql))
+    return PyBytes_FromStringAndSize(<const char*>key, length) if length >= 0 else None

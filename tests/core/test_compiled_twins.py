@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from gateway.access_mode import AccessMode
 from gateway.compiled import twin_of
-from gateway.proxy.audit_journal import PureJournal
+from gateway.proxy.audit_journal import Outlet, PureJournal
 from gateway.proxy.audit_lines import PureStamp
+from gateway.session.tally import Traffic
 from gateway.statements.shape import pure_shape_of
 from gateway.wire.framing import pure_skip_rows
 from tests.core.test_session_usual import STEPS, known
@@ -100,7 +101,7 @@ def test_lines_and_journals() -> None:
     assert not both[0].put(b"late")
 
 
-class Shell:
+class Shell(Outlet):
     """A session as `live` has it, as far as the short way sees: the general way, and a trail that has a journal."""
 
     def __init__(self, book: Playbook) -> None:
@@ -109,11 +110,11 @@ class Shell:
         )
         self.book = book
         self.stamp, self.at_once = lines.Stamp(0, 0), journals.Journal(journal())
-        self.bytes_in = self.bytes_out = self.bytes_from_clients = self.bytes_to_clients = 0
+        self.account, self.counters = Traffic(), Traffic()
         self.sent: list[bytes] = []
         self.drains = self.at_length = 0
         ends = Wire(self.sent), Wire(self.sent)
-        self.steady = steady.Steady(self, book.shared, self, self, self, *ends, self.at_once, self.stamp)
+        self.steady = steady.Steady(self, book.shared, self, self.account, self.counters, *ends, self.at_once, self.stamp)
         book.shared.settle = self.steady.settle
 
     @property
@@ -223,8 +224,8 @@ def test_what_is_usual_takes_the_short_way(request_: bytes, reply: bytes) -> Non
         assert shell.feed(False, reply) == reply
     assert shell.at_length == before
     assert shell.drains == 1
-    assert shell.bytes_in == shell.bytes_from_clients == 3 * len(request_)
-    assert shell.bytes_out == shell.bytes_to_clients == 3 * len(reply)
+    for counted in (shell.account, shell.counters):
+        assert (counted.bytes_in, counted.bytes_out) == (3 * len(request_), 3 * len(reply))
 
 
 def test_another_policy_is_asked_from_then_on() -> None:
@@ -235,6 +236,26 @@ def test_another_policy_is_asked_from_then_on() -> None:
     before = shell.at_length
     shell.feed(True, query("SELECT 1"))
     assert shell.at_length == before + 1, "the new policy has not judged this text yet"
+
+
+def test_texts_that_differ_in_literals_take_the_short_way_whatever_came_between() -> None:
+    shell = Shell(playbook())
+    numbers, names = (f"SELECT * FROM t WHERE a = {number}" for number in range(9)), (f"SELECT '{name}'" for name in "abcdefgh")
+    done = packet("C", b"SELECT 0\0") + ready()
+
+    def at_length(text: str) -> int:
+        before = shell.at_length
+        assert shell.feed(True, query(text)) == query(text)
+        assert shell.feed(False, done) == done
+        assert list(shell.written())[-2]["sql"] == text  # type: ignore[index]
+        return shell.at_length - before
+
+    assert [at_length(next(numbers)), at_length(next(names)), at_length("SELECT 1 -- a")] == [2, 2, 2], "each is judged once"
+    for text in (*(next(numbers) for _ in range(3)), next(names), next(numbers), "SELECT 1 -- a", next(numbers), next(names)):
+        assert at_length(text) == 0
+    assert at_length("SELECT 'a\nb'") == 2, "a newline is written in another way"
+    shell.book.shared.adopt(in_force(AccessMode.READ_WRITE))
+    assert at_length(next(names)) == 2, "the new policy has not judged this text yet"
 
 
 def test_without_room_in_the_journal_or_with_a_broken_trail_the_general_way_has_its_turn() -> None:
