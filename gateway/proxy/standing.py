@@ -28,6 +28,7 @@ class Introduction:
 
 
 _MOST_NAMES: Final = 100  # of a grant's lists that the audit tells
+_MOST_KNOWN: Final = 300
 
 
 class _Own(Enum):
@@ -38,6 +39,31 @@ class _Own(Enum):
     CHANGED = auto()
 
 
+class _Alike:
+    """One object for leases that say the same: of one person's sessions, of which tools and pools have many.
+
+    Of one snapshot, and a few hundred people at most, so that it keeps little that nobody stands on.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Lease] = {}
+        self._revision = 0
+
+    def one_for(self, lease: Lease) -> Lease:
+        """Itself, or an equal one that came before."""
+        if lease.revision != self._revision or len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+            self._revision = lease.revision
+        key = lease.user.id, lease.grant_id
+        if (known := self._known.get(key)) == lease:
+            return known
+        self._known[key] = lease
+        return lease
+
+
+_alike: Final = _Alike()
+
+
 class Standing:
     """The lease, and its end on the monotonic clock too, which nobody can set back."""
 
@@ -46,7 +72,7 @@ class Standing:
     def __init__(self, who: Introduction, lease: Lease) -> None:
         self._own_password = _Own.KEPT
         self._who = who
-        self.lease = lease
+        self.lease = _alike.one_for(lease)
         self._deadline = _deadline(lease)
 
     def renew(self, snapshot: Snapshot) -> Denial | None:
@@ -68,7 +94,7 @@ class Standing:
             self._own_password = _Own.KEPT
         if renewed.valid_until != self.lease.valid_until:
             self._deadline = _deadline(renewed)
-        self.lease = renewed
+        self.lease = _alike.one_for(renewed)
         return None
 
     @property

@@ -113,3 +113,18 @@ def test_an_answer_is_good_for_the_same_question_until_something_changes() -> No
         """Until its grant ends."""
     assert lease.changes_at is not None
     assert datetime.now(UTC) >= lease.changes_at - timedelta(milliseconds=1)
+
+
+def test_sessions_whose_rights_are_alike_share_their_lease_and_none_has_anothers() -> None:
+    snapshot = world(grants=(ending("wide", 60),))
+    first, second = standing(snapshot), standing(snapshot)
+    assert first.lease is second.lease
+    other = replace(snapshot, revision=snapshot.revision + 1)
+    assert first.renew(other) is None
+    assert first.lease.revision == other.revision
+    assert second.lease.revision == snapshot.revision, "it was not asked yet"
+    assert second.renew(other) is None
+    assert first.lease is second.lease
+    options = frozenset({GrantOption.NO_DDL})
+    lesser = Standing(WHO, replace(first.lease, options=options))  # of the same person, grant and revision
+    assert (lesser.lease.options, first.lease.options) == (options, frozenset())
