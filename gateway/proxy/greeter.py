@@ -15,6 +15,7 @@ import structlog
 from gateway.proxy.client_hello import HelloWatch
 from gateway.proxy.pending import Arrival, PendingSession
 from gateway.proxy.shared_buffer import SharedBuffer
+from gateway.proxy.sockets import handed_to
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
 from gateway.session.effects import fatal
@@ -136,7 +137,7 @@ class Greeter:
         try:
             await self._loop.connect_accepted_socket(
                 lambda: self._protocol(arrival),
-                self._sock,
+                handed_to(self._loop, self._sock),
                 ssl=tls,
                 ssl_handshake_timeout=self._handshake_seconds(left_seconds) if tls is not None else None,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS if tls is not None else None,

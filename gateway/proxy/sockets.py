@@ -4,6 +4,7 @@ The supervisor makes the listening ones and hands them to its children, so that 
 queue.
 """
 
+import asyncio
 import errno
 import os
 import socket
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 _PATIENCE_SECONDS: Final = 1.0  # workers of a supervisor that was killed need a moment to notice
 
@@ -105,6 +106,36 @@ def accept(listening: socket.socket) -> tuple[PlainSocket, str]:
     """The next connection, and its peer's address. Raises OSError."""
     fd, peer = listening._accept()  # type: ignore[attr-defined]  # what socket.accept() calls, to make a socket of its own class
     return PlainSocket(listening.family, socket.SOCK_STREAM, 0, fd), peer[0]
+
+
+class Descriptor(int):
+    """A connected TCP socket that is uvloop's, which keeps what it was handed for as long as the connection is there.
+
+    A number takes half of what a socket takes, and each session has two.
+    """
+
+    __slots__ = ()
+
+    type = socket.SOCK_STREAM
+    family = socket.AF_INET  # of AF_INET6, too: to uvloop they are the same
+
+    def fileno(self) -> int:
+        return int(self)
+
+    def setblocking(self, _blocking: bool) -> None:
+        """It is non-blocking already."""
+
+    def detach(self) -> None:
+        """uvloop closes it: nothing here could do so a second time."""
+
+    close = detach
+
+
+def handed_to(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> socket.socket:
+    """A connected TCP socket for the loop's argument `sock`. Under uvloop this closes `sock`: the connection is the loop's."""
+    if type(loop).__module__ != "uvloop":
+        return sock
+    return cast(socket.socket, Descriptor(sock.detach()))
 
 
 def keep_alive(sock: socket.socket) -> None:

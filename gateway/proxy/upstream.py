@@ -19,7 +19,7 @@ from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.ports import SecretSource, SecretUnavailable
 from gateway.proxy.client_keys import ClientKeyMemory
 from gateway.proxy.shared_buffer import SharedBuffer, set_protocol
-from gateway.proxy.sockets import PlainSocket, keep_alive
+from gateway.proxy.sockets import PlainSocket, handed_to, keep_alive
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
 from gateway.secret import Secret
 from gateway.session.upstream_login import UpstreamLogin, UpstreamPlan, UpstreamRefused, Welcome
@@ -244,10 +244,14 @@ async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Trans
                 raise ssl.SSLError("the server does not offer TLS, and the target asks for it")
             protocol, name = factory(), place.server_name
             transport, _ = await loop.create_connection(
-                lambda: SharedBuffer(protocol), sock=sock, ssl=place.tls, server_hostname=name, ssl_handshake_timeout=10
+                lambda: SharedBuffer(protocol),
+                sock=handed_to(loop, sock),
+                ssl=place.tls,
+                server_hostname=name,
+                ssl_handshake_timeout=10,
             )
         else:
-            transport, protocol = await loop.create_connection(factory, sock=sock)
+            transport, protocol = await loop.create_connection(factory, sock=handed_to(loop, sock))
     except BaseException:
         sock.close()
         raise
