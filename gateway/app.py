@@ -8,10 +8,10 @@ there is no bus, so that it admits nobody.
 import argparse
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from gateway.proxy import leaving
 from gateway.proxy.ahead import Ahead
 from gateway.proxy.audit_opening import open_trail
 from gateway.proxy.catalogs import Catalogs
+from gateway.proxy.collecting import collect_the_young, collect_when_quiet
 from gateway.proxy.counters import Counters, Gauges
 from gateway.proxy.errands import Errands, learn_throttle
 from gateway.proxy.knocking import Knocking
@@ -56,6 +57,7 @@ from gateway.store import open_directory
 from gateway.store.vault import SealedVault
 from gateway.undumpable import forbid_dumps
 
+_SWITCH_SECONDS: Final = 0.0005  # so long the event loop waits for a thread that computes
 _THROTTLE_SECONDS: Final = 0.2  # how long the other workers may take to say what they know
 #: What is imported only when it is used: a spare has it all before it is needed.
 _LOADED_EARLY: Final = ("aiosqlite", "sqlalchemy.ext.asyncio", "gateway.store.directory", "gateway.store.sqlite_feed", "uvloop")
@@ -119,7 +121,8 @@ class Gateway:
         loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="worker", initializer=unpin))
         pin(self._duty.place, settings.listen.workers, settings.listen.pin_workers, f"{gethostname()}:{settings.state_dir}")
         self._listen_for_orders()
-        beside = [asyncio.create_task(worker.counters.watch_loop_lag()), asyncio.create_task(self._watch_certificate())]
+        work = (worker.counters.watch_loop_lag(), self._watch_certificate(), collect_when_quiet(worker.counters.moved))
+        beside = [asyncio.create_task(each) for each in work]
         started = False
         try:
             started = await self._unless_stopped(self._start())
@@ -279,10 +282,9 @@ def main(argv: list[str] | None = None) -> int:
             chosen(doors, duty.place) if doors else open_doors(listen.host, arguments.port, listen.backlog, 1).shares[0]
         )
 
-    # What is loaded by now stays; what a statement makes is freed by its reference counts, so that cycles are looked for rarely.
     map_large_blocks()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    collect_the_young()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run())

@@ -180,6 +180,10 @@ class Counters(Traffic):
             found.update({f'{name}{{{label}="{value}"}}': count for value, count in counts.items()})
         return found
 
+    def moved(self) -> int:
+        """Grows with whatever clients ask and get."""
+        return self.bytes_in + self.bytes_out + self.sessions_started + self.logins_failed
+
     async def watch_loop_lag(self) -> None:
         """How late the event loop runs what is due, at most, within the last 30 to 60 seconds. Runs until cancelled."""
         clock = asyncio.get_running_loop().time
