@@ -12,7 +12,7 @@ from gateway.proxy.addressed import answer
 from gateway.proxy.carrying import go_on, leave_for_later, read_on, resume
 from gateway.proxy.own_password import change_own_password
 from gateway.proxy.parting import cut_upstream
-from gateway.proxy.staying import reconcile, search_of, way_out
+from gateway.proxy.staying import search_of, stays, way_out
 from gateway.session.addressed import FAILED
 from gateway.session.effects import (
     AnswerAddressed,
@@ -83,20 +83,20 @@ def _stopped(session: "LiveSession") -> None:
     """No cancel of ours can hit anything any more."""
     session.answered = None
     watched = session.shared.watched
-    if watched is not None and not session.ended:
+    if watched is not None and stays(session):
         watched.cancel_over()
         resume(session, session.client_side.resume(time.monotonic()))
 
 
 def _judged(session: "LiveSession", effect: JudgeElsewhere, verdict: Verdict) -> None:
-    if not session.ended:
+    if stays(session):
         resume(session, session.client_side.judged(effect, verdict, time.monotonic()))
 
 
 def _way_out_found(session: "LiveSession", effect: SeekWayOut, sought: Sought | None) -> None:
     if sought is not None:
         session.worker.denied.learn(effect.judged, sought)
-    if not session.ended:
+    if stays(session):
         resume(session, session.client_side.way_out_found(effect, way_out(session, effect.judged) or "", time.monotonic()))
 
 
@@ -111,7 +111,7 @@ async def _change_password(session: "LiveSession", effect: ChangeOwnPassword) ->
         return
     session.standing.password_changed(done=verdict.allowed)
     if not session.ended:
-        reconcile(session)
+        session.worker.registry.ask(session)
     if not session.ended:
         resume(session, session.client_side.password_changed(effect, verdict, time.monotonic()))
 
@@ -122,5 +122,5 @@ async def _answer(session: "LiveSession", effect: AnswerAddressed) -> None:
     except Exception:  # else the client would wait for good
         _log.exception("a statement for the gateway was not answered", session=session.session_id)
         said = FAILED
-    if not session.ended:
+    if stays(session):
         resume(session, session.client_side.answered(effect, said, time.monotonic()))

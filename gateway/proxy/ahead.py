@@ -177,7 +177,7 @@ class Ahead:
 
     def give_back(self, place: str) -> None:
         if self._places.pop(place, None) is not None:
-            self._bus.send(HUB, "give-back", {"session": place})
+            self._bus.send(HUB, "give-back", {"sessions": [place]})
 
     async def open(self, order: Order, lost: Callable[[WaitingSession], None]) -> WaitingSession:
         """Raises UpstreamRefused."""

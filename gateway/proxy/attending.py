@@ -4,11 +4,14 @@ Made for a session when it first has any of that to look after: most have neithe
 """
 
 import time
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from gateway.access.model import NO_LIMITS
+from gateway.access.model import NO_LIMITS, Lease
 from gateway.proxy import rights_clock
 from gateway.proxy.between_messages import Asides
+from gateway.proxy.registry import is_attended
 from gateway.session.attendance import Attendance, Overdue
 from gateway.session.end_notices import EndNotices, end_by_idleness, end_notice
 from gateway.wire.backend import build_notice
@@ -20,11 +23,19 @@ if TYPE_CHECKING:
 def attend(session: "LiveSession") -> None:
     """About once a second."""
     lease = session.lease
-    if session.ended or (lease.valid_until is None and lease.limits == NO_LIMITS):
+    if session.ended or not is_attended(lease):
         return
     if session.attending is None:
+        if lease.limits == NO_LIMITS and _is_far(lease, session.worker.settings.limits.end_notices_seconds):
+            return
         session.attending = Attending(session)
     session.attending.look()
+
+
+def _is_far(lease: Lease, before_seconds: Sequence[float]) -> bool:
+    """It ends, but nobody is told yet."""
+    horizon = timedelta(seconds=max(before_seconds, default=0.0))
+    return lease.valid_until is not None and lease.valid_until - rights_clock.now() > horizon
 
 
 class Attending:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.proxy.day_counts import HURRY_BYTES
 from gateway.proxy.flow import ReadGate, Reason
 from gateway.proxy.releasing import Releasing
+from gateway.proxy.staying import stays
 from gateway.session.effects import fatal
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def resume(session: "LiveSession", out: bytes) -> None:
 
 def go_on(session: "LiveSession") -> None:
     """The client's side had more than it may do at once."""
-    if not session.ended:
+    if stays(session):
         look_at_trail(session)
         resume(session, session.client_side.go_on(time.monotonic()))
 
@@ -77,7 +78,7 @@ def leave_for_later(session: "LiveSession") -> None:
 
 def read_on(session: "LiveSession") -> None:
     """Upstream's side had more than it may do at once."""
-    if not session.ended:
+    if stays(session):
         now = time.monotonic()
         from_upstream(session, session.upstream_side.go_on(now), now)
         if not session.upstream_side.has_more:
@@ -90,7 +91,11 @@ def look_at_trail(session: "LiveSession") -> None:
 
 
 def gate_of_client(session: "LiveSession") -> ReadGate:
-    session.client_gate = gate = session.client_gate or ReadGate(session.client)
+    gate = session.client_gate
+    if gate is None:
+        gate = session.client_gate = ReadGate(session.client)
+        if not session.ended:
+            session.worker.registry.gated[session.session_id] = session
     return gate
 
 

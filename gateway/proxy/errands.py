@@ -21,6 +21,7 @@ from gateway.proxy.seats import read_backend
 from gateway.proxy.target_check import check_target
 from gateway.proxy.throttle import ThrottleState
 from gateway.proxy.tls import upstream_context
+from gateway.proxy.turns import in_turns
 from gateway.proxy.upstream import Place, UpstreamDialer
 from gateway.proxy.worker import Worker
 
@@ -62,7 +63,7 @@ class Errands:
             "wake": self._on_worker(lambda worker, _: worker.directory.wake()),
             "cancel": self._cancel,
             # of administrators
-            "sessions": lambda _: [session.describe() for session in self._worker.registry.sessions.values()],
+            "sessions": lambda _: _sessions(self._worker),
             "cancel-session": lambda message: _cancel_session(self._worker, message),
             "check-target": lambda message: _check_target(self._worker, message),
             "audit-target": lambda message: _audit_target(self._worker, message),
@@ -124,6 +125,10 @@ def _connected(worker: Worker, _message: Message) -> None:
     worker.seats.declare()
     worker.ahead.declare()
     worker.knocking.connected()
+
+
+async def _sessions(worker: Worker) -> list[Payload]:
+    return [session.describe() async for session in in_turns(list(worker.registry.sessions.values()))]
 
 
 def _upstream_processes(worker: Worker) -> list[Payload]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.access.model import Denial
 from gateway.proxy.listener import Listener
+from gateway.proxy.turns import in_turns
 from gateway.proxy.worker import Worker
 from gateway.settings import Settings
 
@@ -33,7 +34,7 @@ async def stop(worker: Worker, listener: Listener, patience_seconds: float) -> N
     sessions = worker.registry.sessions
     while sessions:
         hurry = clock() - began > patience_seconds
-        for session in list(sessions.values()):
+        async for session in in_turns(list(sessions.values())):
             if hurry or not session.busy:
                 session.terminate(_SHUTDOWN)
         await asyncio.sleep(_POLL_SECONDS)
@@ -64,8 +65,8 @@ async def retire(worker: Worker, listener: Listener) -> None:
     seen: dict[str, _Seen] = {}
     while sessions or (worker.knocking.total and clock() - began <= login_seconds(worker.settings)):
         patience = worker.settings.listen.drain_seconds
-        for name, session in list(sessions.items()):
-            known = seen.setdefault(name, _Seen(clock()))
+        async for session in in_turns(list(sessions.values())):
+            known = seen.setdefault(session.session_id, _Seen(clock()))
             if known.is_idle(busy=session.busy, bytes_in=session.bytes_in) or clock() - known.since > patience:
                 session.terminate(_RESTART)
         await asyncio.sleep(_RETIREMENT_POLL_SECONDS)

@@ -101,7 +101,7 @@ class LiveSession(asyncio.Protocol):
             self.data_received, self.upstream_data = steady.client_data, steady.upstream_data  # type: ignore[method-assign]
         shared.adviser = self
         if opened.hold is not None:
-            opened.hold.follower = self.adopt_policy
+            opened.hold.follower = self.suspect
         client.set_write_buffer_limits(high=HIGH_WATER)
 
     @property
@@ -147,6 +147,8 @@ class LiveSession(asyncio.Protocol):
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
     def _client_data(self, data: bytes) -> None:
+        if self.worker.registry.unasked and not staying.stays(self):
+            return
         size = len(data)
         self.account.bytes_in += size
         self.counters.bytes_in += size
@@ -161,7 +163,7 @@ class LiveSession(asyncio.Protocol):
             from_client(self, out)
 
     def _upstream_data(self, data: bytes) -> None:
-        if not self.ended:
+        if staying.stays(self) if self.worker.registry.unasked else not self.ended:
             now = time.monotonic()
             from_upstream(self, self.upstream_side.feed(data, now), now)
 
@@ -198,8 +200,9 @@ class LiveSession(asyncio.Protocol):
     def reconcile(self) -> None:
         staying.reconcile(self)
 
-    def adopt_policy(self) -> None:
-        staying.adopt_policy(self)
+    def suspect(self) -> None:
+        """Another catalog is in force: it is asked again, and before anything of it passes."""
+        self.worker.registry.suspect(self)
 
     def way_out(self, judged: Judged) -> str | None:
         return staying.way_out(self, judged)
@@ -212,10 +215,6 @@ class LiveSession(asyncio.Protocol):
 
     def describe(self) -> Payload:
         return self.account.describe(self.lease, self.worker.number)
-
-    @property
-    def is_due(self) -> bool:
-        return self.standing.is_due
 
     def attend(self) -> None:
         """What takes the clock: limits that are over, notices of an end that is near."""

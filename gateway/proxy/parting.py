@@ -2,9 +2,8 @@
 
 import asyncio
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-
-import structlog
 
 from gateway.proxy.between_messages import LONGEST_REST, LastWords
 from gateway.proxy.carrying import gate_of_upstream
@@ -17,8 +16,7 @@ from gateway.wire.frontend import TERMINATE
 if TYPE_CHECKING:
     from gateway.proxy.live import LiveSession
 
-_USUAL_ENDS: Final = frozenset({"client-quit", "client-vanished", "shutdown"})  # of which the log does not speak
-_log: Final = structlog.stdlib.get_logger("gateway.session")
+_last_words: Final = lru_cache(64)(build_error)  # many end for one reason
 
 
 def end(session: "LiveSession", reason: str, farewell: ErrorFields | None) -> None:
@@ -41,12 +39,11 @@ def end(session: "LiveSession", reason: str, farewell: ErrorFields | None) -> No
         session.hold.leave()
     session.shared.abandon_all(time.monotonic())
     kind = session.counters.ended(reason)
-    if kind not in _USUAL_ENDS:
-        _log.info("session ended", session=session.session_id, user=session.lease.user.name, kind=kind)
+    session.worker.end_log.note(session.session_id, session.lease.user.name, kind)
     session.shared.event("session_end", session.account.totals(reason))
     session.record()
     _leave_upstream(session, running=running, partly_sent=partly_sent)
-    words = build_error(farewell) if farewell is not None else b""
+    words = _last_words(farewell) if farewell is not None else b""
     left = session.upstream_side.body_left
     if left and words and session.upstream_gone is not None and left <= LONGEST_REST and not session.client_gone:
         LastWords(session.upstream, left, session.client, words)
@@ -79,7 +76,7 @@ def client_lost(session: "LiveSession", *, reset: bool) -> None:
 
 def look_for_client(session: "LiveSession") -> None:
     """Nothing tells of a client that goes away while nobody reads from it."""
-    unread = session.client_side.on_hold or (session.client_gate is not None and session.client_gate.closed)
+    unread = session.client_gate is not None and session.client_gate.closed
     if not session.ended and unread and peer_is_gone(session.client):
         session.client_gone = True
         session.end("client vanished", None)

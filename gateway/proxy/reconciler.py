@@ -1,30 +1,29 @@
 """Every way in which a right ends is one path: ask `authorize` again for each session, and end those it denies.
 
 Changes of the store come as new snapshots, within a bus message's time or a poll's; the ends of grants come by the clock. A right
-is never lengthened by a clock that jumps: sessions keep a monotonic deadline beside the wall-clock one.
+is never lengthened by a clock that jumps: `rights_clock` does not go back, and sessions keep a monotonic deadline, too.
+
+Thousands are asked a millisecond at a time. Meanwhile nothing passes of those that were not asked yet: see `Registry.unasked`.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from gateway.access.model import Denial, Snapshot
 from gateway.ports import Directory
-from gateway.proxy.registry import Registry, Session
+from gateway.proxy import rights_clock
+from gateway.proxy.registry import Registry
+from gateway.proxy.turns import in_turns
 from gateway.settings import CurrentSettings
 
 _TICK_SECONDS: Final = 0.2
 _PROBE_TICKS: Final = 3
 _ATTEND_TICKS: Final = 5
-_SESSIONS_PER_TURN: Final = 100  # then others may use the event loop
 
 _STALE: Final = Denial(
     "store-stale", "57P01", "the gateway cannot reach its store, so that it no longer knows your rights", "Try again later."
 )
-_UNDECIDED: Final = Denial("undecided", "57P01", "the gateway could not decide whether you may stay", "Connect again.")
-_log: Final = structlog.stdlib.get_logger("gateway.reconciler")
 
 
 class Reconciler:
@@ -51,10 +50,11 @@ class Reconciler:
 
     def ask_again(self) -> None:
         """Something that rights or policies hang on has changed."""
+        self._registry.suspect_all()
         self._changed.set()
 
     def _hear(self, _snapshot: Snapshot) -> None:
-        self._changed.set()
+        self.ask_again()
 
     def _too_stale(self) -> bool:
         """Nobody can tell any more who may stay, and it is set that then nobody does."""
@@ -62,46 +62,29 @@ class Reconciler:
         return store.on_stale == "end" and self._directory.stale_for_seconds > store.end_after_seconds
 
     async def _follow_changes(self) -> None:
-        """A change during a pass starts another one: who was asked before it must be asked again."""
+        """A change during a round starts another one: who was asked before it must be asked again."""
+        registry = self._registry
         while True:
             await self._changed.wait()
             self._changed.clear()
-            for number, session in enumerate(list(self._registry.sessions.values()), 1):
-                _ask_again(session)
-                if number % _SESSIONS_PER_TURN == 0:
-                    await asyncio.sleep(0)
+            async for session in in_turns(list(registry.unasked.values())):
+                if session.session_id in registry.unasked:  # else it had something to say, and was asked then
+                    registry.ask(session)
 
     async def _follow_clock(self) -> None:
-        ticks = 0
+        registry, ticks = self._registry, 0
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             ticks += 1
-            stale = self._too_stale()
-            for number, session in enumerate(list(self._registry.sessions.values()), 1):
-                if stale:
+            registry.suspect_due(rights_clock.now())
+            if registry.unasked:
+                self._changed.set()
+            if self._too_stale():
+                async for session in in_turns(list(registry.sessions.values())):
                     session.terminate(_STALE)
-                elif session.is_due:
-                    _ask_again(session)
-                if ticks % _ATTEND_TICKS == 0:
-                    _attend(session)
-                if ticks % _PROBE_TICKS == 0:
+            if ticks % _ATTEND_TICKS == 0:
+                async for session in in_turns(list(registry.attended.values())):
+                    registry.attend(session)
+            if ticks % _PROBE_TICKS == 0:
+                async for session in in_turns(list(registry.gated.values())):
                     session.probe()
-                if number % _SESSIONS_PER_TURN == 0:
-                    await asyncio.sleep(0)
-
-
-def _attend(session: Session) -> None:
-    try:
-        session.attend()
-    except Exception:
-        _log.exception("a session's limits could not be looked after", session=session.session_id)
-        session.terminate(_UNDECIDED)
-
-
-def _ask_again(session: Session) -> None:
-    """What cannot be decided is no: a fault in asking about one session ends that one, and the others are asked."""
-    try:
-        session.reconcile()
-    except Exception:
-        _log.exception("a session's rights could not be decided", session=session.session_id)
-        session.terminate(_UNDECIDED)

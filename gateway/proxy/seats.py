@@ -28,6 +28,7 @@ from gateway.wire.backend import ErrorFields
 _ANSWER_SECONDS: Final = 1.0
 _SPARE_SECONDS: Final = 0.05  # how long a place waits for its next session
 _GRANTED_SECONDS: Final = 1.0  # how long a place may go from session to session: ceilings are lowered, too
+_AT_ONCE: Final = 500  # places in one line to the hub
 _TELL_SECONDS: Final = 0.02  # how long the hub may not know where a session is upstream, or a little longer
 _log: Final = structlog.stdlib.get_logger("gateway.seats")
 
@@ -123,6 +124,7 @@ class Seats:
         self._held: dict[str, _Held] = {}  # by name; also those that are being asked for, but not the spare ones
         self._spare: dict[_Whose, list[_Held]] = {}  # of each, the one that came last stands last
         self._untold: dict[str, _Held] = {}
+        self._returned: list[str] = []  # names of places that are free again
         self._telling: asyncio.TimerHandle | None = None
 
     async def take(self, session_id: str, lease: Lease) -> Seat | ErrorFields:
@@ -196,12 +198,14 @@ class Seats:
     def _give_back(self, held: _Held) -> None:
         self._untold.pop(held.name, None)
         if self._held.pop(held.name, None) is not None:
-            self._bus.send(HUB, "give-back", {"session": held.name})
+            self._returned.append(held.name)
+            self._tell_soon()
 
     def declare(self) -> None:
         """After a new connection to the hub: what was said over the former one may be lost."""
         self._spare.clear()
         self._untold.clear()
+        self._returned.clear()
         held: list[JsonValue] = [held.as_payload() for held in self._held.values()]
         self._bus.send(HUB, "declare", {"held": held})
 
@@ -222,17 +226,19 @@ class Seats:
             self._tell_soon()
 
     def _give_back_spares(self, waited_seconds: float) -> bool:
-        """Those that have waited for so long. Whether there were any."""
-        latest, found = _now() - waited_seconds, False
+        """Those that have waited for so long, with what is free already. Whether there were any."""
+        latest, returned = _now() - waited_seconds, self._returned
         for whose, spares in list(self._spare.items()):
             kept = [held for held in spares if held.free_at > latest]
-            for held in spares[: len(spares) - len(kept)]:
-                self._bus.send(HUB, "give-back", {"session": held.name})
-                found = True
+            returned.extend(held.name for held in spares[: len(spares) - len(kept)])
             if kept:
                 self._spare[whose] = kept
             else:
                 del self._spare[whose]
+        found = bool(returned)
+        while returned:
+            self._bus.send(HUB, "give-back", {"sessions": [*returned[:_AT_ONCE]]})
+            del returned[:_AT_ONCE]
         return found
 
 

@@ -13,7 +13,9 @@ from gateway.access.proof import ClientCertificate, Credential, Proof
 from gateway.access.relations import write_name, write_table
 from gateway.audit.events import FieldValue
 from gateway.proxy import rights_clock
+from gateway.proxy.renewals import Renewals
 
+_renewals: Final = Renewals()
 _LONGEST_CHAIN: Final = 50  # of grants, each of which carries on where the one before it ends
 
 
@@ -81,7 +83,8 @@ class Standing:
         Which may stand on another grant than before: one that came, or, when the one it stood on is over, the next.
         """
         who = self._who
-        renewed = renew(snapshot, self.lease, address=who.address, now=self._now(), session_id=who.session_id)
+        now = self._now()
+        renewed = _renewals.renew(snapshot, self.lease, address=who.address, now=now, session_id=who.session_id)
         if isinstance(renewed, Denial) and renewed.rule == "password-changed" and self._own_password is not _Own.KEPT:
             if self._own_password is _Own.CHANGING:
                 return None  # perhaps by this very session: it is held, and asks again when it knows
@@ -96,14 +99,6 @@ class Standing:
             self._deadline = _deadline(renewed)
         self.lease = _alike.one_for(renewed)
         return None
-
-    @property
-    def is_due(self) -> bool:
-        """By the clock alone the answer may be another one now."""
-        changes = self.lease.changes_at
-        if changes is None:
-            return False
-        return (self._deadline is not None and time.monotonic() >= self._deadline) or rights_clock.now() >= changes
 
     def ends_at(self, snapshot: Snapshot, within_seconds: float) -> datetime | None:
         """When the session will end because no other grant carries it on, if that is within so many seconds."""

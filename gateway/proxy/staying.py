@@ -1,6 +1,6 @@
 """By what right a live session stays, asked again whenever that may have changed; what it may run; and that it must stop."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from gateway.access.model import Denial
@@ -11,9 +11,18 @@ from gateway.session.effects import fatal
 from gateway.session.ledger import Entry
 from gateway.session.verdicts import Judged
 from gateway.wire import sqlstate
+from gateway.wire.backend import ErrorFields
 
 if TYPE_CHECKING:
     from gateway.proxy.live import LiveSession
+
+
+def stays(session: "LiveSession") -> bool:
+    """Whether it may go on now. Rights may have changed, and its turn to be asked again not have come: then it is asked here."""
+    registry = session.worker.registry
+    if session.session_id in registry.unasked:
+        registry.ask(session)
+    return not session.ended
 
 
 def reconcile(session: "LiveSession") -> None:
@@ -54,8 +63,13 @@ def search_of(session: "LiveSession", judged: Judged) -> Search:
 
 def terminate(session: "LiveSession", denial: Denial) -> None:
     """FATAL 57P01 whatever the reason: that is how a session ends that was once let in."""
+    session.end(denial.rule, _farewell(denial))
+
+
+@lru_cache(64)
+def _farewell(denial: Denial) -> ErrorFields:
     text = f"terminating connection: {denial.message}"
-    session.end(denial.rule, fatal(sqlstate.ADMIN_SHUTDOWN, text, denial.hint, f"pgbastion rule: {denial.rule}"))
+    return fatal(sqlstate.ADMIN_SHUTDOWN, text, denial.hint, f"pgbastion rule: {denial.rule}")
 
 
 def cancel_query(session: "LiveSession") -> None:

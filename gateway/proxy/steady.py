@@ -29,7 +29,7 @@ def steady_of(
     if _twin is None or not isinstance(trail, AuditTrail) or trail.journal is None:
         return None
     steady: Steady = _twin.Steady(
-        session, shared, trail, account, worker.counters, client, upstream, trail.journal, trail.stamp
+        session, shared, trail, account, worker.counters, client, upstream, trail.journal, trail.stamp, worker.registry.unasked
     )
     shared.settle = steady.settle
     return steady

@@ -6,6 +6,7 @@ from gateway.proxy.audit_lines_c import Stamp
 from gateway.proxy.audit_trail import AuditTrail
 from gateway.proxy.counters import Counters
 from gateway.proxy.live import LiveSession
+from gateway.proxy.registry import Session
 from gateway.session.conversation import Conversation
 
 class Steady:
@@ -20,6 +21,7 @@ class Steady:
         upstream: asyncio.Transport,
         journal: Journal,
         stamp: Stamp,
+        unasked: dict[str, Session],
     ) -> None: ...
     def client_data(self, data: bytes) -> None: ...
     def upstream_data(self, data: bytes) -> None: ...

@@ -86,7 +86,7 @@ cdef class Steady:
     cdef Traffic account, counters
     cdef Outlet trail
     cdef object in_force, entry_of_bind, known
-    cdef dict remembered, shapes, prepared_group, prepared_in_flight, prepared, portals_group, portals
+    cdef dict unasked, remembered, shapes, prepared_group, prepared_in_flight, prepared, portals_group, portals
     cdef Journal journal
     cdef Stamp stamp
     cdef bytes short, rest, name, last_shape
@@ -107,6 +107,7 @@ cdef class Steady:
         upstream,
         Journal journal not None,
         Stamp stamp not None,
+        dict unasked not None,
     ):
         self.session = session
         self.shared = shared
@@ -116,6 +117,7 @@ cdef class Steady:
         self.tally = shared.tally
         self.journal = journal
         self.stamp = stamp
+        self.unasked = unasked  # whose rights are in doubt: nobody takes the short way while there is one
         self.to_client = client.write
         self.to_upstream = upstream.write
         self.client_data_at_length = session.data_received
@@ -129,7 +131,7 @@ cdef class Steady:
     # -- bytes from either side
 
     def client_data(self, bytes data not None):
-        if self.owed == NOTHING and self.request(data):
+        if self.owed == NOTHING and not self.unasked and self.request(data):
             self.account.bytes_in += PyBytes_GET_SIZE(data)
             self.counters.bytes_in += PyBytes_GET_SIZE(data)
             self.to_upstream(data)
@@ -138,7 +140,7 @@ cdef class Steady:
             self.client_data_at_length(data)
 
     def upstream_data(self, bytes data not None):
-        if self.owed != NOTHING and self.reply(data):
+        if self.owed != NOTHING and not self.unasked and self.reply(data):
             self.account.bytes_out += PyBytes_GET_SIZE(data)
             self.counters.bytes_out += PyBytes_GET_SIZE(data)
             self.to_client(data)

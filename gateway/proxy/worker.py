@@ -18,6 +18,7 @@ from gateway.proxy.catalogs import Catalogs
 from gateway.proxy.counters import Counters
 from gateway.proxy.day_counts import DayCounts
 from gateway.proxy.denied import DeniedStatements
+from gateway.proxy.end_log import EndLog
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.last_logins import LastLogins
 from gateway.proxy.own_logins import OwnLogins
@@ -35,6 +36,7 @@ from gateway.statements.granted_relations import GrantedRelations
 from gateway.statements.policy import Policy
 
 _REMEMBERED: Final = 1000
+_PREPARED_KEPT: Final = 100
 _MODES: Final = (AccessMode.READ_ONLY, AccessMode.READ_WRITE)
 
 
@@ -124,6 +126,8 @@ class Policies:
         policy = self.plain_policy(target, mode, catalog.server_major, catalog)
         policy.prepare()
         self._prepared[policy.revision] = policy
+        for revision in list(self._prepared)[:-_PREPARED_KEPT]:  # of catalogs by which nobody asked in the end
+            self._prepared.pop(revision, None)
 
     def superseded(self, catalog: Catalog) -> None:
         """Nobody is judged by this catalog any more."""
@@ -132,7 +136,9 @@ class Policies:
         for key in [key for key, made in self._made.items() if made.policy.catalog == catalog]:
             del self._made[key]
         self._plain.clear()
-        self._prepared.clear()  # whoever needed one has it by now
+        for revision, policy in list(self._prepared.items()):
+            if policy.catalog == catalog:
+                self._prepared.pop(revision, None)
 
     def in_force(self, policy: Policy) -> PolicyInForce:
         found = self._in_force.get(policy.revision)
@@ -211,6 +217,7 @@ class Worker:
     last_logins: LastLogins = field(init=False)
     day_counts: DayCounts = field(init=False)
     denied: DeniedStatements = field(default_factory=DeniedStatements)
+    end_log: EndLog = field(default_factory=EndLog)
 
     def __post_init__(self) -> None:
         self.day_counts = DayCounts(self.peers, rights_clock.now)

@@ -86,7 +86,9 @@ class Headcount:
         self._reservations.move(message.sender, str(message.payload.get("session")), read_shares(message.payload.get("shares")))
 
     def _give_back(self, message: Message) -> None:
-        self._reservations.give_back(message.sender, str(message.payload.get("session")))
+        sessions = message.payload.get("sessions")
+        for session in sessions if isinstance(sessions, list) else []:
+            self._reservations.give_back(message.sender, str(session))
 
     def _declare(self, message: Message) -> None:
         held = message.payload.get("held")

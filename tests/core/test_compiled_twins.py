@@ -112,9 +112,11 @@ class Shell(Outlet):
         self.stamp, self.at_once = lines.Stamp(0, 0), journals.Journal(journal())
         self.account, self.counters = Traffic(), Traffic()
         self.sent: list[bytes] = []
+        self.unasked: dict[str, Shell] = {}
         self.drains = self.at_length = 0
         ends = Wire(self.sent), Wire(self.sent)
-        self.steady = steady.Steady(self, book.shared, self, self.account, self.counters, *ends, self.at_once, self.stamp)
+        rest = self.at_once, self.stamp, self.unasked
+        self.steady = steady.Steady(self, book.shared, self, self.account, self.counters, *ends, *rest)
         book.shared.settle = self.steady.settle
 
     @property
@@ -226,6 +228,25 @@ def test_what_is_usual_takes_the_short_way(request_: bytes, reply: bytes) -> Non
     assert shell.drains == 1
     for counted in (shell.account, shell.counters):
         assert (counted.bytes_in, counted.bytes_out) == (3 * len(request_), 3 * len(reply))
+
+
+def test_nothing_takes_the_short_way_while_rights_are_in_doubt() -> None:
+    """Neither a request nor a reply: the general way asks first."""
+    shell, answer = Shell(playbook()), packet("C", b"SELECT 0\0") + ready()
+    for _ in range(2):
+        shell.feed(True, query("SELECT 1"))
+        shell.feed(False, answer)
+    before = shell.at_length
+    shell.feed(True, query("SELECT 1"))
+    assert shell.at_length == before
+    shell.unasked["s"] = shell
+    shell.feed(False, answer)
+    shell.feed(True, query("SELECT 1"))
+    shell.unasked.clear()
+    shell.feed(False, answer)
+    assert shell.at_length == before + 3
+    shell.feed(True, query("SELECT 1"))
+    assert shell.at_length == before + 3
 
 
 def test_another_policy_is_asked_from_then_on() -> None:
