@@ -23,7 +23,6 @@ from typing import Final
 import structlog
 
 from gateway.affinity import pin, unpin
-from gateway.allocation import map_large_blocks
 from gateway.audit import events
 from gateway.bus.lifeline import Duty, Lifeline, LifelineError
 from gateway.bus.peer import BusPeer
@@ -282,7 +281,6 @@ def main(argv: list[str] | None = None) -> int:
             chosen(doors, duty.place) if doors else open_doors(listen.host, arguments.port, listen.backlog, 1).shares[0]
         )
 
-    map_large_blocks()
     collect_the_young()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
@@ -295,7 +293,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """uvloop where there is one: TLS there costs a tenth of the memory and a third of the time."""
+    """uvloop where there is one: a query costs less there."""
     try:
         import uvloop
     except ImportError:

@@ -8,7 +8,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from gateway.access.model import TlsMode
-from gateway.tls_objects import DirectObject
 
 
 class TlsError(Exception):
@@ -31,7 +30,6 @@ def upstream_context(mode: TlsMode, ca_pem: str | None) -> ssl.SSLContext | None
         raise TlsError("the target's CA is not a PEM certificate") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.sslobject_class = DirectObject
     # From Python 3.13 on the default; it refuses CAs of the kind that the PostgreSQL manual shows how to make.
     context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
     match mode:

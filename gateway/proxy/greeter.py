@@ -13,10 +13,11 @@ from typing import Final
 import structlog
 
 from gateway.proxy.client_hello import HelloWatch
+from gateway.proxy.handshake import shake_hands
 from gateway.proxy.pending import Arrival, PendingSession
-from gateway.proxy.shared_buffer import SharedBuffer
 from gateway.proxy.sockets import handed_to
 from gateway.proxy.tls import ServerIdentity
+from gateway.proxy.tls_transport import TlsTransport
 from gateway.proxy.worker import Worker
 from gateway.session.effects import fatal
 from gateway.session.greeting import Answer, Begin, Cancel, Greeting, Refuse, StartTls
@@ -26,7 +27,6 @@ from gateway.wire.startup import CancelRequest
 
 _TLS_HANDSHAKE: Final = 0x16
 _CHUNK: Final = 10_004
-_SHUTDOWN_SECONDS: Final = 2.0
 _log: Final = structlog.stdlib.get_logger("gateway.greeter")
 
 
@@ -132,16 +132,15 @@ class Greeter:
         self._worker.keep(self._connecting)
 
     async def _connect(self, arrival: Arrival) -> None:
-        tls = arrival.identity.context if arrival.identity is not None else None
-        left_seconds = self._deadline.when() - self._loop.time()
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: self._protocol(arrival),
-                handed_to(self._loop, self._sock),
-                ssl=tls,
-                ssl_handshake_timeout=self._handshake_seconds(left_seconds) if tls is not None else None,
-                ssl_shutdown_timeout=_SHUTDOWN_SECONDS if tls is not None else None,
-            )
+            if arrival.identity is None:
+                await self._loop.connect_accepted_socket(lambda: self._protocol(arrival), handed_to(self._loop, self._sock))
+            else:
+                left_seconds = self._deadline.when() - self._loop.time()
+                tls = await shake_hands(
+                    self._sock, arrival.identity.context, self._handshake_seconds(left_seconds), server_side=True
+                )
+                TlsTransport(self._loop, tls, self._protocol(arrival)).start()
         except (OSError, asyncio.CancelledError) as error:  # TimeoutError among them: the handshake did not succeed
             if isinstance(error, ssl.SSLCertVerificationError):  # the client only sees that the connection is closed
                 self._worker.counters.refused("client-certificate")
@@ -153,9 +152,9 @@ class Greeter:
     def _handshake_seconds(self, left_seconds: float) -> float:
         return max(0.1, min(self._worker.settings.tls.handshake_timeout_seconds, left_seconds))
 
-    def _protocol(self, arrival: Arrival) -> PendingSession | SharedBuffer:
+    def _protocol(self, arrival: Arrival) -> PendingSession:
         self._pending = PendingSession(self._worker, arrival, self)
-        return self._pending if arrival.identity is None else SharedBuffer(self._pending)
+        return self._pending
 
     def _expire(self) -> None:
         """A TLS handshake that is under way has a timeout of its own, set to end by now."""

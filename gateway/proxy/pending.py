@@ -24,7 +24,6 @@ from gateway.proxy.candidate import Candidate, candidate_of
 from gateway.proxy.client_certificates import certificate_of, why_revoked
 from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened, open_session
-from gateway.proxy.shared_buffer import set_protocol
 from gateway.proxy.standing import Introduction, proved_by, still_holds
 from gateway.proxy.tls import ServerIdentity
 from gateway.proxy.worker import Worker
@@ -39,6 +38,7 @@ from gateway.wire.startup import CancelRequest, StartupMessage
 _EARLY_LIMIT: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 0.5
 _ALPN: Final = "postgresql"
+_NOT_READY: Final = fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready to accept connections", "Try again later.")
 _log: Final = structlog.stdlib.get_logger("gateway.login")
 
 
@@ -165,7 +165,7 @@ class PendingSession(asyncio.Protocol):
             return
         if worker.draining or not worker.knows_rights:
             worker.counters.refused("not-ready")
-            self._fail(fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready to accept connections", "Try again later."))
+            self._fail(_NOT_READY)
             return
         wait = worker.logins.refused_for_seconds(address, time.monotonic())
         if wait > 0:
@@ -252,7 +252,7 @@ class PendingSession(asyncio.Protocol):
             if isinstance(lease, Denial):
                 self._refuse(lease.rule, fatal(lease.sqlstate, lease.message, lease.hint), final)
             else:
-                self._refuse("not-ready", fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready"), final)
+                self._refuse("not-ready", _NOT_READY, final)
             return
         startup = cast(StartupMessage, self._startup)
         application = intern(opened.wishes.application_name)  # many say the same
@@ -263,7 +263,7 @@ class PendingSession(asyncio.Protocol):
         words = session.begin(opened, startup.minor)
         worker.last_logins.note(user.id, rights_clock.now())
         self._transport.write(final + words)
-        set_protocol(self._transport, session)
+        self._transport.set_protocol(session)
         opened.connection.attach(session)
         self._transport.resume_reading()
         if self._early:

@@ -182,3 +182,12 @@ def _bind(place: _Place, port: int, *options: int) -> socket.socket:
         reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
         raise PortError(f"cannot listen on {place.address} port {port}: {reason}") from error
     return bound
+
+
+def is_connected(sock: socket.socket) -> bool:
+    """Not yet, or not any more since it was reset: False. A peer that closed its side is still there."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True

@@ -11,7 +11,6 @@ from cryptography import x509
 from gateway.proxy.certificates import CertificateFiles, ensure_certificate
 from gateway.proxy.client_trust import Revocations, trust_clients
 from gateway.settings import Settings
-from gateway.tls_objects import DirectObject
 from gateway.upstream_tls import TlsError, binding_of, peer_binding, upstream_context
 
 __all__ = [
@@ -116,7 +115,6 @@ class ServerTls:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
         context.set_alpn_protocols([ALPN])
-        context.sslobject_class = DirectObject
         before = self._stamp()
         try:
             # An encrypted key must fail here, not ask for its password on a terminal.

@@ -18,9 +18,10 @@ from typing import Final, Protocol, TypeVar, cast
 from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.ports import SecretSource, SecretUnavailable
 from gateway.proxy.client_keys import ClientKeyMemory
-from gateway.proxy.shared_buffer import SharedBuffer, set_protocol
-from gateway.proxy.sockets import PlainSocket, handed_to, keep_alive
+from gateway.proxy.handshake import shake_hands
+from gateway.proxy.sockets import PlainSocket, handed_to, is_connected, keep_alive
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
+from gateway.proxy.tls_transport import TlsTransport
 from gateway.secret import Secret
 from gateway.session.upstream_login import UpstreamLogin, UpstreamPlan, UpstreamRefused, Welcome
 from gateway.wire.errors import WireError
@@ -29,6 +30,7 @@ from gateway.wire.startup import SSL_REQUEST
 
 #: Above this much that upstream has not taken yet, the client is not read.
 HIGH_WATER: Final = 256 * 1024
+_HANDSHAKE_SECONDS: Final = 10.0
 _NOT_THE_PASSWORD: Final = frozenset({"28P01", "28000"})
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -76,7 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._lost:
             session.upstream_lost()
         else:
-            set_protocol(self.transport, _Attached(session))
+            self.transport.set_protocol(_Attached(session))
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -242,27 +244,22 @@ async def connect(place: Place, factory: Callable[[], P]) -> tuple[asyncio.Trans
             await loop.sock_sendall(sock, SSL_REQUEST)
             if await loop.sock_recv(sock, 1) != b"S":
                 raise ssl.SSLError("the server does not offer TLS, and the target asks for it")
-            protocol, name = factory(), place.server_name
-            transport, _ = await loop.create_connection(
-                lambda: SharedBuffer(protocol),
-                sock=handed_to(loop, sock),
-                ssl=place.tls,
-                server_hostname=name,
-                ssl_handshake_timeout=10,
-            )
-        else:
-            transport, protocol = await loop.create_connection(factory, sock=handed_to(loop, sock))
+            tls = await shake_hands(sock, place.tls, _HANDSHAKE_SECONDS, server_hostname=place.server_name)
+            protocol = factory()
+            secure = TlsTransport(loop, tls, protocol)
+            secure.start()
+            return secure, protocol
+        return await loop.create_connection(factory, sock=handed_to(loop, sock))
     except BaseException:
         sock.close()
         raise
-    return transport, protocol
 
 
 async def _reach(sock: socket.socket, address: tuple[str, int] | tuple[str, int, int, int]) -> None:
     """What `loop.sock_connect` is for; uvloop's has a thread look up the address first, although it is one."""
     error = sock.connect_ex(address)
     if error == errno.EINPROGRESS:
-        if _is_there(sock):  # over the loopback it is done by now
+        if is_connected(sock):  # over the loopback it is done by now
             return
         loop = asyncio.get_running_loop()
         settled = loop.create_future()
@@ -274,14 +271,6 @@ async def _reach(sock: socket.socket, address: tuple[str, int] | tuple[str, int,
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
-
-
-def _is_there(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True
 
 
 def _settle(future: "asyncio.Future[None]") -> None:

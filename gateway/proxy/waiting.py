@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from gateway.proxy.shared_buffer import set_protocol
 from gateway.proxy.upstream import Place, UpstreamConnection
 from gateway.session.hand_over import HandOver, name_query
 from gateway.session.upstream_login import UpstreamRefused, Welcome
@@ -38,7 +37,7 @@ class WaitingSession(asyncio.Protocol):
         self._lost: Callable[[WaitingSession], None] | None = lost
         self._hand_over: HandOver | None = None
         self._named: asyncio.Future[Welcome] | None = None
-        set_protocol(connection.transport, self)
+        connection.transport.set_protocol(self)
         connection.transport.resume_reading()
 
     @property
@@ -67,7 +66,7 @@ class WaitingSession(asyncio.Protocol):
         except BaseException:
             self.connection.transport.abort()
             raise
-        set_protocol(self.connection.transport, self.connection)
+        self.connection.transport.set_protocol(self.connection)
         return welcome
 
     def drop(self) -> None:

@@ -1,0 +1,264 @@
+"""A connection inside TLS: OpenSSL reads and writes the socket by itself, so that nothing is kept or copied in between.
+
+The event loops' own TLS goes through buffers in memory: uvloop's takes a block of 256 kB for each connection, and twice as many
+calls of Python's for each query. (The documentation of `ssl`: "Notes on non-blocking sockets".)
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from typing import Any, Final, cast
+
+from gateway.proxy.sockets import is_connected
+
+_RECORD: Final = 16 * 1024  # bytes of the longest record's text: no read leaves anything behind inside OpenSSL
+_LARGE: Final = 8 * 1024  # who sends such records sends many: the next one is there already
+_AT_ONCE: Final = 64 * 1024  # so much is read in one turn of the event loop
+_DISCARDED_AT_ONCE: Final = 1024 * 1024
+_LINGER_SECONDS: Final = 2.0  # for the peer to close, once we have
+_LOW_SHARE: Final = 4  # of the high-water mark
+_NOBODY: Final = asyncio.Protocol()
+
+
+class TlsTransport(asyncio.Transport):
+    """`start` when the handshake is done. What `asyncio.Transport` promises, but that neither side may close only half of it."""
+
+    __slots__ = (
+        "_backlog",
+        "_closed",
+        "_closing",
+        "_full",
+        "_high",
+        "_linger",
+        "_loop",
+        "_paused",
+        "_protocol",
+        "_read_waits",
+        "_sock",
+        "_tls",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: ssl.SSLSocket, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._loop = loop
+        self._sock = sock
+        # OpenSSL's own functions, without one of Python's around each; any Python has the socket's.
+        self._tls: ssl.SSLSocket = getattr(sock, "_sslobj", None) or sock
+        self._protocol = protocol
+        self._backlog: bytearray | None = None  # what the socket did not take, while there is some
+        self._linger: asyncio.TimerHandle | None = None
+        self._high = _RECORD * 4
+        self._full = False  # and the protocol knows
+        self._paused = self._closing = self._closed = False
+        self._read_waits = False  # until the socket can be written
+
+    def start(self) -> None:
+        self._protocol.connection_made(self)
+        if not (self._closing or self._paused):
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            data = self._tls.read(_RECORD)
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLWantWriteError:  # an answer of TLS's own finds no room
+            self._read_waits = True
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+            return
+        except ssl.SSLEOFError as error:  # for a peer that said no goodbye, and for one that reset the connection
+            if not is_connected(self._sock):
+                self._fail(error)
+                return
+            data = b""
+        except OSError as error:
+            self._fail(error)
+            return
+        if len(data) >= _LARGE:
+            data = self._more(data)
+        try:
+            if data:
+                self._protocol.data_received(data)
+            else:
+                self._protocol.eof_received()
+                self.close()
+        except Exception as error:
+            self._raised(error)
+
+    def _more(self, first: bytes) -> bytes:
+        """Other large ones behind it. Whatever is wrong is said again at the next read."""
+        parts, size = [first], len(first)
+        with contextlib.suppress(OSError):
+            while size < _AT_ONCE and len(parts[-1]) >= _LARGE:
+                parts.append(self._tls.read(_RECORD))
+                size += len(parts[-1])
+        return b"".join(parts)
+
+    def _raised(self, error: Exception) -> None:
+        context = {"message": "a protocol failed inside TLS", "exception": error, "transport": self, "protocol": self._protocol}
+        self._loop.call_exception_handler(context)
+        self._fail(error)
+
+    def is_reading(self) -> bool:
+        return not (self._paused or self._closing)
+
+    def pause_reading(self) -> None:
+        if not (self._paused or self._closing):
+            self._paused = True
+            self._loop.remove_reader(self._sock.fileno())
+
+    def resume_reading(self) -> None:
+        if self._paused and not self._closing:
+            self._paused = False
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing or not data:
+            return
+        if self._backlog is not None:
+            self._backlog += data
+        else:
+            sent = self._send(data)
+            if sent < len(data) and not self._closed:
+                self._backlog = bytearray(memoryview(data)[sent:])
+                self._loop.add_writer(self._sock.fileno(), self._writable)
+        if not self._full and self.get_write_buffer_size() > self._high:
+            self._full = True
+            self._protocol.pause_writing()
+
+    def _send(self, data: bytes | bytearray | memoryview) -> int:
+        """As much as the socket takes, a record at a time; what did not go must be sent next."""
+        sent = 0
+        try:
+            sent = self._tls.write(data)
+            if sent < len(data):
+                with memoryview(data) as view:
+                    while sent < len(data):
+                        with view[sent:] as rest:
+                            sent += self._tls.write(rest)
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass
+        except OSError as error:
+            self._fail(error)
+        return sent
+
+    def _writable(self) -> None:
+        if self._read_waits:
+            self._read_waits = False
+            if self.is_reading():
+                self._readable()
+        if self._closed:
+            return
+        if self._backlog is not None:
+            del self._backlog[: self._send(self._backlog)]
+            if self._closed:
+                return
+            if self._backlog:
+                self._drained(len(self._backlog))
+                return
+            self._backlog = None
+        if not self._read_waits:
+            self._loop.remove_writer(self._sock.fileno())
+        self._drained(0)
+        if self._closing:
+            self._say_goodbye()
+
+    def _drained(self, left: int) -> None:
+        if self._full and left <= self._high // _LOW_SHARE:
+            self._full = False
+            self._protocol.resume_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """`low` is always a quarter of `high`."""
+        self._high = _RECORD * 4 if high is None else high
+
+    def get_write_buffer_size(self) -> int:
+        return 0 if self._backlog is None else len(self._backlog)
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        """What was written leaves first. Nothing that comes from now on is told."""
+        if self._closing:
+            return
+        self._closing = True
+        if not self._paused:
+            self._loop.remove_reader(self._sock.fileno())
+        if self._backlog is None:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """close_notify, the end of our side, and then the peer's: to close before would take from it what it has not read."""
+        with contextlib.suppress(OSError, ValueError):
+            self._sock.unwrap()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)  # from here on the socket reads as it is
+        except OSError:
+            self.abort()
+            return
+        self._discard()
+        if not self._closed:
+            self._loop.add_reader(self._sock.fileno(), self._discard)
+            self._linger = self._loop.call_later(_LINGER_SECONDS, self.abort)
+
+    def _discard(self) -> None:
+        left = _DISCARDED_AT_ONCE
+        try:
+            while left > 0 and (data := self._sock.recv(_AT_ONCE)):
+                left -= len(data)
+        except BlockingIOError:
+            return
+        except OSError:
+            left = 1
+        if left > 0:
+            self.abort()
+
+    def abort(self) -> None:
+        self._end(None)
+
+    def _fail(self, error: Exception) -> None:
+        self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        if self._closed:
+            return
+        self._closed = self._closing = True
+        self._backlog = None
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if (number := self._sock.fileno()) >= 0:
+            self._loop.remove_reader(number)
+            self._loop.remove_writer(number)
+        with contextlib.suppress(OSError):
+            self._sock.close()
+        self._loop.call_soon(self._lost, error)
+
+    def _lost(self, error: Exception | None) -> None:
+        """Nothing refers to the protocol any more, nor to what OpenSSL keeps."""
+        protocol, self._protocol = self._protocol, _NOBODY
+        self._tls = self._sock
+        protocol.connection_lost(error)
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """`ssl_object`, which is the `socket`."""
+        return self._sock if name in {"ssl_object", "socket"} else default
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
