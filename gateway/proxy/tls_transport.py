@@ -54,7 +54,11 @@ class TlsTransport(asyncio.Transport):
         self._read_waits = False  # until the socket can be written
 
     def start(self) -> None:
-        self._protocol.connection_made(self)
+        try:
+            self._protocol.connection_made(self)
+        except BaseException:
+            self.abort()
+            raise
         if not (self._closing or self._paused):
             self._loop.add_reader(self._sock.fileno(), self._readable)
 
@@ -200,6 +204,8 @@ class TlsTransport(asyncio.Transport):
 
     def _say_goodbye(self) -> None:
         """close_notify, the end of our side, and then the peer's: to close before would take from it what it has not read."""
+        if self._closed or self._linger is not None:
+            return
         with contextlib.suppress(OSError, ValueError):
             self._sock.unwrap()
         try:

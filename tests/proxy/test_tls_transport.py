@@ -284,6 +284,46 @@ def test_what_was_written_leaves_before_the_end_though_the_peer_has_much_to_say(
 
 
 @loops
+def test_to_close_as_soon_as_all_has_left_is_to_close_once(tls: Tls, loop: str) -> None:
+    class Hasty(Witness):
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self.transport.write(b"farewell")
+            self.transport.close()
+
+    async def talk() -> None:
+        with sockets() as ends:
+            ours, client = await open_between(tls, Hasty(), ends)
+            ours.transport.set_write_buffer_limits(high=100_000)
+            ours.transport.write(b"x" * LARGE)
+            assert await asyncio.to_thread(read_all, client, LARGE + 100) == b"x" * LARGE + b"farewell"
+            client.close()
+            await ended(ours)
+            assert ours.told == ["made", "pause", "resume", "lost"]
+
+    run(loop, talk)
+
+
+@loops
+def test_a_protocol_that_fails_at_once_leaves_no_socket(tls: Tls, loop: str) -> None:
+    class Faulty(Witness):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raise ValueError("a defect")
+
+    async def talk() -> None:
+        with sockets() as (near, far):
+            near.settimeout(SECONDS)
+            client = asyncio.create_task(asyncio.to_thread(tls.client.wrap_socket, near, server_hostname="localhost"))
+            sock = await shake_hands(far, tls.server, SECONDS, server_side=True)
+            await client
+            with pytest.raises(ValueError, match="a defect"):
+                TlsTransport(asyncio.get_running_loop(), sock, Faulty()).start()
+            assert sock.fileno() == -1
+
+    run(loop, talk)
+
+
+@loops
 def test_a_peer_that_never_closes_is_left(tls: Tls, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.proxy.tls_transport._LINGER_SECONDS", 0.2)
 
