@@ -17,6 +17,7 @@ _LARGE: Final = 8 * 1024  # who sends such records sends many: the next one is t
 _AT_ONCE: Final = 64 * 1024  # so much is read in one turn of the event loop
 _DISCARDED_AT_ONCE: Final = 1024 * 1024
 _LINGER_SECONDS: Final = 2.0  # for the peer to close, once we have
+_AGAIN_SECONDS: Final = 0.01
 _LOW_SHARE: Final = 4  # of the high-water mark
 _NOBODY: Final = asyncio.Protocol()
 
@@ -37,6 +38,7 @@ class TlsTransport(asyncio.Transport):
         "_read_waits",
         "_sock",
         "_tls",
+        "_unheard",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: ssl.SSLSocket, protocol: asyncio.Protocol) -> None:
@@ -52,6 +54,7 @@ class TlsTransport(asyncio.Transport):
         self._full = False  # and the protocol knows
         self._paused = self._closing = self._closed = False
         self._read_waits = False  # until the socket can be written
+        self._unheard = False  # whatever is written: the peer has closed
 
     def start(self) -> None:
         try:
@@ -74,7 +77,7 @@ class TlsTransport(asyncio.Transport):
             self._loop.add_writer(self._sock.fileno(), self._writable)
             return
         except ssl.SSLEOFError as error:  # for a peer that said no goodbye, and for one that reset the connection
-            if not is_connected(self._sock):
+            if self._unheard or not is_connected(self._sock):
                 self._fail(error)
                 return
             data = b""
@@ -84,8 +87,12 @@ class TlsTransport(asyncio.Transport):
         if len(data) >= _LARGE:
             data = self._more(data)
         try:
-            if data:
+            if not data and self._unheard:
+                self._fail(ConnectionResetError("the peer is gone"))
+            elif data:
                 self._protocol.data_received(data)
+                if not self._closing and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    self._is_unheard()
             else:
                 self._protocol.eof_received()
                 self.close()
@@ -93,13 +100,29 @@ class TlsTransport(asyncio.Transport):
             self._raised(error)
 
     def _more(self, first: bytes) -> bytes:
-        """Other large ones behind it. Whatever is wrong is said again at the next read."""
+        """Other large ones behind it."""
         parts, size = [first], len(first)
-        with contextlib.suppress(OSError):
+        try:
             while size < _AT_ONCE and len(parts[-1]) >= _LARGE:
                 parts.append(self._tls.read(_RECORD))
                 size += len(parts[-1])
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError:
+            self._is_unheard()
         return b"".join(parts)
+
+    def _is_unheard(self) -> None:
+        """The peer reset the connection. What it said before is still to be read, and its end: uvloop tells of both but once."""
+        if not self._unheard:
+            self._unheard = True
+            self._loop.call_later(_AGAIN_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        if self.is_reading():
+            self._readable()
+        if not self._closing:
+            self._loop.call_later(_AGAIN_SECONDS, self._look_again)
 
     def _raised(self, error: Exception) -> None:
         context = {"message": "a protocol failed inside TLS", "exception": error, "transport": self, "protocol": self._protocol}
@@ -122,7 +145,7 @@ class TlsTransport(asyncio.Transport):
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing or not data:
+        if self._closing or self._unheard or not data:
             return
         if self._backlog is not None:
             self._backlog += data
@@ -147,6 +170,9 @@ class TlsTransport(asyncio.Transport):
                             sent += self._tls.write(rest)
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
+        except (ConnectionError, ssl.SSLEOFError):
+            self._is_unheard()
+            return len(data)
         except OSError as error:
             self._fail(error)
         return sent

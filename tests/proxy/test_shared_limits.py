@@ -221,7 +221,7 @@ async def test_a_login_that_is_given_up_holds_no_seat(gateway: Gateway) -> None:
     with pytest.raises(asyncio.CancelledError):
         await taking
     assert isinstance(await one.seats.take("2", lease()), Seat)
-    assert gateway.headcount.sessions == 1
+    await until(lambda: gateway.headcount.sessions == 1)
 
 
 # --- throttles

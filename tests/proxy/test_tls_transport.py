@@ -260,6 +260,45 @@ def test_the_peers_end_is_heard_of_once(tls: Tls, loop: str, how: str) -> None:
 
 
 @loops
+def test_what_the_peer_said_before_it_closed_is_read_though_it_hears_no_more(tls: Tls, loop: str) -> None:
+    """As a server does that ends a session: its last words, and a closed socket, while more is on the way to it."""
+
+    async def talk() -> None:
+        with sockets() as ends:
+            ours, client = await open_between(tls, Witness(), ends)
+            ours.transport.pause_reading()
+            await asyncio.to_thread(client.sendall, b"last words")
+            socket.socket.close(client)
+            for _ in range(5):
+                ours.transport.write(b"more" * 1000)
+                await asyncio.sleep(0.02)
+            ours.transport.resume_reading()
+            await ended(ours)
+            assert ours.read == b"last words"
+
+    run(loop, talk)
+
+
+@loops
+@pytest.mark.parametrize("size", [10, 50_000])
+def test_a_reset_that_comes_with_something_to_read_is_heard_of(tls: Tls, loop: str, size: int) -> None:
+    async def talk() -> None:
+        with sockets() as ends:
+            ours, client = await open_between(tls, Witness(), ends)
+            ours.transport.pause_reading()
+            await asyncio.to_thread(client.sendall, b"?" * size)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            socket.socket.close(client)
+            await asyncio.sleep(0.02)
+            ours.transport.resume_reading()
+            await ended(ours)
+            assert ours.error is not None
+            assert (b"?" * size).startswith(ours.read)
+
+    run(loop, talk)
+
+
+@loops
 def test_what_was_written_leaves_before_the_end_though_the_peer_has_much_to_say(tls: Tls, loop: str) -> None:
     """Closing a socket with something unread resets the connection, and takes from the peer what it has not read yet."""
 
