@@ -49,7 +49,7 @@ def test_a_connection_in_tls_leaves_nothing_behind(visit: Visit, database: Datab
         person, target = running.person(), running.target(database)
         running.grant(person, target)
         place = Place(running.host, running.port, running.ca_file)
-        session(place, person.name, person.password, target)
+        running.settle(person, target)
         [worker] = running.worker_pids()
 
         def after(visits: int) -> int:
