@@ -20,6 +20,7 @@ from gateway.access.model import Denial, Lease, User
 from gateway.access.proof import Credential
 from gateway.audit import events
 from gateway.proxy import rights_clock
+from gateway.proxy.answers import Answers
 from gateway.proxy.candidate import Candidate, candidate_of
 from gateway.proxy.client_certificates import certificate_of, why_revoked
 from gateway.proxy.live import LiveSession
@@ -39,6 +40,7 @@ _EARLY_LIMIT: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 0.5
 _ALPN: Final = "postgresql"
 _NOT_READY: Final = fatal(sqlstate.CANNOT_CONNECT_NOW, "the gateway is not ready to accept connections", "Try again later.")
+_answers: Final = Answers()
 _log: Final = structlog.stdlib.get_logger("gateway.login")
 
 
@@ -228,6 +230,16 @@ class PendingSession(asyncio.Protocol):
         if target_name == startup.user and target_name not in snapshot.targets:  # libpq's default when no database is named
             bound_to = proof.target_id if isinstance(proof, Credential) else None
             target_name = next((each.name for each in snapshot.targets.values() if each.id == bound_to), "")
+        if proof is None:
+            return _answers.authorize(
+                snapshot,
+                user=user,
+                target_name=target_name,
+                mode=mode,
+                address=self._arrival.address,
+                now=rights_clock.now(),
+                session_id=self.session_id,
+            )
         return why_revoked(proof, self._worker.tls) or authorize(
             snapshot,
             user_name=user.name,

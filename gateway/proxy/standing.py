@@ -57,7 +57,7 @@ class _Alike:
             self._known.clear()
             self._revision = lease.revision
         key = lease.user.id, lease.grant_id
-        if (known := self._known.get(key)) == lease:
+        if (known := self._known.get(key)) is not None and (known is lease or known == lease):
             return known
         self._known[key] = lease
         return lease
