@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 _NEVER: Final = 1_000_000_000
-#: How many new objects at a time, and how many times those that stayed before they are looked through again: at most 20,000.
-_THRESHOLDS: Final = 5_000, 3, _NEVER
+#: How many new objects at a time, and how many times those that stayed before they are looked through again: at most 8,000, 2 ms.
+_THRESHOLDS: Final = 2_000, 3, _NEVER
 _LOOK_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 600.0
 _LATEST_SECONDS: Final = 3600.0

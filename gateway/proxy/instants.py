@@ -9,6 +9,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 _FORGOTTEN_KEPT: Final = 64
+_NOBODY: Final[set[str]] = set()
 
 
 class Instants:
@@ -40,12 +41,18 @@ class Instants:
             self._names[at] = {name}
             heappush(self._heap, at)
 
-    def take(self, now: datetime) -> list[str]:
-        """Who is due, the earliest first. They wait for nothing any more."""
+    def take(self, now: datetime, most: int) -> list[str]:
+        """Who is due, the earliest first; at most so many, and the others the next time. They wait for nothing any more."""
         due: list[str] = []
         heap = self._heap
-        while heap and heap[0] <= now:
-            due.extend(self._names.pop(heappop(heap), ()))
+        while heap and heap[0] <= now and len(due) < most:
+            names = self._names.get(heap[0], _NOBODY)
+            room = most - len(due)
+            if len(names) > room:
+                due.extend(names.pop() for _ in range(room))
+                break
+            due.extend(names)
+            self._names.pop(heappop(heap), None)
         for name in due:
             del self._at[name]
         return due

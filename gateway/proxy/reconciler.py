@@ -76,9 +76,13 @@ class Reconciler:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             ticks += 1
-            registry.suspect_due(rights_clock.now())
-            if registry.unasked:
-                self._changed.set()
+            more = True
+            while more:
+                more = registry.suspect_due(rights_clock.now())
+                if registry.unasked:
+                    self._changed.set()
+                if more:
+                    await asyncio.sleep(0)
             if self._too_stale():
                 async for session in in_turns(list(registry.sessions.values())):
                     session.terminate(_STALE)

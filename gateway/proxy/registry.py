@@ -12,6 +12,8 @@ from gateway.bus.lines import Payload
 from gateway.proxy.instants import Instants
 
 _RANDOM_BITS: Final = 24
+#: Of a grant that ends by the clock, in one turn of the event loop: a microsecond each.
+DUE_AT_ONCE: Final = 500
 _UNDECIDED: Final = Denial("undecided", "57P01", "the gateway could not decide whether you may stay", "Connect again.")
 _log: Final = structlog.stdlib.get_logger("gateway.reconciler")
 
@@ -112,10 +114,12 @@ class Registry:
         if session.session_id in self.sessions:
             self.unasked[session.session_id] = session
 
-    def suspect_due(self, now: datetime) -> None:
-        """The same of those whose rights may be others by the clock alone. `now`: by the clock of rights."""
-        for name in self._instants.take(now):
+    def suspect_due(self, now: datetime) -> bool:
+        """The same of those whose rights may be others by the clock alone; True: there may be more. `now`: by that clock."""
+        due = self._instants.take(now, DUE_AT_ONCE)
+        for name in due:
             self.unasked[name] = self.sessions[name]
+        return len(due) == DUE_AT_ONCE
 
     def ask(self, session: Session) -> None:
         """What cannot be decided is no: a fault in asking about one session ends that one."""

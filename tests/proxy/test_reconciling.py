@@ -110,6 +110,21 @@ async def test_they_end_when_their_time_is_over_and_not_before() -> None:
         assert all(map(told_why, found.members))
 
 
+async def test_of_thousands_that_end_by_the_clock_some_are_looked_up_in_each_turn() -> None:
+    """No turn puts all of them among those to be asked; and all end."""
+    with crowd() as found:
+        await found.grow(3_000)
+        registry, most = found.worker.registry, 0
+        found.store.publish(writing(until=rights_clock.now() + timedelta(seconds=1.5)))
+        await until(lambda: not registry.unasked)
+        async with asyncio.timeout(15):
+            while found.live:
+                await asyncio.sleep(0)
+                most = max(most, len(registry.unasked))
+        assert 0 < most < 3_000
+        assert all(map(told_why, found.members))
+
+
 async def test_an_end_that_comes_closer_counts_and_one_that_is_put_off_does_not() -> None:
     with crowd(writing(until=datetime.now(UTC) + timedelta(hours=1))) as found:
         await found.grow(50)
@@ -173,4 +188,4 @@ async def test_who_rests_is_not_touched_at_all() -> None:
         for member in found.members:
             member.session.data_received(ASKED)
         assert idle_touches(found) == 0
-        assert found.worker.registry._instants.take(datetime.max.replace(tzinfo=UTC)) == []
+        assert found.worker.registry._instants.take(datetime.max.replace(tzinfo=UTC), 1) == []
