@@ -42,6 +42,7 @@ from gateway.proxy.errands import Errands, learn_throttle
 from gateway.proxy.knocking import Knocking
 from gateway.proxy.listener import Listener
 from gateway.proxy.own_logins import OwnLogins
+from gateway.proxy.policies import Policies
 from gateway.proxy.reconciler import Reconciler
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seats
@@ -50,7 +51,7 @@ from gateway.proxy.target_health import TargetHealth
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.proxy.upstream import UpstreamDialer
-from gateway.proxy.worker import Policies, Worker
+from gateway.proxy.worker import Worker
 from gateway.settings import CurrentSettings, Settings, load
 from gateway.store import open_directory
 from gateway.store.vault import SealedVault

@@ -27,6 +27,7 @@ from gateway.proxy.knocking import Knocking
 from gateway.proxy.live import LiveSession
 from gateway.proxy.opening import Opened
 from gateway.proxy.own_logins import OwnLogins
+from gateway.proxy.policies import Policies
 from gateway.proxy.reconciler import Reconciler
 from gateway.proxy.registry import Registry
 from gateway.proxy.seats import Seat, Seats
@@ -34,7 +35,7 @@ from gateway.proxy.standing import Introduction
 from gateway.proxy.target_health import TargetHealth
 from gateway.proxy.throttle import CancelThrottle, LoginThrottle
 from gateway.proxy.upstream import Place, UpstreamDialer
-from gateway.proxy.worker import Policies, Worker
+from gateway.proxy.worker import Worker
 from gateway.session.startup_settings import Wishes
 from gateway.session.upstream_login import Welcome
 from gateway.settings import CurrentSettings, Settings
