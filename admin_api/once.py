@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.ports import IdempotencyClaim, RequestFilter, UnitOfWork
 from gateway.services.access_requests import RequestStore
 

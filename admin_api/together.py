@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from gateway.access.model import Snapshot, Target, User
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, RequestFilter, Store, TargetAdmin, UnitOfWork
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from admin_api.models.credentials import Endpoint
 from admin_api.models.fields import Instant, Mode, Page, Record, Request, Shown, Version
 from gateway.access.asking import ModeWanted, Right, RoleWanted, Scope, StatementsWanted
-from gateway.access.requests import Decision, State, Word
+from gateway.access.request_record import Decision, State, Word
 from gateway.access_mode import AccessMode
 from gateway.ports import DeniedStatement
 from gateway.services.access_requests import Asked, ShownRequest

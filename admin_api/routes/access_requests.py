@@ -25,7 +25,7 @@ from admin_api.models.request_reviews import ReviewRecord, review_record
 from admin_api.paging import Key, Paged, encode
 from admin_api.problems import ApiError
 from gateway.access.model import Snapshot
-from gateway.access.requests import ENDED, GIVEN, AccessRequest, State, Word
+from gateway.access.request_record import ENDED, GIVEN, AccessRequest, State, Word
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import DeniedStatement
 from gateway.services import access_requests

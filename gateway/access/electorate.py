@@ -6,8 +6,8 @@ from datetime import datetime
 
 from gateway.access.approvals import ApprovalPolicy, Electors, Person
 from gateway.access.model import Snapshot, User, UserKind
+from gateway.access.request_record import AccessRequest, State
 from gateway.access.requested import Backer
-from gateway.access.requests import AccessRequest, State
 from gateway.access_mode import AccessMode
 
 

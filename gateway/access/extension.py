@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.access.asking import Wanted
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gateway.access.model import Snapshot
 from gateway.cli.findings import Finding, ok, problem, warning
 
 if TYPE_CHECKING:
-    from gateway.access.requests import AccessRequest
+    from gateway.access.request_record import AccessRequest
     from gateway.settings import Settings
 
 _SHOWN = 5

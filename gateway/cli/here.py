@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.access.model import Snapshot
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.bus.gateway import BusGateway

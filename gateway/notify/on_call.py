@@ -18,7 +18,7 @@ import httpx2
 import pagerduty
 
 from gateway.access.model import Snapshot, User
-from gateway.access.requests import AccessRequest, State
+from gateway.access.request_record import AccessRequest, State
 from gateway.notify.delivering import Dead, Delivered, Later, Means, Outcome
 from gateway.ports import OutboxMessage
 from gateway.secret import Secret

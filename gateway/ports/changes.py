@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.access.model import Snapshot
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports.rows import ChangeableRow, FormerLogin, IdempotencyClaim, RequestFilter, TargetAdmin
 

@@ -9,7 +9,7 @@ from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, DatabaseRole, Environment, Grant, Group, Target, User
 from gateway.access.proof import Credential
-from gateway.access.requests import AccessRequest, State
+from gateway.access.request_record import AccessRequest, State
 from gateway.access.webhooks import Webhook
 from gateway.access_mode import AccessMode
 

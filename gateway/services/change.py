@@ -18,7 +18,7 @@ from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.audit.admin_event import AdminEvent, DetailValue
 from gateway.ports import ChangeableRow, FormerLogin, GrantEnding, OutboxMessage, RequestFilter, Store, TargetAdmin, UnitOfWork
 from gateway.services.actor import Actor, require, resolve_actor

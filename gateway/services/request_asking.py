@@ -12,7 +12,8 @@ from gateway.access.approvals import ApprovalPolicy, Circumstances, RuleKind, au
 from gateway.access.asking import ModeWanted, Right, RoleWanted, StatementsWanted, Wanted
 from gateway.access.electorate import electorate, is_living, person_of, policy_for
 from gateway.access.model import Target, User
-from gateway.access.requests import AccessRequest, Asking, Names, Refused, State
+from gateway.access.request_record import AccessRequest, Names, State
+from gateway.access.requests import Asking, Refused
 from gateway.access_mode import AccessMode
 from gateway.durations import write_duration
 from gateway.ports import RequestFilter, Store

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.access.asking import ModeWanted, RoleWanted, StatementsWanted
 from gateway.access.model import Grant
-from gateway.access.requests import AccessRequest, Refused, State
+from gateway.access.request_record import AccessRequest, State
+from gateway.access.requests import Refused
 from gateway.audit.admin_event import DetailValue
 from gateway.ports import GrantEnding
 from gateway.services.errors import ServiceError

@@ -10,7 +10,8 @@ from gateway.access.approvals import Circumstances, RuleKind, automatic
 from gateway.access.asking import StatementsWanted
 from gateway.access.electorate import approvers_now, person_of, standing
 from gateway.access.model import User
-from gateway.access.requests import GIVEN, AccessRequest, Decision, Refused, State, Word
+from gateway.access.request_record import GIVEN, AccessRequest, Decision, State, Word
+from gateway.access.requests import Refused
 from gateway.ports import RequestFilter
 from gateway.services.change import Change, begin
 from gateway.services.naming import check_remark

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from gateway.access import requests
 from gateway.access.electorate import person_of, reviewers
-from gateway.access.requests import AccessRequest, Refused, Review, State
+from gateway.access.request_record import AccessRequest, Review, State
+from gateway.access.requests import Refused
 from gateway.ports import Store
 from gateway.services.actor import NotPermitted
 from gateway.services.change import Change, begin

@@ -6,8 +6,9 @@ from typing import Final
 from gateway.access.asking import ModeWanted, RoleWanted, StatementsWanted
 from gateway.access.managed import ManagedMode
 from gateway.access.model import Grant, Snapshot, Target
+from gateway.access.request_record import AccessRequest, Word
 from gateway.access.requested import Backer, Only
-from gateway.access.requests import AccessRequest, Refused, Word, fail
+from gateway.access.requests import Refused, fail
 from gateway.audit.admin_event import DetailValue
 from gateway.services.change import Change
 from gateway.services.errors import ServiceError

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from gateway.access.approvals import ApprovalPolicy
 from gateway.access.model import Environment, Grant, Target, User
-from gateway.access.requests import GIVEN, AccessRequest, State, as_of, fail, revoke
+from gateway.access.request_record import GIVEN, AccessRequest, State
+from gateway.access.requests import as_of, fail, revoke
 from gateway.ports import RequestFilter
 from gateway.services.request_change import stage_ended
 

@@ -11,7 +11,7 @@ from gateway.access.approvals import ApprovalPolicy
 from gateway.access.electorate import approvers_now, reviewers
 from gateway.access.managed import ManagedMode
 from gateway.access.model import Snapshot
-from gateway.access.requests import GIVEN, AccessRequest, State
+from gateway.access.request_record import GIVEN, AccessRequest, State
 from gateway.access_mode import AccessMode
 from gateway.ports import RequestFilter
 from gateway.services.actor import Actor, resolve_actor

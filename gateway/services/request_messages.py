@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from gateway.access.asking import RoleWanted, StatementsWanted
 from gateway.access.electorate import approvers_now, reviewers
 from gateway.access.model import Snapshot
-from gateway.access.requests import AccessRequest, State, Word
+from gateway.access.request_record import AccessRequest, State, Word
 from gateway.access.webhooks import told
 from gateway.ports import OutboxMessage
 

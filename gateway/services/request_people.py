@@ -5,7 +5,7 @@ from typing import Protocol
 
 from gateway.access.electorate import about, memberships
 from gateway.access.model import ApiToken, Snapshot, TokenKind, User, UserKind
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.ports import RequestFilter, Store
 from gateway.services.actor import Actor
 from gateway.services.change import Change

@@ -11,8 +11,8 @@ from gateway.access.asking import RoleWanted
 from gateway.access.authorize import reachable
 from gateway.access.extension import chained, is_like, span_of, wanted_span
 from gateway.access.model import Denial, Snapshot, Target, User
+from gateway.access.request_record import AccessRequest, State
 from gateway.access.requested import Operation
-from gateway.access.requests import AccessRequest, State
 from gateway.access_mode import AccessMode
 from gateway.ports import RequestFilter
 from gateway.services.actor import resolve_actor

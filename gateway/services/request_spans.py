@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from gateway.access.extension import Span, chained, is_like, span_of, wanted_span
-from gateway.access.requests import AccessRequest, State, Word
+from gateway.access.request_record import AccessRequest, State, Word
 from gateway.durations import write_duration
 from gateway.services.errors import ServiceError
 

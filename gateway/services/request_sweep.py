@@ -12,7 +12,7 @@ from typing import Final
 from gateway.access import requests
 from gateway.access.electorate import still_backs
 from gateway.access.model import Snapshot
-from gateway.access.requests import GIVEN, AccessRequest, State
+from gateway.access.request_record import GIVEN, AccessRequest, State
 from gateway.ports import RequestFilter
 from gateway.services.change import Change, begin
 from gateway.services.errors import ServiceError

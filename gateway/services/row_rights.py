@@ -12,7 +12,7 @@ from gateway.access.approvals import ApprovalPolicy
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import AdminRole, AllowlistEntry, ApiToken, Environment, Grant, Group, Snapshot, Target, User
 from gateway.access.proof import Credential
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.access.webhooks import Webhook
 from gateway.ports import (
     ChangeableRow,

@@ -6,7 +6,7 @@ They are written by a unit of work, like all that an audit event speaks of.
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.ports import RequestFilter
 from gateway.store import tables
 from gateway.store.request_documents import read_request, write_request

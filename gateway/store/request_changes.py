@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import delete, insert
 
 from gateway.access.approvals import ApprovalPolicy
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.ports import ChangeableRow, GrantEnding, OutboxMessage
 from gateway.store import tables
 from gateway.store.access_requests import request_row

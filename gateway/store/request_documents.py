@@ -9,8 +9,8 @@ from typing import NotRequired, TypeAlias, TypedDict
 
 from gateway.access.approvals import ApprovalPolicy, AutomaticRule, BreakGlass, Electors, Person, RuleKind, Step
 from gateway.access.asking import ModeWanted, Right, RoleWanted, Scope, StatementsWanted, Wanted
+from gateway.access.request_record import AccessRequest, Decision, Names, Review, State, Word
 from gateway.access.requested import Backer, Command, Only, Operation
-from gateway.access.requests import AccessRequest, Decision, Names, Review, State, Word
 from gateway.access_mode import AccessMode
 from gateway.store.instants import to_text
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
 from gateway.access.password_age import PasswordAge
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.audit.admin_event import RecordedAdminEvent
 from gateway.ports import FormerLogin, OutsideLook, RequestFilter, TargetAdmin, TargetObservation
 from gateway.store import events

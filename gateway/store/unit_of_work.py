@@ -11,7 +11,7 @@ from sqlalchemy import exc, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.access.model import Snapshot
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
 from gateway.ports import ChangeableRow, FormerLogin, IdempotencyClaim, OutboxMessage, RequestFilter, TargetAdmin
 from gateway.store import tables, values

@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast
 import structlog
 
 from gateway.access.asking import ModeWanted, Right, RoleWanted, Scope, StatementsWanted
-from gateway.access.requests import AccessRequest, State
+from gateway.access.request_record import AccessRequest, State
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import ASKED_BY_SQL, WORKER, Handler, JsonValue, Message, Payload
 from gateway.ports import Store

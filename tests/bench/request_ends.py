@@ -29,7 +29,7 @@ from typing import Final
 import pytest
 
 from gateway.access.asking import ModeWanted
-from gateway.access.requests import AccessRequest, State, Word
+from gateway.access.request_record import AccessRequest, State, Word
 from gateway.access_mode import AccessMode
 from gateway.bus.gateway import BusGateway
 from gateway.ports import RequestFilter

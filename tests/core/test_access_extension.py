@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.access.approvals import Step
 from gateway.access.extension import Span, chained, span_of
-from gateway.access.requests import AccessRequest, Decision, State, Word, decide, relinquish
+from gateway.access.request_record import AccessRequest, Decision, State, Word
+from gateway.access.requests import decide, relinquish
 from tests.core.test_access_requests import BEN, CAM, DEE, NOW, ONE, asked, given_by, says
 
 START = datetime(2026, 11, 22, tzinfo=UTC)

@@ -20,7 +20,8 @@ from gateway.access.approvals import (
     automatic,
 )
 from gateway.access.asking import ModeWanted, RoleWanted, Scope, StatementsWanted, Wanted
-from gateway.access.requests import ENDED, GIVEN, AccessRequest, Asking, Decision, Refused, State, Word
+from gateway.access.request_record import ENDED, GIVEN, AccessRequest, Decision, State, Word
+from gateway.access.requests import Asking, Refused
 from gateway.access_mode import AccessMode
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)

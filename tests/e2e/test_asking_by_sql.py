@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from gateway.access.asking import ModeWanted, StatementsWanted
-from gateway.access.requests import AccessRequest, State, Word
+from gateway.access.request_record import AccessRequest, State, Word
 from gateway.access_mode import AccessMode
 from gateway.bus.gateway import BusGateway
 from gateway.services import approval_policies, users

@@ -15,7 +15,7 @@ from gateway.access.accounts import Identity
 from gateway.access.asking import ModeWanted
 from gateway.access.managed import ManagedMode
 from gateway.access.model import ListMode, Permission, TokenScope
-from gateway.access.requests import Word
+from gateway.access.request_record import Word
 from gateway.access.secret_reference import SecretReference
 from gateway.access.user_rules import UserRules
 from gateway.access.verifiers import make_verifier

@@ -35,7 +35,8 @@ from gateway.access.model import (
     User,
 )
 from gateway.access.proof import Credential
-from gateway.access.requests import AccessRequest, Asking, Names
+from gateway.access.request_record import AccessRequest, Names
+from gateway.access.requests import Asking
 from gateway.access.verifiers import make_verifier
 from gateway.access.webhooks import Webhook
 from gateway.access_mode import AccessMode

@@ -10,7 +10,7 @@ import trustme
 
 from gateway.access.approvals import AutomaticRule, RuleKind
 from gateway.access.asking import ModeWanted
-from gateway.access.requests import AccessRequest, State
+from gateway.access.request_record import AccessRequest, State
 from gateway.access_mode import AccessMode
 from gateway.notify.delivering import Dead, Delivered, Later, Outcome
 from gateway.notify.on_call import OnCall

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.access.asking import ModeWanted, Scope, StatementsWanted
 from gateway.access.model import TlsMode
-from gateway.access.requests import State
+from gateway.access.request_record import State
 from gateway.access_mode import AccessMode
 from gateway.bus.lines import ASKED_BY_SQL, Message, Payload
 from gateway.services import approval_policies, targets, users

@@ -12,7 +12,7 @@ from gateway.access.accounts import Identity
 from gateway.access.approvals import AutomaticRule, RuleKind
 from gateway.access.asking import ModeWanted, RoleWanted, Scope, StatementsWanted
 from gateway.access.model import Permission, TokenScope
-from gateway.access.requests import State, Word
+from gateway.access.request_record import State, Word
 from gateway.secret import Secret
 from gateway.services import (
     access_requests,

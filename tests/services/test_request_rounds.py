@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access.requests import State
+from gateway.access.request_record import State
 from gateway.services import groups
 from gateway.store.migrate import upgrade
 from gateway.store.places import locate

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.access.requests import State, Word
+from gateway.access.request_record import State, Word
 from gateway.notify.slack import names
 from gateway.services import users
 from gateway.services.access_requests import decide_request

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gateway.access.asking import RoleWanted
 from gateway.access.managed import ManagedMode
-from gateway.access.requests import State
+from gateway.access.request_record import State
 from gateway.audit.admin_event import AdminEvent
 from gateway.notify.slack import names
 from gateway.ports import RequestFilter

@@ -12,7 +12,7 @@ import uvicorn
 
 from admin_api.app import create_app
 from admin_api.context import AdminContext
-from gateway.access.requests import State
+from gateway.access.request_record import State
 from gateway.bus.gateway import BusGateway
 from gateway.notify.slack import names
 from gateway.settings import CurrentSettings

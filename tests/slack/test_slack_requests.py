@@ -1,6 +1,6 @@
 """From the slash command to the end of the right, in a workspace on loopback: real services, a real store, the vendor's client."""
 
-from gateway.access.requests import State
+from gateway.access.request_record import State
 from gateway.notify.slack import names
 from tests.slack.world import SlackWorld
 

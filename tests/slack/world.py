@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.access.approvals import ApprovalPolicy, BreakGlass, Step
 from gateway.access.model import Snapshot
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.notify.courier import Courier

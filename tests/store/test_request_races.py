@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
-from gateway.access.requests import AccessRequest, State, Word
+from gateway.access.request_record import AccessRequest, State, Word
 from gateway.services.approval_terms import NamedStep
 from gateway.services.errors import ServiceError
 from gateway.store.errors import StoreUnavailableError

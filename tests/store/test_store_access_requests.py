@@ -8,8 +8,8 @@ import pytest
 from gateway.access.approvals import ApprovalPolicy, AutomaticRule, BreakGlass, Electors, Person, RuleKind, Step
 from gateway.access.asking import ModeWanted, RoleWanted, Scope, StatementsWanted, Wanted
 from gateway.access.model import Grant
+from gateway.access.request_record import AccessRequest, Decision, Names, Review, State, Word
 from gateway.access.requested import Backer, Command, Only, Operation
-from gateway.access.requests import AccessRequest, Decision, Names, Review, State, Word
 from gateway.access_mode import AccessMode
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import GrantEnding, OutboxMessage, RequestFilter

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from gateway.access.managed import ManagedLogin
 from gateway.access.model import Grant, Snapshot, Target, User
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import ChangeableRow, RequestFilter
 from gateway.store.errors import StoreConflictError

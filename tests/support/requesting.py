@@ -11,7 +11,7 @@ from gateway.access.approvals import AutomaticRule, RuleKind
 from gateway.access.asking import ModeWanted, Right
 from gateway.access.managed import ManagedMode
 from gateway.access.model import Grant, Snapshot
-from gateway.access.requests import AccessRequest, Word
+from gateway.access.request_record import AccessRequest, Word
 from gateway.access_mode import AccessMode
 from gateway.ports import OutboxMessage
 from gateway.secret import Secret

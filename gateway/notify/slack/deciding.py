@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from slack_sdk.models.views import View
 
 from gateway.access.model import User
-from gateway.access.requests import AccessRequest, Word
+from gateway.access.request_record import AccessRequest, Word
 from gateway.notify.slack import form, names
 from gateway.notify.slack.announcements import what
 from gateway.notify.slack.desk import Desk, Press, Refused, Respond, plainly, refusals

@@ -10,7 +10,7 @@ import structlog
 from slack_sdk.models.metadata import Metadata
 
 from gateway.access.model import Snapshot, User
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.notify.delivering import Dead, Delivered, Outcome
 from gateway.notify.slack.announcements import Message, announcement, thread_note
 from gateway.notify.slack.facts import PayloadError, Told, read

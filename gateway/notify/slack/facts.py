@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from gateway.access.model import Snapshot
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.services.request_messages import Topic, messages_of
 
 Json: TypeAlias = "Mapping[str, Json] | list[Json] | str | int | float | bool | None"
@@ -29,7 +29,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A request as people are shown it. `state` is one of gateway.access.requests.State. `kind`: target or environment.
+    """A request as people are shown it. `state` is one of gateway.access.request_record.State. `kind`: target or environment.
 
     `wanted_from`: None: as soon as it is approved. `needed` and `said_yes` are of the present `step` of `steps`.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gateway.access.model import Snapshot, User
-from gateway.access.requests import AccessRequest
+from gateway.access.request_record import AccessRequest
 from gateway.notify.delivering import Means, Outcome
 from gateway.notify.slack.app import make_app
 from gateway.notify.slack.connecting import how_to
