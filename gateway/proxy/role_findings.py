@@ -9,8 +9,8 @@ from typing import Final
 
 from gateway.access_mode import AccessMode
 from gateway.ports import RoleFinding, Severity
-from gateway.proxy.role_questions import WATCHED_FUNCTIONS
 from gateway.proxy.target_questions import Row
+from gateway.proxy.watched_functions import WATCHED_FUNCTIONS
 from gateway.quoting import quoted
 from gateway.statements.catalogue import WHY
 
