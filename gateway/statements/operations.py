@@ -21,6 +21,7 @@ from gateway.statements.parse import Fields, Json, location, string, strings
 from gateway.statements.readonly import PLAIN_TRANSACTIONS
 from gateway.statements.refusal import Refusal
 from gateway.statements.relation_use import LARGE_OBJECTS, VALUES, queries_of
+from gateway.statements.row_locks import locked
 from gateway.statements.words import statement_words
 from gateway.statements.write_modes import TEMPORARY_SCHEMA, is_beyond_rows
 
@@ -142,8 +143,7 @@ class Operations:
         for item in clauses if isinstance(clauses, list) else ():
             clause = item.get("LockingClause") if isinstance(item, dict) else None
             named = clause.get("lockedRels") if isinstance(clause, dict) else None
-            only = _aliases(named) if isinstance(named, list) else None
-            for relation in _locked(select, only):
+            for relation in locked(select, named):
                 if (refused := self._use(UPDATE, relation, scope)) is not None:
                     return refused
         return None
@@ -236,50 +236,3 @@ def _is_temporary(relation: Json) -> bool:
     return isinstance(relation, dict) and (
         relation.get("relpersistence") == "t" or relation.get("schemaname") == TEMPORARY_SCHEMA
     )
-
-
-def _aliases(named: list[Json]) -> frozenset[str]:
-    found = (item.get("RangeVar") for item in named if isinstance(item, dict))
-    return frozenset(str(each.get("relname")) for each in found if isinstance(each, dict))
-
-
-def _locked(select: Fields, only: frozenset[str] | None) -> list[Fields]:
-    """The relations in FROM whose rows are locked. `only`: under these aliases; None: all."""
-    found: list[Fields] = []
-    stack: list[tuple[Json, frozenset[str] | None]] = [(select.get("fromClause"), only)]
-    while stack:
-        value, wanted = stack.pop()
-        if isinstance(value, list):
-            stack.extend((item, wanted) for item in value)
-            continue
-        for tag, node in value.items() if isinstance(value, dict) else ():
-            if not isinstance(node, dict):
-                continue
-            match tag:
-                case "RangeVar" if wanted is None or _alias(node) in wanted:
-                    found.append(node)
-                case "RangeSubselect" if wanted is None or _alias(node) in wanted:
-                    stack.extend((each, None) for each in _arms(node.get("subquery")))
-                case "JoinExpr":
-                    stack += [(node.get("larg"), wanted), (node.get("rarg"), wanted)]
-                case "RangeTableSample":
-                    stack.append((node.get("relation"), wanted))
-    return found
-
-
-def _arms(query: Json) -> list[Json]:
-    """The FROM clauses of a SELECT, or of all parts of a UNION and its kin."""
-    first = query.get("SelectStmt") if isinstance(query, dict) else None
-    found: list[Json] = []
-    stack = [first]
-    while stack:
-        select = stack.pop()
-        if isinstance(select, dict):
-            found.append(select.get("fromClause"))
-            stack += [select.get("larg"), select.get("rarg")]
-    return found
-
-
-def _alias(node: Fields) -> str:
-    alias = node.get("alias")
-    return str(alias.get("aliasname")) if isinstance(alias, dict) else str(node.get("relname", ""))
