@@ -1,4 +1,4 @@
-"""What a clone brings: files of its own alone. A link into one machine's disk once took the place of people's virtual environment."""
+"""What a clone brings: files of its own alone. A link into a machine's disk once took the place of virtual environments."""
 
 import subprocess
 from pathlib import Path
