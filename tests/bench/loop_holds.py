@@ -54,6 +54,10 @@ _REPLIES: Final = {
     "command tags": done("SET"),
     "results of one row": packet("T", b"\0\0") + packet("D", b"\0\0") + done("SELECT 1"),
     "notices": packet("N", b"SNOTICE\0C00000\0Mx\0\0"),
+    "1,600 columns and a row of them": packet("T", b"\x06\x40" + (b"column\0" + bytes(18)) * 1600)
+    + packet("D", b"\x06\x40" + b"\0\0\0\x01x" * 1600)
+    + done("SELECT 1"),
+    "rows of 1,600 columns": packet("D", b"\x06\x40" + b"\0\0\0\x01x" * 1600),
     "settings": packet("S", b"TimeZone\0UTC\0"),
 }
 
@@ -70,6 +74,7 @@ _LARGE: Final = {
     "1 MB, not ASCII": ("SELECT '" + "é" * 490_000 + "'").encode(),
     "64 kB with a password's word": b"SELECT pwd " + b",1" * 32_000,
     "64 kB of passwords' words": b"SELECT " + b"pwd," * 16_000 + b"1",
+    "16 MB, too long": b"SELECT 1" + b",1" * 8_000_000,
     "2 MB, too long": b"SELECT 1" + b",1" * 1_000_000,
 }
 
