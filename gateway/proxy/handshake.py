@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
-from typing import TypeAlias
 
-_Watch: TypeAlias = Callable[..., object]
+from gateway.proxy.sockets import until_able
 
 
 async def shake_hands(
@@ -41,27 +39,12 @@ async def shake_hands(
                 try:
                     tls.do_handshake()
                 except ssl.SSLWantReadError:
-                    await _until(tls, loop.add_reader, loop.remove_reader)
+                    await until_able(tls, loop.add_reader, loop.remove_reader)
                 except ssl.SSLWantWriteError:
-                    await _until(tls, loop.add_writer, loop.remove_writer)
+                    await until_able(tls, loop.add_writer, loop.remove_writer)
                 else:
                     return tls
     except BaseException:
         with contextlib.suppress(OSError):
             tls.close()
         raise
-
-
-async def _until(sock: socket.socket, watch: _Watch, unwatch: _Watch) -> None:
-    """The socket can be read, or written."""
-    able = asyncio.get_running_loop().create_future()
-    watch(sock.fileno(), _settle, able)
-    try:
-        await able
-    finally:
-        unwatch(sock.fileno())
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

@@ -10,10 +10,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
+_Watch: TypeAlias = Callable[..., object]
 _PATIENCE_SECONDS: Final = 1.0  # workers of a supervisor that was killed need a moment to notice
 
 _KEPT_ALIVE: Final = (
@@ -191,3 +192,18 @@ def is_connected(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+async def until_able(sock: socket.socket, watch: _Watch, unwatch: _Watch) -> None:
+    """To be read, or written: the loop's `add_reader` and `remove_reader`, or the other pair. An error counts as able, too."""
+    able = asyncio.get_running_loop().create_future()
+    watch(sock.fileno(), _settle, able)
+    try:
+        await able
+    finally:
+        unwatch(sock.fileno())
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

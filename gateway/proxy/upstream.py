@@ -19,7 +19,7 @@ from gateway.access.model import DatabaseRole, Target, TlsMode
 from gateway.ports import SecretSource, SecretUnavailable
 from gateway.proxy.client_keys import ClientKeyMemory
 from gateway.proxy.handshake import shake_hands
-from gateway.proxy.sockets import PlainSocket, handed_to, is_connected, keep_alive
+from gateway.proxy.sockets import PlainSocket, handed_to, is_connected, keep_alive, until_able
 from gateway.proxy.tls import TlsError, peer_binding, upstream_context
 from gateway.proxy.tls_transport import TlsTransport
 from gateway.secret import Secret
@@ -262,20 +262,10 @@ async def _reach(sock: socket.socket, address: tuple[str, int] | tuple[str, int,
         if is_connected(sock):  # over the loopback it is done by now
             return
         loop = asyncio.get_running_loop()
-        settled = loop.create_future()
-        loop.add_writer(sock.fileno(), _settle, settled)
-        try:
-            await settled
-        finally:
-            loop.remove_writer(sock.fileno())
+        await until_able(sock, loop.add_writer, loop.remove_writer)
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _binding_of(transport: asyncio.Transport) -> bytes | None:
