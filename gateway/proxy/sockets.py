@@ -194,6 +194,22 @@ def is_connected(sock: socket.socket) -> bool:
     return True
 
 
+class Watch:
+    """The loop is given it with the callback of `add_reader`, and keeps it for as long as it watches the socket.
+
+    uvloop lets go by itself at a socket's first error, after one more call, which it tells from no other. Asking the socket would
+    be a system call for each read. `over` is called whoever ended the watch.
+    """
+
+    __slots__ = ("_over",)
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self._over = over
+
+    def __del__(self) -> None:
+        self._over()
+
+
 async def until_able(sock: socket.socket, watch: _Watch, unwatch: _Watch) -> None:
     """To be read, or written: the loop's `add_reader` and `remove_reader`, or the other pair. An error counts as able, too."""
     able = asyncio.get_running_loop().create_future()

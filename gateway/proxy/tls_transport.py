@@ -6,16 +6,12 @@ calls of Python's for each query. (The documentation of `ssl`: "Notes on non-blo
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from typing import Any, Final, cast
 
-from gateway.proxy.sockets import is_connected
+from gateway.proxy.sockets import Watch, is_connected
+from gateway.proxy.tls_socket import LARGE, RECORD, peer_closed, read_more, say_goodbye
 
-_RECORD: Final = 16 * 1024  # bytes of the longest record's text: no read leaves anything behind inside OpenSSL
-_LARGE: Final = 8 * 1024  # who sends such records sends many: the next one is there already
-_AT_ONCE: Final = 64 * 1024  # so much is read in one turn of the event loop
-_DISCARDED_AT_ONCE: Final = 1024 * 1024
 _LINGER_SECONDS: Final = 2.0  # for the peer to close, once we have
 _AGAIN_SECONDS: Final = 0.01
 _LOW_SHARE: Final = 4  # of the high-water mark
@@ -31,12 +27,12 @@ class TlsTransport(asyncio.Transport):
         "_closing",
         "_full",
         "_high",
-        "_linger",
         "_loop",
         "_paused",
         "_protocol",
         "_read_waits",
         "_sock",
+        "_timer",
         "_tls",
         "_unheard",
     )
@@ -49,8 +45,8 @@ class TlsTransport(asyncio.Transport):
         self._tls: ssl.SSLSocket = getattr(sock, "_sslobj", None) or sock
         self._protocol = protocol
         self._backlog: bytearray | None = None  # what the socket did not take, while there is some
-        self._linger: asyncio.TimerHandle | None = None
-        self._high = _RECORD * 4
+        self._timer: asyncio.TimerHandle | None = None  # to look again; once it closes: the end of waiting for the peer
+        self._high = RECORD * 4
         self._full = False  # and the protocol knows
         self._paused = self._closing = self._closed = False
         self._read_waits = False  # until the socket can be written
@@ -62,14 +58,17 @@ class TlsTransport(asyncio.Transport):
         except BaseException:
             self.abort()
             raise
-        if not (self._closing or self._paused):
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+        if self.is_reading():
+            self._watch()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _readable(self) -> None:
+    def _watch(self) -> None:
+        self._loop.add_reader(self._sock.fileno(), self._readable, Watch(self._unwatched))
+
+    def _readable(self, _kept: Watch | None = None) -> None:
         try:
-            data = self._tls.read(_RECORD)
+            data = self._tls.read(RECORD)
         except ssl.SSLWantReadError:
             return
         except ssl.SSLWantWriteError:  # an answer of TLS's own finds no room
@@ -78,69 +77,66 @@ class TlsTransport(asyncio.Transport):
             return
         except ssl.SSLEOFError as error:  # for a peer that said no goodbye, and for one that reset the connection
             if self._unheard or not is_connected(self._sock):
-                self._fail(error)
+                self._end(error)
                 return
             data = b""
         except OSError as error:
-            self._fail(error)
+            self._end(error)
             return
-        if len(data) >= _LARGE:
-            data = self._more(data)
+        if len(data) >= LARGE:
+            data, broken = read_more(self._tls, data)
+            if broken:
+                self._is_unheard()
         try:
             if not data and self._unheard:
-                self._fail(ConnectionResetError("the peer is gone"))
+                self._end(ConnectionResetError("the peer is gone"))
             elif data:
                 self._protocol.data_received(data)
-                if not self._closing and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                    self._is_unheard()
             else:
                 self._protocol.eof_received()
                 self.close()
         except Exception as error:
             self._raised(error)
 
-    def _more(self, first: bytes) -> bytes:
-        """Other large ones behind it."""
-        parts, size = [first], len(first)
-        try:
-            while size < _AT_ONCE and len(parts[-1]) >= _LARGE:
-                parts.append(self._tls.read(_RECORD))
-                size += len(parts[-1])
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass
-        except OSError:
+    def _unwatched(self) -> None:
+        """By the loop. It was asked to, if nothing is to be read, or it is over itself."""
+        if self.is_reading() and not self._loop.is_closed():
             self._is_unheard()
-        return b"".join(parts)
 
     def _is_unheard(self) -> None:
         """The peer reset the connection. What it said before is still to be read, and its end: uvloop tells of both but once."""
-        if not self._unheard:
-            self._unheard = True
-            self._loop.call_later(_AGAIN_SECONDS, self._look_again)
+        self._unheard = True
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._timer is None and self.is_reading():
+            self._timer = self._loop.call_later(_AGAIN_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
+        self._timer = None
         if self.is_reading():
             self._readable()
-        if not self._closing:
-            self._loop.call_later(_AGAIN_SECONDS, self._look_again)
+            self._look_soon()
 
     def _raised(self, error: Exception) -> None:
         context = {"message": "a protocol failed inside TLS", "exception": error, "transport": self, "protocol": self._protocol}
         self._loop.call_exception_handler(context)
-        self._fail(error)
+        self._end(error)
 
     def is_reading(self) -> bool:
         return not (self._paused or self._closing)
 
     def pause_reading(self) -> None:
-        if not (self._paused or self._closing):
+        if self.is_reading():
             self._paused = True
             self._loop.remove_reader(self._sock.fileno())
 
     def resume_reading(self) -> None:
         if self._paused and not self._closing:
             self._paused = False
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._watch()
+            if self._unheard:
+                self._look_soon()
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -174,7 +170,7 @@ class TlsTransport(asyncio.Transport):
             self._is_unheard()
             return len(data)
         except OSError as error:
-            self._fail(error)
+            self._end(error)
         return sent
 
     def _writable(self) -> None:
@@ -205,7 +201,7 @@ class TlsTransport(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """`low` is always a quarter of `high`."""
-        self._high = _RECORD * 4 if high is None else high
+        self._high = RECORD * 4 if high is None else high
 
     def get_write_buffer_size(self) -> int:
         return 0 if self._backlog is None else len(self._backlog)
@@ -223,6 +219,7 @@ class TlsTransport(asyncio.Transport):
         if self._closing:
             return
         self._closing = True
+        self._stop_timer()
         if not self._paused:
             self._loop.remove_reader(self._sock.fileno())
         if self._backlog is None:
@@ -230,52 +227,40 @@ class TlsTransport(asyncio.Transport):
 
     def _say_goodbye(self) -> None:
         """close_notify, the end of our side, and then the peer's: to close before would take from it what it has not read."""
-        if self._closed or self._linger is not None:
+        if self._closed or self._timer is not None:
             return
-        with contextlib.suppress(OSError, ValueError):
-            self._sock.unwrap()
-        try:
-            self._sock.shutdown(socket.SHUT_WR)  # from here on the socket reads as it is
-        except OSError:
+        if not say_goodbye(self._sock):
             self.abort()
             return
         self._discard()
         if not self._closed:
             self._loop.add_reader(self._sock.fileno(), self._discard)
-            self._linger = self._loop.call_later(_LINGER_SECONDS, self.abort)
+            self._timer = self._loop.call_later(_LINGER_SECONDS, self.abort)
 
     def _discard(self) -> None:
-        left = _DISCARDED_AT_ONCE
-        try:
-            while left > 0 and (data := self._sock.recv(_AT_ONCE)):
-                left -= len(data)
-        except BlockingIOError:
-            return
-        except OSError:
-            left = 1
-        if left > 0:
+        if peer_closed(self._sock):
             self.abort()
 
     def abort(self) -> None:
         self._end(None)
-
-    def _fail(self, error: Exception) -> None:
-        self._end(error)
 
     def _end(self, error: Exception | None) -> None:
         if self._closed:
             return
         self._closed = self._closing = True
         self._backlog = None
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
+        self._stop_timer()
         if (number := self._sock.fileno()) >= 0:
             self._loop.remove_reader(number)
             self._loop.remove_writer(number)
         with contextlib.suppress(OSError):
             self._sock.close()
         self._loop.call_soon(self._lost, error)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _lost(self, error: Exception | None) -> None:
         """Nothing refers to the protocol any more, nor to what OpenSSL keeps."""

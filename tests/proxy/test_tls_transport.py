@@ -96,6 +96,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         near = socket.create_connection(listening.getsockname())
         far, _ = listening.accept()
+    near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a reset overtakes what was said before it
     with near, far:
         yield near, far
 
@@ -128,6 +129,11 @@ async def ended(ours: Witness) -> None:
         await ours.ended.wait()
     assert ours.told.count("lost") == 1
     assert ours.transport.get_extra_info("socket").fileno() == -1
+
+
+def reset(client: ssl.SSLSocket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    socket.socket.close(client)
 
 
 def read_all(client: ssl.SSLSocket, size: int) -> bytes:
@@ -250,8 +256,7 @@ def test_the_peers_end_is_heard_of_once(tls: Tls, loop: str, how: str) -> None:
                 case "end of the stream":
                     socket.socket.close(client)
                 case _:
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                    socket.socket.close(client)
+                    reset(client)
             await ended(ours)
             assert (ours.error is not None) == (how == "reset")
             assert ours.told == (["made", "lost"] if how == "reset" else ["made", "eof", "lost"])
@@ -287,13 +292,86 @@ def test_a_reset_that_comes_with_something_to_read_is_heard_of(tls: Tls, loop: s
             ours, client = await open_between(tls, Witness(), ends)
             ours.transport.pause_reading()
             await asyncio.to_thread(client.sendall, b"?" * size)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            socket.socket.close(client)
+            await asyncio.sleep(0.05)  # until it is there
+            reset(client)
             await asyncio.sleep(0.02)
             ours.transport.resume_reading()
             await ended(ours)
             assert ours.error is not None
             assert (b"?" * size).startswith(ours.read)
+
+    run(loop, talk)
+
+
+@loops
+def test_a_reset_that_comes_with_something_to_read_is_heard_of_once_the_protocol_reads_on(tls: Tls, loop: str) -> None:
+    class Slow(Witness):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.pause_reading()
+
+    async def talk() -> None:
+        with sockets() as ends:
+            ours, client = await open_between(tls, Slow(), ends)
+            ours.transport.pause_reading()
+            await asyncio.to_thread(client.sendall, b"?" * 10)
+            await asyncio.sleep(0.05)  # until it is there
+            reset(client)
+            await asyncio.sleep(0.02)
+            ours.transport.resume_reading()
+            await asyncio.sleep(0.05)
+            assert "lost" not in ours.told
+            ours.transport.resume_reading()
+            await ended(ours)
+            assert ours.error is not None
+
+    run(loop, talk)
+
+
+@loops
+def test_a_peer_that_is_gone_is_not_looked_for_while_nobody_reads(tls: Tls, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    look = TlsTransport._look_again
+
+    def counted(transport: TlsTransport) -> None:
+        nonlocal looks
+        looks += 1
+        look(transport)
+
+    monkeypatch.setattr(TlsTransport, "_look_again", counted)
+
+    async def talk() -> None:
+        with sockets() as ends:
+            ours, client = await open_between(tls, Witness(), ends)
+            ours.transport.pause_reading()
+            reset(client)
+            for _ in range(10):
+                ours.transport.write(b"more")
+                await asyncio.sleep(0.02)
+            assert not looks
+            assert "lost" not in ours.told
+            ours.transport.resume_reading()
+            await ended(ours)
+            assert ours.error is not None
+
+    run(loop, talk)
+
+
+@loops
+@pytest.mark.parametrize("paused", [False, True])
+def test_to_close_when_the_peer_is_gone_is_the_end(tls: Tls, loop: str, paused: bool) -> None:
+    async def talk() -> None:
+        with sockets() as ends:
+            ours, client = await open_between(tls, Witness(), ends)
+            ours.transport.pause_reading()
+            reset(client)
+            ours.transport.write(b"more")
+            ours.transport.write(b"more")
+            if not paused:
+                ours.transport.resume_reading()
+            ours.transport.close()
+            async with asyncio.timeout(1.0):  # not the time that a peer is given to close
+                await ended(ours)
 
     run(loop, talk)
 
