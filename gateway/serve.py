@@ -119,8 +119,8 @@ async def _shipping(settings: Settings, parts: frozenset[Part]) -> AsyncIterator
         yield
         return
     copies = open_copies(settings.audit_dir, settings.audit, Counters())
-    events_after = open_store(settings).events_after
-    shipper = AdminEventShipper(settings.audit_dir, settings.audit.rotate_bytes, events_after, copies)
+    store = open_store(settings)
+    shipper = AdminEventShipper(settings.audit_dir, settings.audit.rotate_bytes, store.events_after, copies, stamp=store.stamp)
     task = asyncio.create_task(shipper.run(), name="ship admin events")
     try:
         yield

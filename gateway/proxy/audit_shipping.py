@@ -49,12 +49,15 @@ class AdminEventShipper:
         events_after: EventsAfter,
         copies: Copies | None = None,
         look_seconds: float = _LOOK_SECONDS,
+        stamp: Callable[[], object | None] = lambda: None,
     ) -> None:
+        """`stamp`: equal ones, and not None, say that the store has nothing new."""
         self._directory = directory
         self._rotate_bytes = rotate_bytes
         self._events_after = events_after
         self._copies = copies or Copies()
         self._look_seconds = look_seconds
+        self._stamp = stamp
         self._wake = asyncio.Event()
         self._position: _Position | None = None  # None: ask the trail
         self._known: frozenset[str] | None = None  # ids in the trail, while a store that was exchanged is gone through
@@ -66,14 +69,17 @@ class AdminEventShipper:
         """Faults of the store or the disk are logged once each time, and tried again."""
         file: AuditFile | None = None
         failing = False
+        shipped: object | None = None
         try:
             while True:
                 self._wake.clear()
                 try:
+                    now = self._stamp()
                     if file is None:
                         file = await asyncio.to_thread(AuditFile, self._directory, _STEM)
-                    await self._ship_all(file)
-                    failing = False
+                    if failing or now is None or now != shipped:
+                        await self._ship_all(file)
+                    failing, shipped = False, now
                 except Exception as error:  # of the store's tree, or the disk's: this one must go on
                     if not failing:
                         _log.error("admin events cannot be shipped to the audit trail; it is tried again", reason=str(error))

@@ -24,10 +24,11 @@ from gateway.store.leases import drop_lease, take_lease
 from gateway.store.outbox import SqlOutbox
 from gateway.store.outside_uses import read_looks, read_observation, record_look, take_observations
 from gateway.store.password_ages import read_ages
-from gateway.store.places import Place, locate
+from gateway.store.places import Place, SqlitePlace, locate
 from gateway.store.provider_checks import PlannedCheck, ProviderCheck, drop_check, put_check, read_planned, take_due
 from gateway.store.queries import read_all, read_gateway_id, read_has_managed, read_revision, read_rows
 from gateway.store.row_values import to_event
+from gateway.store.sqlite_stamp import Stamp, stamp
 from gateway.store.target_admins import read_admin, read_former
 from gateway.store.unit_of_work import SqlUnitOfWork
 
@@ -248,6 +249,10 @@ class SqlStore:
     async def events_after(self, sequence: int, limit: int) -> list[RecordedAdminEvent]:
         """The next events to ship. Whoever remembers the last `sequence` gets each one once. Raises StoreUnavailableError."""
         return await self.read_events(after=sequence, limit=limit)
+
+    def stamp(self) -> Stamp | None:
+        """Equal ones, and not None: nothing was committed in between, so that there is nothing to look for. Raises OSError."""
+        return stamp(self._place.path) if isinstance(self._place, SqlitePlace) else None
 
     async def _fetch(self, query: Select[tuple[object, ...]]) -> list[RecordedAdminEvent]:
         async with connected(self._reading, self._place) as connection:

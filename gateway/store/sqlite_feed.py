@@ -24,6 +24,7 @@ from gateway.store.places import SqlitePlace
 from gateway.store.queries import SELECT_META, SELECTS, Meta, not_set_up, raw_store, read_rows
 from gateway.store.rows import RawStore
 from gateway.store.sqlite import sqlite_uri
+from gateway.store.sqlite_stamp import Stamp, stamp
 
 _BUSY_SECONDS: Final = 0.3
 _CLOSE_SECONDS: Final = 2.0
@@ -48,6 +49,7 @@ class SqliteFeed:
         self._keys = keys
         self._link: _Link | None = None
         self._forget = False
+        self._read_through: Stamp | None = None  # as of which the probe read the schema, too
 
     async def look(self, known: Snapshot | None) -> Snapshot | None:
         # The order matters: a commit after `data_version` was read shows next time.
@@ -67,7 +69,7 @@ class SqliteFeed:
     async def probe(self) -> None:
         """On a connection of its own, so that it sees what a new command would see: also a header that is no longer one."""
         with store_errors(self._place):
-            await asyncio.to_thread(_try_to_change, self._place.path)
+            self._read_through = await asyncio.to_thread(_try_to_change, self._place.path, self._read_through)
 
     def forget(self) -> None:
         self._forget = True
@@ -131,18 +133,24 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _try_to_change(path: Path) -> None:
-    """Take the write lock for a moment. Raises sqlite3.Error, OSError, StoreUnavailableError."""
+def _try_to_change(path: Path, read_through: Stamp | None) -> Stamp | None:
+    """Take the write lock for a moment, which reads the header; and where anybody wrote since, the schema and a row.
+
+    Given and returned: the stamp as of which that was read. Raises sqlite3.Error, OSError, StoreUnavailableError.
+    """
     disk = os.statvfs(path.parent)
     free_blocks = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
     if disk.f_blocks and free_blocks * disk.f_frsize < _ROOM_BYTES:
         raise StoreUnavailableError(f"the disk of the store {path} is full")
     if not os.access(path, os.W_OK):
         raise StoreUnavailableError(f"the store {path} cannot be written")
+    now = stamp(path)
     connection = sqlite3.connect(sqlite_uri(path), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
     try:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(SELECT_META).fetchone()
+        if now is None or now != read_through:
+            connection.execute(SELECT_META).fetchone()
         connection.execute("ROLLBACK")
     finally:
         connection.close()
+    return now

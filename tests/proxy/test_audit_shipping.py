@@ -26,8 +26,10 @@ class FakeStore:
     def __init__(self, recorded: list[RecordedAdminEvent]) -> None:
         self.recorded = recorded
         self.fails = False
+        self.looks = 0
 
     async def events_after(self, sequence: int, limit: int) -> Sequence[RecordedAdminEvent]:
+        self.looks += 1
         if self.fails:
             raise RuntimeError("the store is away")
         return [event for event in self.recorded if event.sequence > sequence][:limit]
@@ -135,6 +137,28 @@ async def test_it_runs_until_cancelled_and_outlives_the_stores_absence(tmp_path:
             await task
     copies.close()
     assert b"".join(copied).count(b"\n") == 6
+
+
+async def test_the_store_is_not_asked_while_nothing_was_written(tmp_path: Path) -> None:
+    store, told = FakeStore(events(1, 3)), list[str | None]()
+    stamps = ["first", "first", "first", "second", "second", None, None]  # and then the last one, for ever
+
+    def stamp() -> str | None:
+        told.append(stamps[len(told)] if len(told) < len(stamps) else "last")
+        return told[-1]
+
+    shipper = AdminEventShipper(tmp_path, 1 << 20, store.events_after, look_seconds=0.001, stamp=stamp)
+    task = asyncio.create_task(shipper.run())
+    try:
+        async with asyncio.timeout(20):
+            while len(told) < 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert len(shipped(tmp_path)) == 3
+    assert store.looks == 2 + 4  # first, until there was no more; second, twice for None, last
 
 
 @pytest.mark.parametrize("seed", range(3))
