@@ -32,6 +32,8 @@ class Deciding:
 
     def _judge(self, sql: bytes) -> Judged:
         in_force = self._shared.in_force
+        if len(sql) > in_force.policy.max_statement_bytes:
+            return in_force.judge(sql)  # refused by its length alone, so that nobody goes through it
         judged = in_force.remembered.get(sql)
         if judged is not None:
             return judged

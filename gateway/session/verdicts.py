@@ -174,7 +174,8 @@ class PolicyInForce:
         fragment = statement_fragment(beginning_of(sql, self.audit_bytes), verdict, self.audit_bytes, size)
         judged = Judged(sql, verdict, fragment, self.policy)
         size = 2 * len(sql) + len(judged.fragment)
-        if size * 16 <= self._max_bytes and sql not in self.remembered:
+        too_long = len(sql) > self.policy.max_statement_bytes  # nobody asks for it
+        if not too_long and size * 16 <= self._max_bytes and sql not in self.remembered:
             self._bytes += size
             self.remembered[sql] = judged
             self._evict()

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.access_mode import AccessMode
 from gateway.session.denial import RESERVED_NAME
 from gateway.session.effects import ClientQuit, Effect, GoOn, ReadOn
 from gateway.session.holding import MOST_OWED, VALUES_AT_ONCE
+from gateway.session.verdicts import PolicyInForce
 from gateway.statements import policy as policies
 from gateway.wire.errors import BadMessage
 from gateway.wire.frontend import check_bind_values, read_bind_head
@@ -346,3 +348,19 @@ def test_replies_to_a_close_among_many() -> None:
     from_client(book, close("S", "x") * 1000)
     assert b"".join(from_upstream(book, CLOSED * 1000)) == CLOSED * 1000
     assert book.owed == 0
+
+
+@pytest.mark.parametrize("message", [query, lambda sql: parse(sql) + SYNC], ids=["query", "parse"])
+def test_a_text_above_the_limit_is_refused_when_it_comes(message: Callable[[str], bytes]) -> None:
+    """Its length says so: nobody else is asked, and nothing of it is remembered."""
+    book = playbook(inline_bytes=10_000)
+    policy = policies.Policy(mode=AccessMode.READ_ONLY, server_major=16, max_statement_bytes=20_000)
+    in_force = book.shared.in_force = PolicyInForce(policy, 1000, 100_000_000, 1000)
+    sent = book.client(message("SELECT 1" + ",1" * 20_000))
+    assert b"pgbastion_denied_" in sent
+    assert b",1,1,1" not in sent
+    assert book.effects == []
+    assert not in_force.remembered
+    assert not in_force.shapes
+    (record,) = (record for record in book.records if b'"statement-too-long"' in record)
+    assert b'"sql_bytes":40008,"truncated":true' in record
