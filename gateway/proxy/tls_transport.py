@@ -143,14 +143,15 @@ class TlsTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._unheard or not data:
             return
-        if self._backlog is not None:
-            self._backlog += data
-        else:
+        if self._backlog is None:
             sent = self._send(data)
-            if sent < len(data) and not self._closed:
-                self._backlog = bytearray(memoryview(data)[sent:])
-                self._loop.add_writer(self._sock.fileno(), self._writable)
-        if not self._full and self.get_write_buffer_size() > self._high:
+            if sent == len(data) or self._closed:
+                return
+            self._backlog = bytearray(memoryview(data)[sent:])
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+        else:
+            self._backlog += data
+        if not self._full and len(self._backlog) > self._high:
             self._full = True
             self._protocol.pause_writing()
 
