@@ -27,6 +27,7 @@ class Build:
     """One way to run the gateway: its name in tables, client TLS, compiled twins or not, upstream sessions opened ahead or not.
 
     `synced`: a statement leaves when the disk has its audit record. `secure_upstream`: TLS to PostgreSQL, which is verified.
+    `pinned`: each worker may keep to a CPU of its own, as it does by default.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Build:
     synced: bool = False
     secure_upstream: bool = False
     workers: int = 1
+    pinned: bool = True
 
     def missing(self) -> str:
         """What it would need; "" when it can be run."""
@@ -50,7 +52,13 @@ class Build:
     def start(self, ground: Ground, capacity: int) -> Iterator[Contestant]:
         """Settings are the defaults but for limits that the workloads would meet."""
         sections: dict[str, Any] = {
-            "listen": {"host": "127.0.0.1", "port": 0, "drain_seconds": 1.0, "workers": self.workers},
+            "listen": {
+                "host": "127.0.0.1",
+                "port": 0,
+                "drain_seconds": 1.0,
+                "workers": self.workers,
+                "pin_workers": "auto" if self.pinned else "off",
+            },
             "tls": {"mode": "disable"},
             "limits": {
                 "max_pending_per_address": capacity + 50,
@@ -95,6 +103,7 @@ VARIANTS: Final = (
     Build("pgbastion compiled, fsync", compiled=True, synced=True),
     Build("pgbastion compiled, TLS upstream", compiled=True, secure_upstream=True),
     Build("pgbastion compiled, 2 workers", compiled=True, workers=2),
+    Build("pgbastion compiled, 2 workers not pinned", compiled=True, workers=2, pinned=False),
 )
 
 
