@@ -29,7 +29,7 @@ def upstream_context(mode: TlsMode, ca_pem: str | None) -> ssl.SSLContext | None
     except (ssl.SSLError, ValueError) as error:
         raise TlsError("the target's CA is not a PEM certificate") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_IGNORE_UNEXPECTED_EOF  # who just closes has ended
     # From Python 3.13 on the default; it refuses CAs of the kind that the PostgreSQL manual shows how to make.
     context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
     match mode:

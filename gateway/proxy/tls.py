@@ -114,6 +114,7 @@ class ServerTls:
         # PostgreSQL's clients do not resume sessions: tickets would only cost.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
+        context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF  # who just closes has ended; else OpenSSL answers, and is reset for it
         context.set_alpn_protocols([ALPN])
         before = self._stamp()
         try:

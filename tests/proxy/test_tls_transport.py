@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from gateway.proxy.handshake import shake_hands
+from gateway.proxy.tls import ServerTls
 from gateway.proxy.tls_transport import TlsTransport
 from tests.support.upstream import make_certificates
 
@@ -23,9 +24,7 @@ LARGE = 4 * 1024 * 1024  # more than sockets keep
 class Tls:
     def __init__(self, folder: Path) -> None:
         ca_file, files = make_certificates(folder)
-        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.server.load_cert_chain(files.cert_file, files.key_file)
-        self.server.num_tickets = 0  # a client that has not read them resets the connection when it closes
+        self.server = ServerTls(files.cert_file, files.key_file).context
         self.client = ssl.create_default_context(cafile=str(ca_file))
 
 
