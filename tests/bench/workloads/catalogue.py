@@ -47,7 +47,7 @@ def _verdicts() -> Iterator[Workload]:
 
 def _neighbours() -> Iterator[Workload]:
     text = "4 clients, 1,000 queries/s in all, while"
-    yield Workload("beside slow readers", f"{text} 8 clients read gigabytes slowly", disturbed(read_slowly))
+    yield Workload("beside slow readers", f"{text} 8 clients read 200 MB each slowly", disturbed(read_slowly))
     yield Workload(BESIDE_REPORTS, f"{text} a client sends new reports of 8 kB", disturbed(ask_new_reports), True)
     yield Workload("beside huge lists", f"{text} a client sends new lists of 300 kB", disturbed(ask_huge_lists))
 

@@ -21,18 +21,19 @@ VICTIMS: Final = Job("prepared", 4, rate=1000, log=True)
 _SLOW_READERS: Final = 8
 _SIP_BYTES: Final = 1 << 16
 _PAUSE_SECONDS: Final = 0.02
-_ENDLESS: Final = "COPY (SELECT w.* FROM wide AS w, generate_series(1, 10000)) TO STDOUT"
+#: 200 MB each: more than they read and all buffers take. Not endless: pgpool-II reads to the end for who has left.
+_LONG: Final = "COPY (SELECT w.* FROM wide AS w, generate_series(1, 10000) LIMIT 200000) TO STDOUT"
 
 #: Misbehaves until the event is set.
 Disturb = Callable[[Door, threading.Event], None]
 
 
 def read_slowly(door: Door, stop: threading.Event) -> None:
-    """Several clients ask for gigabytes and take some kilobytes at a time, so that all buffers on the way are full."""
+    """Several clients ask for 200 MB each and take some kilobytes at a time, so that all buffers on the way are full."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(door.raw()) for _ in range(_SLOW_READERS)]
         for client in clients:
-            client.send(query(_ENDLESS))
+            client.send(query(_LONG))
         buffer = bytearray(_SIP_BYTES)
         while not stop.is_set():
             for client in clients:
