@@ -18,7 +18,7 @@ from gateway.ports import OutboxMessage, OutboxState
 from gateway.ports.outbox import MessageFilter, OutboxCounts
 from gateway.store import tables
 from gateway.store.engine import connected, store_errors
-from gateway.store.instants import to_text
+from gateway.store.instants import from_text, to_text
 from gateway.store.outbox_rows import to_message
 from gateway.store.places import Place
 
@@ -155,7 +155,7 @@ async def _settle(connection: AsyncConnection, message: OutboxMessage, settled: 
 async def _read_next_at(connection: AsyncConnection) -> datetime | None:
     """When the first of those that wait is due; None: none waits."""
     found = await connection.scalar(select(func.min(_TABLE.c.next_at)).where(_TABLE.c.state == OutboxState.PENDING.value))
-    return None if found is None else datetime.fromisoformat(found)
+    return from_text(found)
 
 
 async def _read_receipts(connection: AsyncConnection, request_id: str) -> list[Receipt]:
@@ -195,7 +195,7 @@ async def _count(connection: AsyncConnection) -> OutboxCounts:
     )
     by_state = {row.state: row for row in found.all()}
     pending, dead = by_state.get(OutboxState.PENDING.value), by_state.get(OutboxState.DEAD.value)
-    oldest = None if pending is None else datetime.fromisoformat(pending.oldest)
+    oldest = None if pending is None else from_text(pending.oldest)
     return OutboxCounts(0 if pending is None else pending.rows, 0 if dead is None else dead.rows, oldest)
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import RowMapping
 
 from gateway.ports import OutboxMessage, OutboxState
-from gateway.store.values import Value, Values, to_text
+from gateway.store.instants import from_text, to_text
+from gateway.store.values import Value, Values
 
 
 def outbox_row(message: OutboxMessage, sequence: int) -> Values:
@@ -29,7 +30,7 @@ def outbox_row(message: OutboxMessage, sequence: int) -> Values:
 
 def to_message(row: Mapping[str, Value] | RowMapping) -> OutboxMessage:
     """`row`: as the table outbox has it."""
-    request_id, ended_at = row["request_id"], row["ended_at"]
+    request_id = row["request_id"]
     return OutboxMessage(
         id=str(row["id"]),
         topic=str(row["topic"]),
@@ -42,6 +43,6 @@ def to_message(row: Mapping[str, Value] | RowMapping) -> OutboxMessage:
         attempts=int(row["attempts"] or 0),
         last_error=str(row["last_error"]),
         receipt=str(row["receipt"]),
-        ended_at=None if ended_at is None else datetime.fromisoformat(str(ended_at)),
+        ended_at=from_text(row["ended_at"]),
         sequence=int(row["sequence"] or 0),
     )

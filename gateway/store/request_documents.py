@@ -12,7 +12,7 @@ from gateway.access.asking import ModeWanted, Right, RoleWanted, Scope, Statemen
 from gateway.access.request_record import AccessRequest, Decision, Names, Review, State, Word
 from gateway.access.requested import Backer, Command, Only, Operation
 from gateway.access_mode import AccessMode
-from gateway.store.instants import to_text
+from gateway.store.instants import from_text, to_text
 
 Document: TypeAlias = "Mapping[str, Document] | Sequence[Document] | str | int | bool | None"
 _PersonDocument: TypeAlias = tuple[str, list[str], list[str]]
@@ -148,9 +148,9 @@ def read_request(row: Mapping[str, str | int | None]) -> AccessRequest:
         step=found["step"],
         step_since=_instant(found["step_since"]),
         decisions=tuple(_read_decision(each) for each in found["decisions"]),
-        starts_at=_perhaps(row["starts_at"]),
-        ends_at=_perhaps(row["ends_at"]),
-        ended_at=_perhaps(row["ended_at"]),
+        starts_at=from_text(row["starts_at"]),
+        ends_at=from_text(row["ends_at"]),
+        ended_at=from_text(row["ended_at"]),
         ended_because=found["ended_because"],
         break_glass=found["break_glass"],
         names=Names(*found["names"]),
@@ -260,7 +260,7 @@ def _read_wanted(found: _WantedDocument) -> Wanted:
         right=_read_right(found["right"]),
         duration_seconds=found["duration_seconds"],
         reason=found["reason"],
-        starts_at=_perhaps(found["starts_at"]),
+        starts_at=from_text(found["starts_at"]),
         ticket=found["ticket"],
     )
 
@@ -280,7 +280,3 @@ def _written(document: Document) -> str:
 
 def _instant(text: str | int | None) -> datetime:
     return datetime.fromisoformat(str(text))
-
-
-def _perhaps(text: str | int | None) -> datetime | None:
-    return None if text is None else _instant(text)

@@ -37,6 +37,7 @@ from gateway.access.secret_reference import SecretReference
 from gateway.access.windows import parse_window
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.audit.admin_event import AdminEvent, RecordedAdminEvent
+from gateway.store.instants import from_text
 from gateway.store.request_documents import read_backers, read_only, read_policy
 
 Row = RowMapping | sqlite3.Row
@@ -56,7 +57,7 @@ def to_role(row: Row) -> DatabaseRole:
         row["sealed_secret"],
         row["pending_secret"],
         None if reference is None else SecretReference.parse(reference),
-        _instant(row["changed_at"]),
+        from_text(row["changed_at"]),
     )
 
 
@@ -66,7 +67,7 @@ def to_user(row: Row) -> User:
         name=row["name"],
         verifier=row["verifier"],
         enabled=bool(row["enabled"]),
-        valid_until=_instant(row["valid_until"]),
+        valid_until=from_text(row["valid_until"]),
         allowlist=ListMode(row["allowlist"]),
         credential_version=row["credential_version"],
         version=row["version"],
@@ -114,11 +115,11 @@ def to_grant(row: Row) -> Grant:
         holder_id=row["user_id"] or row["group_id"],
         target_id=row["target_id"],
         mode=AccessMode(row["mode"]),
-        valid_until=_instant(row["valid_until"]),
+        valid_until=from_text(row["valid_until"]),
         version=row["version"],
         options=frozenset(GrantOption(name) for name in json.loads(row["options"])),
         max_changed_rows=row["max_changed_rows"],
-        valid_from=_instant(row["valid_from"]),
+        valid_from=from_text(row["valid_from"]),
         windows=tuple(parse_window(text, known_zones_only=False) for text in json.loads(row["windows"])),
         limits=_limits(row),
         reading=_reading(row),
@@ -161,7 +162,7 @@ def to_entry(row: Row) -> AllowlistEntry:
         id=row["id"],
         network=parse_network(row["network"]),
         label=row["label"],
-        valid_until=_instant(row["valid_until"]),
+        valid_until=from_text(row["valid_until"]),
         target_id=row["target_id"],
         user_id=row["user_id"],
         version=row["version"],
@@ -232,13 +233,9 @@ def to_managed_login(row: Row) -> ManagedLogin:
         login=row["login"],
         member_of=row["member_of"],
         sealed_secret=row["sealed_secret"],
-        valid_until=_instant(row["valid_until"]),
+        valid_until=from_text(row["valid_until"]),
         state=ManagedState(row["state"]),
         created_at=datetime.fromisoformat(row["created_at"]),
         finding=row["finding"],
         version=row["version"],
     )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

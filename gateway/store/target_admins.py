@@ -13,7 +13,8 @@ from gateway.access.secret_reference import SecretReference
 from gateway.access_mode import AccessMode
 from gateway.ports import FormerLogin, TargetAdmin
 from gateway.store import tables
-from gateway.store.values import Values, to_text
+from gateway.store.instants import from_text, to_text
+from gateway.store.values import Values
 
 
 async def read_admin(connection: AsyncConnection, target_id: str) -> TargetAdmin | None:
@@ -53,14 +54,13 @@ def former_row(former: FormerLogin) -> Values:
 
 
 def _admin(row: RowMapping) -> TargetAdmin:
-    rotated_at = row["rotated_at"]
     return TargetAdmin(
         row["target_id"],
         row["login"],
         row["sealed_secret"],
         datetime.fromisoformat(row["adopted_at"]),
         row["pending_secret"],
-        None if rotated_at is None else datetime.fromisoformat(rotated_at),
+        from_text(row["rotated_at"]),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, bindparam, update
 from gateway.access.webhooks import Body, Webhook
 from gateway.ports import ChangeableRow, OutboxState, Redelivery
 from gateway.store import tables
-from gateway.store.instants import to_text
+from gateway.store.instants import from_text, to_text
 from gateway.store.steps import Step, Upsert
 from gateway.store.values import Values
 
@@ -26,7 +26,6 @@ def put_webhook_steps(puts: Sequence[ChangeableRow], upsert: Upsert, revision: i
 
 
 def to_webhook(row: RowMapping | sqlite3.Row) -> Webhook:
-    until = row["former_until"]
     return Webhook(
         id=row["id"],
         name=row["name"],
@@ -34,7 +33,7 @@ def to_webhook(row: RowMapping | sqlite3.Row) -> Webhook:
         sealed_secret=row["sealed_secret"],
         sealed_url_secret=row["sealed_url_secret"],
         former_secret=row["former_secret"],
-        former_until=None if until is None else datetime.fromisoformat(until),
+        former_until=from_text(row["former_until"]),
         enabled=bool(row["enabled"]),
         topics=frozenset(json.loads(row["topics"])),
         environments=frozenset(json.loads(row["environments"])),
