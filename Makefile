@@ -23,7 +23,8 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --gener
 SERVERS_EXTRAS := --extra aws --extra gcp --extra mail --extra pagerduty --extra slack --extra vault
 
 # What the compiled twins take over where they were built, is tested without them, too.
-PURE := tests/core tests/proxy/test_audit_journal.py tests/proxy/test_audit_trail.py tests/e2e/test_pipelines.py \
+PURE := tests/core tests/proxy/test_audit_journal.py tests/proxy/test_audit_trail.py tests/proxy/test_tls_transport.py \
+	tests/e2e/test_pipelines.py \
 	tests/e2e/test_random_scripts.py tests/e2e/test_audit_holds.py tests/faults/test_killed.py
 
 .PHONY: demo test generated majors bench lint format lock clean

@@ -12,6 +12,7 @@ TWINS = (
     "gateway.proxy.audit_lines_c",
     "gateway.proxy.audit_journal_c",
     "gateway.proxy.steady_c",
+    "gateway.proxy.tls_flow_c",
 )
 
 setup(ext_modules=[Extension(name, [f"{name.replace('.', '/')}.pyx"], optional=True) for name in TWINS])

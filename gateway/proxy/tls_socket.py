@@ -5,8 +5,8 @@ import socket
 import ssl
 from typing import Final
 
-RECORD: Final = 16 * 1024  # bytes of the longest record's text: no read leaves anything behind inside OpenSSL
-LARGE: Final = 8 * 1024  # who sends such records sends many: the next one is there already
+from gateway.proxy.tls_flow import LARGE, RECORD
+
 _AT_ONCE: Final = 64 * 1024  # so much is read in one turn of the event loop
 _DISCARDED_AT_ONCE: Final = 1024 * 1024
 

@@ -1,7 +1,7 @@
 """A connection inside TLS: OpenSSL reads and writes the socket by itself, so that nothing is kept or copied in between.
 
 The event loops' own TLS goes through buffers in memory: uvloop's takes a block of 256 kB for each connection, and twice as many
-calls of Python's for each query. (The documentation of `ssl`: "Notes on non-blocking sockets".)
+calls of Python's for each query. What each query takes is in `tls_flow`.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import ssl
 from typing import Any, Final, cast
 
 from gateway.proxy.sockets import Watch, is_connected
-from gateway.proxy.tls_socket import LARGE, RECORD, peer_closed, read_more, say_goodbye
+from gateway.proxy.tls_flow import RECORD, Flow
+from gateway.proxy.tls_socket import peer_closed, read_more, say_goodbye
 
 _LINGER_SECONDS: Final = 2.0  # for the peer to close, once we have
 _AGAIN_SECONDS: Final = 0.01
@@ -18,39 +19,30 @@ _LOW_SHARE: Final = 4  # of the high-water mark
 _NOBODY: Final = asyncio.Protocol()
 
 
-class TlsTransport(asyncio.Transport):
+class TlsTransport(Flow):
     """`start` when the handshake is done. What `asyncio.Transport` promises, but that neither side may close only half of it."""
 
     __slots__ = (
-        "_backlog",
         "_closed",
-        "_closing",
         "_full",
         "_high",
         "_loop",
         "_paused",
-        "_protocol",
         "_read_waits",
         "_sock",
         "_timer",
-        "_tls",
-        "_unheard",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: ssl.SSLSocket, protocol: asyncio.Protocol) -> None:
-        super().__init__()
+        # OpenSSL's own functions, without one of Python's around each; any Python has the socket's.
+        super().__init__(getattr(sock, "_sslobj", None) or sock, protocol)
         self._loop = loop
         self._sock = sock
-        # OpenSSL's own functions, without one of Python's around each; any Python has the socket's.
-        self._tls: ssl.SSLSocket = getattr(sock, "_sslobj", None) or sock
-        self._protocol = protocol
-        self._backlog: bytearray | None = None  # what the socket did not take, while there is some
         self._timer: asyncio.TimerHandle | None = None  # to look again; once it closes: the end of waiting for the peer
         self._high = RECORD * 4
         self._full = False  # and the protocol knows
-        self._paused = self._closing = self._closed = False
+        self._paused = self._closed = False
         self._read_waits = False  # until the socket can be written
-        self._unheard = False  # whatever is written: the peer has closed
 
     def start(self) -> None:
         try:
@@ -66,37 +58,31 @@ class TlsTransport(asyncio.Transport):
     def _watch(self) -> None:
         self._loop.add_reader(self._sock.fileno(), self._readable, Watch(self._unwatched))
 
-    def _readable(self, _kept: Watch | None = None) -> None:
-        try:
-            data = self._tls.read(RECORD)
-        except ssl.SSLWantReadError:
-            return
-        except ssl.SSLWantWriteError:  # an answer of TLS's own finds no room
+    def _not_read(self, error: OSError) -> bytes | None:
+        if isinstance(error, ssl.SSLWantReadError):
+            return None
+        if isinstance(error, ssl.SSLWantWriteError):  # an answer of TLS's own finds no room
             self._read_waits = True
             self._loop.add_writer(self._sock.fileno(), self._writable)
-            return
-        except ssl.SSLEOFError as error:  # for a peer that said no goodbye, and for one that reset the connection
-            if self._unheard or not is_connected(self._sock):
-                self._end(error)
-                return
-            data = b""
-        except OSError as error:
-            self._end(error)
-            return
-        if len(data) >= LARGE:
-            data, broken = read_more(self._tls, data)
-            if broken:
-                self._is_unheard()
-        try:
-            if not data and self._unheard:
-                self._end(ConnectionResetError("the peer is gone"))
-            elif data:
-                self._protocol.data_received(data)
-            else:
-                self._protocol.eof_received()
-                self.close()
-        except Exception as error:
-            self._raised(error)
+            return None
+        # For a peer that said no goodbye, and for one that reset the connection.
+        if isinstance(error, ssl.SSLEOFError) and not self._unheard and is_connected(self._sock):
+            return b""
+        self._end(error)
+        return None
+
+    def _with_more(self, data: bytes) -> bytes:
+        data, broken = read_more(self._tls, data)
+        if broken:
+            self._is_unheard()
+        return data
+
+    def _at_the_end(self) -> None:
+        if self._unheard:
+            self._end(ConnectionResetError("the peer is gone"))
+        else:
+            self._protocol.eof_received()
+            self.close()
 
     def _unwatched(self) -> None:
         """By the loop. It was asked to, if nothing is to be read, or it is over itself."""
@@ -140,11 +126,10 @@ class TlsTransport(asyncio.Transport):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing or self._unheard or not data:
-            return
+    def _write_later(self, data: bytes | bytearray | memoryview, sent: int) -> None:
         if self._backlog is None:
-            sent = self._send(data)
+            if sent:
+                sent = self._send(data, sent)
             if sent == len(data) or self._closed:
                 return
             self._backlog = bytearray(memoryview(data)[sent:])
@@ -155,23 +140,24 @@ class TlsTransport(asyncio.Transport):
             self._full = True
             self._protocol.pause_writing()
 
-    def _send(self, data: bytes | bytearray | memoryview) -> int:
+    def _send(self, data: bytes | bytearray | memoryview, sent: int = 0) -> int:
         """As much as the socket takes, a record at a time; what did not go must be sent next."""
-        sent = 0
         try:
-            sent = self._tls.write(data)
-            if sent < len(data):
-                with memoryview(data) as view:
-                    while sent < len(data):
-                        with view[sent:] as rest:
-                            sent += self._tls.write(rest)
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            pass
-        except (ConnectionError, ssl.SSLEOFError):
+            with memoryview(data) as view:
+                while sent < len(data):
+                    with view[sent:] as rest:
+                        sent += self._tls.write(rest)
+        except OSError as error:
+            return self._not_sent(error, data, sent)
+        return sent
+
+    def _not_sent(self, error: OSError, data: bytes | bytearray | memoryview, sent: int) -> int:
+        if isinstance(error, (ssl.SSLWantWriteError, ssl.SSLWantReadError)):
+            return sent
+        if isinstance(error, (ConnectionError, ssl.SSLEOFError)):
             self._is_unheard()
             return len(data)
-        except OSError as error:
-            self._end(error)
+        self._end(error)
         return sent
 
     def _writable(self) -> None:

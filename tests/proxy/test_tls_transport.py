@@ -1,6 +1,7 @@
 """Connections inside TLS get every byte, in order, each its own, obey back-pressure, and hear of the end; on both event loops."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import socket
 import ssl
@@ -179,6 +180,24 @@ def test_each_connection_gets_its_own(tls: Tls, loop: str) -> None:
                 assert ours.read == bytes([65 + number]) * 40_000
 
     run(loop, talk)
+
+
+def test_event_loops_in_two_threads_get_their_own(tls: Tls) -> None:
+    """The compiled twin reads into a buffer that connections take turns with."""
+
+    def talk_alone(letter: str) -> None:
+        async def talk() -> None:
+            with sockets() as ends:
+                ours, client = await open_between(tls, Echo(), ends)
+                for size in range(1, 400):
+                    await asyncio.to_thread(client.sendall, letter.encode() * size)
+                    assert await asyncio.to_thread(read_all, client, size) == letter.encode() * size
+                assert set(ours.read.decode()) == {letter}
+
+        run("uvloop", talk)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(talk_alone, "abcd"))
 
 
 @loops
