@@ -85,6 +85,18 @@ async def _list_all(found: Crowd) -> None:
         await answer
 
 
+def _judged_by_another(found: Crowd) -> None:
+    """As the entry of a catalog tells those who hold it."""
+    for follower in [member.session.suspect for member in found.members]:
+        follower()
+
+
+def _other_settings(found: Crowd) -> None:
+    """As a worker does that was given some."""
+    found.worker.policies.forget()
+    found.reconciler.ask_again()
+
+
 async def _measure(sessions: int) -> list[Row]:
     pauses: list[float] = []
     began = 0.0
@@ -105,6 +117,8 @@ async def _measure(sessions: int) -> list[Row]:
         rows.append(await _idle("they rest, without an end (ms in a second)"))
         rows.append(await _row("the store changed, all keep their right", lambda: found.store.publish(writing())))
         rows.append(await _row("the same, with an end", lambda: found.store.publish(writing(tomorrow))))
+        rows.append(await _row("another catalog is in force", lambda: _judged_by_another(found)))
+        rows.append(await _row("other settings are in force", lambda: _other_settings(found)))
         rows.append(await _idle("they rest, with an end (ms in a second)"))
         rows.append(await _row("all are listed", lambda: _list_all(found)))
         rows.append(_full_collection())

@@ -131,6 +131,9 @@ async def test_it_runs_until_cancelled_and_outlives_the_stores_absence(tmp_path:
         store.recorded = events(1, 6)
         shipper.wake()
         await until(6)
+        async with asyncio.timeout(20):  # it is copied once it is written
+            while b"".join(copied).count(b"\n") < 6:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
