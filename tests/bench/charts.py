@@ -7,8 +7,9 @@ from xml.sax.saxutils import escape
 
 from tests.bench.spread import Spread
 
-_WIDTH: Final = 760
-_LABEL_WIDTH: Final = 210
+_WIDTH: Final = 820
+#: Room for the longest name of a contestant.
+LABEL_WIDTH: Final = 270
 _VALUE_WIDTH: Final = 150
 _BAR_HEIGHT: Final = 18
 _ROW_HEIGHT: Final = 26
@@ -38,7 +39,7 @@ class Group:
 def bar_chart(title: str, subtitle: str, groups: Sequence[Group], *, decimals: int, reference: float | None = None) -> str:
     """All bars to one scale from zero. `reference` draws a line, say at 1 for a ratio. Groups without bars are left out."""
     shown = [group for group in groups if group.bars]
-    scale = (_WIDTH - _LABEL_WIDTH - _VALUE_WIDTH) / max(_longest(shown), reference or 0.0, 1e-12)
+    scale = (_WIDTH - LABEL_WIDTH - _VALUE_WIDTH) / max(_longest(shown), reference or 0.0, 1e-12)
     height = _TOP + sum(_GROUP_GAP + _ROW_HEIGHT * len(group.bars) for group in shown) + 14
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
@@ -57,7 +58,7 @@ def bar_chart(title: str, subtitle: str, groups: Sequence[Group], *, decimals: i
             parts += _bar(bar, y, scale, decimals)
             y += _ROW_HEIGHT
         if reference is not None:
-            x = _LABEL_WIDTH + reference * scale
+            x = LABEL_WIDTH + reference * scale
             parts.append(f'<path d="M{x:.1f} {first - 3}V{y - 4}" stroke="{_FAINT}" stroke-dasharray="3 3"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
@@ -71,21 +72,21 @@ def _longest(groups: Sequence[Group]) -> float:
 
 
 def _bar(bar: Bar, y: int, scale: float, decimals: int) -> list[str]:
-    full = float(_WIDTH - _LABEL_WIDTH - _VALUE_WIDTH)
+    full = float(_WIDTH - LABEL_WIDTH - _VALUE_WIDTH)
     ends = (bar.spread.low, bar.spread.median, bar.spread.high)
     low, middle, high = (min(max(value, 0.0) * scale, full) for value in ends)
     cut = " (cut)" if bar.spread.median * scale > full * 1.001 else ""
     across = y + _BAR_HEIGHT / 2
     size, colour = f'width="{max(middle, 1):.1f}" height="{_BAR_HEIGHT}"', _OURS if bar.ours else _THEIRS
     parts = [
-        _text(_LABEL_WIDTH - 8, y + 13, bar.label, size=11, anchor="end"),
-        f'<rect x="{_LABEL_WIDTH}" y="{y}" {size} fill="{colour}"/>',
+        _text(LABEL_WIDTH - 8, y + 13, bar.label, size=11, anchor="end"),
+        f'<rect x="{LABEL_WIDTH}" y="{y}" {size} fill="{colour}"/>',
     ]
     if bar.spread.count > 1:
-        left, right = _LABEL_WIDTH + low, _LABEL_WIDTH + high
+        left, right = LABEL_WIDTH + low, LABEL_WIDTH + high
         marks = f"M{left:.1f} {across - 4}v8M{right:.1f} {across - 4}v8"
         parts.append(f'<path d="M{left:.1f} {across}H{right:.1f}{marks}" stroke="{_SPAN}" fill="none"/>')
-    label_x = _LABEL_WIDTH + max(middle, high if bar.spread.count > 1 else 0.0) + 8
+    label_x = LABEL_WIDTH + max(middle, high if bar.spread.count > 1 else 0.0) + 8
     parts.append(_text(label_x, y + 13, f"{bar.spread.median:,.{decimals}f}{cut}", size=11, colour=_FAINT))
     return parts
 

@@ -4,9 +4,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.bench.charts import Bar, Group, bar_chart
+from tests.bench.charts import LABEL_WIDTH, Bar, Group, bar_chart
 from tests.bench.goals import GOALS, TEAMS, Answer, Goal
 from tests.bench.pictures import drawings
+from tests.bench.proxies.lineup import ENTRIES
 from tests.bench.report import Picture, Settings, workload_table, write_report
 from tests.bench.samples import Better, Metric, Run, Sample
 from tests.bench.spread import Spread
@@ -147,6 +148,12 @@ def test_charts_are_well_formed_and_show_every_contestant() -> None:
         words = "".join(ET.fromstring(drawing.svg).itertext())
         assert drawing.title in words
         assert "pgbastion, TLS" in words
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in ENTRIES])
+def test_the_longest_name_is_not_cut(name: str) -> None:
+    """At this size a letter of the font takes 5.8 pixels on average, 6.5 of words of wide ones."""
+    assert len(name) * 6.5 <= LABEL_WIDTH - 8
 
 
 def test_a_chart_stays_within_its_paper_and_cuts_who_is_far_behind() -> None:

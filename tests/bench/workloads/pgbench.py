@@ -4,7 +4,7 @@ import functools
 import re
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench.proxies.contestant import Contestant, Door
@@ -18,7 +18,10 @@ _TPS = re.compile(r"tps = ([\d.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One call of pgbench. Without `scripts` it runs its own `-S`. `rate`: queries per second that are asked for (0: no limit)."""
+    """One call of pgbench. Without `scripts` it runs its own `-S`. `rate`: queries per second that are asked for (0: no limit).
+
+    `once`: each client asks once and leaves, however long that takes.
+    """
 
     mode: str
     clients: int
@@ -26,6 +29,7 @@ class Job:
     reconnect: bool = False
     rate: int = 0
     log: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,21 @@ class Outcome:
     transactions: int
     per_second: float
     latencies: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU of a contestant, for so many queries and for what came with them."""
+
+    seconds: float = 0.0
+    queries: int = 0
+
+    def each_beyond(self, less: "Cost") -> float:
+        """Of a query, where both came with the same. Raises ValueError where one did not ask more, or nothing more was used."""
+        queries, seconds = self.queries - less.queries, self.seconds - less.seconds
+        if queries <= 0 or seconds <= 0:
+            raise ValueError(f"no cost of a query: {queries} more of them took {seconds * 1e3:.1f} ms more")
+        return seconds / queries
 
 
 def run_pgbench(door: Door, job: Job, task: Task) -> Outcome:
@@ -49,8 +68,7 @@ def run_pgbench(door: Door, job: Job, task: Task) -> Outcome:
         str(job.clients),
         "-j",
         "1",
-        "-T",
-        str(seconds),
+        *(("-t", "1") if job.once else ("-T", str(seconds))),
     ]
     for script in job.scripts:
         command += ["-f", str(script)]
@@ -76,18 +94,28 @@ def _logged(prefix: Path) -> tuple[float, ...]:
 
 
 def measure_queries(job: Job, contestant: Contestant, task: Task) -> Readings:
-    """CPU per query, queries per second, and latencies where they are logged."""
-    before = contestant.cpu()
-    outcome = run_pgbench(contestant.reader, job, task)
-    used = contestant.cpu().seconds_since(before)
+    """CPU per query, queries per second, and latencies where they are logged.
+
+    Of queries on connections that stay, what letting them in costs is taken off: the same clients with one query each.
+    """
     cpu, rate = (Metric.LOGIN_CPU, Metric.LOGINS) if job.reconnect else (Metric.QUERY_CPU, Metric.QUERIES)
+    arriving = (
+        Cost() if job.reconnect or contestant.is_direct else _run(replace(job, once=True, log=False), contestant, task)[0]
+    )
+    cost, outcome = _run(job, contestant, task)
     found = {rate: outcome.per_second}
     if not contestant.is_direct:
-        found[cpu] = used / outcome.transactions
+        found[cpu] = cost.each_beyond(arriving)
     if outcome.latencies:
         found[Metric.P50] = percentile(outcome.latencies, 0.5)
         found[Metric.P99] = percentile(outcome.latencies, 0.99)
     return found
+
+
+def _run(job: Job, contestant: Contestant, task: Task) -> tuple[Cost, Outcome]:
+    before = contestant.cpu()
+    outcome = run_pgbench(contestant.reader, job, task)
+    return Cost(contestant.cpu().seconds_since(before), outcome.transactions), outcome
 
 
 def usual(mode: str, clients: int) -> Callable[[Contestant, Task], Readings]:
