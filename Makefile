@@ -22,6 +22,9 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --gener
 # What a gateway may have besides: whom it tells and asks, where its upstream passwords are kept.
 SERVERS_EXTRAS := --extra aws --extra gcp --extra mail --extra pagerduty --extra slack --extra vault
 
+# Three at a time on two cores: beside two, a quarter of the time nobody computed, as many a test waits for a clock.
+WORKERS := 3
+
 # What the compiled twins take over where they were built, is tested without them, too.
 PURE := tests/core tests/proxy/test_audit_journal.py tests/proxy/test_audit_trail.py tests/proxy/test_tls_transport.py \
 	tests/e2e/test_pipelines.py \
@@ -33,11 +36,11 @@ demo: $(VENV)/.demo-ready
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist load $(ARGS) || { [ $$? = 1 ] && [ -z "$(ARGS)" ] || exit 1; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist load $(ARGS) || { [ $$? = 1 ] && [ -z "$(ARGS)" ] || exit 1; \
 	  echo "What failed beside other tests, once more and alone: bounds of time hold on a busy machine, too, but not on any ..."; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5; }
 	@if [ -z "$(ARGS)" ] && ls gateway/proxy/steady_c*.so >/dev/null 2>&1; then echo "Once more without the compiled twins: what they are twins of ..."; \
-	  PGBASTION_PURE=1 $(BIN)/python -m pytest -n 2 --dist load -q $(PURE) || \
+	  PGBASTION_PURE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist load -q $(PURE) || \
 	  PGBASTION_PURE=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5 $(PURE); fi
 
 generated: $(VENV)/.dev-ready
