@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Final
 
 from gateway.statements.limits import Bounds
@@ -111,7 +112,8 @@ def _holds_more(text: str, limit: int) -> bool:
     return any(number > limit for number, _ in enumerate(_pieces(_TOKEN, text), 1))
 
 
-_OPERATOR_RUN: Final = re.compile(_OPERATOR_CHARACTERS.encode() + rb"{48}")
+_LONG_RUN_BYTES: Final = 48
+_OPERATOR_RUN: Final = re.compile(_OPERATOR_CHARACTERS.encode() + b"{%d}" % _LONG_RUN_BYTES)
 _SMALL_WORK: Final = 800
 _FEW_COMMENTS: Final = 32
 _ALWAYS_SMALL_BYTES: Final = 256
@@ -119,12 +121,13 @@ _ALWAYS_SMALL_BYTES: Final = 256
 _PUNCTUATION: Final = b",([$"
 _OPERATORS: Final = b"-+*/<>=~!@#%^&|`?:;"
 # Words that nest: a tree this deep must still fit the interpreter's recursion limit.
-_WORDS: Final = re.compile(
-    rb"\b(?:not|union|intersect|except|join|case|when|is|collate|at|isnull|notnull|like|ilike|in|between|and|or|as)\b", re.I
+_WORK_OF_WORDS: Final = dict.fromkeys(
+    b"not union intersect except join case when is collate at isnull notnull like ilike in between and or as".split(), 3
+) | {b"select": 9}
+#: Letters, digits and _ in lower case; a blank for all else.
+_WORDS_ONLY: Final = (
+    bytes(byte if (char := chr(byte)).isalnum() or char == "_" else 32 for byte in bytes(range(128)).lower()) + b" " * 128
 )
-_SELECT: Final = re.compile(rb"\bselect\b", re.I)
-_WORK_PER_WORD: Final = 3
-_WORK_PER_SELECT: Final = 9
 
 
 def is_small(sql: bytes, inline_bytes: int) -> bool:
@@ -135,11 +138,10 @@ def is_small(sql: bytes, inline_bytes: int) -> bool:
     if size <= _ALWAYS_SMALL_BYTES:
         return True
     work = size - len(sql.translate(None, _PUNCTUATION)) + sql.count(b"'") + sql.count(b'"') // 2
-    work += 3 * (sql.count(b"(") + sql.count(b"[")) + sql.count(
-        b"."
-    )  # calls, subscripts and qualified names: several nodes each
-    work += 3 * (size - len(sql.translate(None, _OPERATORS)))
-    if work > _SMALL_WORK or sql.count(b"/*") > _FEW_COMMENTS or _OPERATOR_RUN.search(sql) is not None:
+    # Calls, subscripts and qualified names: several nodes each.
+    work += 3 * (sql.count(b"(") + sql.count(b"[")) + sql.count(b".")
+    operators = size - len(sql.translate(None, _OPERATORS))
+    work += 3 * operators
+    if work > _SMALL_WORK or sql.count(b"/*") > _FEW_COMMENTS or (operators >= _LONG_RUN_BYTES and _OPERATOR_RUN.search(sql)):
         return False
-    work += _WORK_PER_WORD * len(_WORDS.findall(sql)) + _WORK_PER_SELECT * len(_SELECT.findall(sql))
-    return work <= _SMALL_WORK
+    return work + sum(map(_WORK_OF_WORDS.get, sql.translate(_WORDS_ONLY).split(), repeat(0))) <= _SMALL_WORK

@@ -167,3 +167,10 @@ def test_what_people_write_is_small() -> None:
     query = "SELECT " + ", ".join(f"t.column_{n} AS c{n}" for n in range(60)) + " FROM t WHERE a = 1 AND b <> 'x' GROUP BY 1"
     assert is_small(query.encode(), _INLINE)
     assert not is_small(b"SELECT '" + b"x" * _INLINE + b"'", _INLINE)
+
+
+@pytest.mark.parametrize("word", [b"and", b"AND", b"aNd", b"(and)", b"\nand\n"])
+def test_words_that_nest_are_counted_where_they_are_words(word: bytes) -> None:
+    """In whatever case, between whatever signs; not as a part of another."""
+    assert not is_small(b"SELECT x " + b" ".join([word, b"x"] * 270), _INLINE)
+    assert is_small(b"SELECT x " + b" ".join([b"band", b"andy", b"an_d", b"2and", b"and2"] * 54), _INLINE)
