@@ -85,13 +85,14 @@ class Gateway:
         dialer = UpstreamDialer(SuccessiveSecrets(KeptSecrets(vault, Fetching(current)), vault, self._directory))
         policies = Policies(current)
         health = TargetHealth(lambda: datetime.now(UTC))
+        registry = Registry(duty.number)
         self._worker = Worker(
             number=duty.number,
             current=current,
             directory=self._directory,
             trail=self._trail,
             judge=Judge(settings.limits.max_statement_bytes, settings.policy.judge_timeout_seconds),
-            registry=Registry(duty.number),
+            registry=registry,
             logins=LoginThrottle(throttle.free_failures, throttle.window_seconds, throttle.user_delay_seconds),
             cancels=CancelThrottle(throttle.cancels_per_second),
             knocking=Knocking(current, self._bus),
@@ -99,7 +100,7 @@ class Gateway:
             tls=_server_tls(settings),
             dialer=dialer,
             policies=policies,
-            catalogs=Catalogs(current, self._directory, dialer, policies.prepare, policies.superseded),
+            catalogs=Catalogs(current, self._directory, dialer, policies.prepare, registry.suspect, policies.superseded),
             ahead=Ahead(current, self._directory, dialer, self._bus, health),
             own_logins=OwnLogins(self._directory, self._bus),
             peers=self._bus,

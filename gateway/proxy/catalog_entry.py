@@ -5,7 +5,7 @@ When reading fails, the last one serves until it is too old to be relied on; the
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,6 +14,7 @@ import structlog
 from gateway.access_mode import AccessMode
 from gateway.proxy.catalog_reading import Answers
 from gateway.proxy.catalog_tally import CatalogTally
+from gateway.proxy.registry import Session
 from gateway.session.upstream_login import UpstreamRefused
 from gateway.settings.model import Policy
 from gateway.statements.catalog import Catalog, CatalogError
@@ -63,6 +64,10 @@ class Source(Protocol):
         """In a thread. Raises CatalogError, UnicodeDecodeError."""
         ...
 
+    def judged_anew(self, followers: Mapping[str, Session]) -> None:
+        """Another catalog is in force for these sessions."""
+        ...
+
     def superseded(self, catalog: Catalog) -> None:
         """Nobody is judged by this any more."""
         ...
@@ -75,11 +80,11 @@ class Source(Protocol):
 class Hold:
     """A session's hold on its catalog. `leave` when it ends; may be said twice."""
 
-    __slots__ = ("_entry", "follower")
+    __slots__ = ("_entry", "_name")
 
     def __init__(self, entry: "Entry") -> None:
         self._entry = entry
-        self.follower: Callable[[], None] | None = None
+        self._name = ""
 
     @property
     def now(self) -> Catalog:
@@ -89,8 +94,13 @@ class Hold:
             raise RuntimeError("a catalog is held that was never read")
         return found
 
+    def follow(self, session: Session) -> None:
+        """It is asked again whenever another catalog is in force."""
+        self._name = session.session_id
+        self._entry.followers[self._name] = session
+
     def leave(self) -> None:
-        self.follower = None
+        self._entry.followers.pop(self._name, None)
         self._entry.release(self)
 
 
@@ -103,6 +113,7 @@ class Entry:
         self._parent = parent
         self._loop = asyncio.get_running_loop()
         self.holds: set[Hold] = set()
+        self.followers: dict[str, Session] = {}  # of those who hold it, the sessions that are let in
         self.newest: Catalog | None = None
         self.in_force: Catalog | None = None
         self._digest = b""
@@ -237,9 +248,7 @@ class Entry:
         if before is not None and before.revision == catalog.revision:
             return
         self.in_force = catalog
-        for hold in list(self.holds):
-            if hold.follower is not None:
-                hold.follower()
+        self._parent.judged_anew(self.followers)
         if before is not None and before.stale:
             self._parent.superseded(before)
 

@@ -5,7 +5,7 @@ session of it lives; after that it is kept for a while, and read again for the n
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.access.model import DatabaseRole, Target
@@ -14,6 +14,7 @@ from gateway.ports import Directory
 from gateway.proxy.catalog_entry import CatalogUnavailable, Entry, Hold, Key
 from gateway.proxy.catalog_reading import Answers, read_answers
 from gateway.proxy.catalog_tally import CatalogTally
+from gateway.proxy.registry import Session
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.session.upstream_login import UpstreamRefused
 from gateway.settings import CurrentSettings
@@ -34,7 +35,9 @@ class Refreshed:
 
 
 class Catalogs:
-    """`prepare` works out, in a thread, what judging by a new catalog needs; `superseded` hears what nobody is judged by now."""
+    """`prepare` works out, in a thread, what judging by a new catalog needs; `judged_anew` hears whom it is in force for, and
+    `superseded` what nobody is judged by now.
+    """
 
     def __init__(
         self,
@@ -42,12 +45,14 @@ class Catalogs:
         directory: Directory,
         dialer: UpstreamDialer,
         prepare: Callable[[Target, AccessMode, Catalog], None],
+        judged_anew: Callable[[Mapping[str, Session]], None],
         superseded: Callable[[Catalog], None],
     ) -> None:
         self._current = current
         self._directory = directory
         self._dialer = dialer
         self._prepare = prepare
+        self._judged_anew = judged_anew
         self._superseded = superseded
         self.tally = CatalogTally()
         self._entries: dict[Key, Entry] = {}
@@ -103,6 +108,9 @@ class Catalogs:
         return [entry for entry in self._entries.values() if entry.key.target_id == target_id]
 
     # -- of the entries ------------------------------------------------------------------------------------------------
+
+    def judged_anew(self, followers: Mapping[str, Session]) -> None:
+        self._judged_anew(followers)
 
     def superseded(self, catalog: Catalog) -> None:
         self._superseded(catalog)

@@ -101,7 +101,7 @@ class LiveSession(asyncio.Protocol):
             self.data_received, self.upstream_data = steady.client_data, steady.upstream_data  # type: ignore[method-assign]
         shared.adviser = self
         if opened.hold is not None:
-            opened.hold.follower = self.suspect
+            opened.hold.follow(self)
         client.set_write_buffer_limits(high=HIGH_WATER)
 
     @property
@@ -199,10 +199,6 @@ class LiveSession(asyncio.Protocol):
 
     def reconcile(self) -> None:
         staying.reconcile(self)
-
-    def suspect(self) -> None:
-        """Another catalog is in force: it is asked again, and before anything of it passes."""
-        self.worker.registry.suspect(self)
 
     def way_out(self, judged: Judged) -> str | None:
         return staying.way_out(self, judged)

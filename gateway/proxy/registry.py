@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -109,10 +110,9 @@ class Registry:
         """Something changed that rights hang on: nobody has any until asked again."""
         self.unasked.update(self.sessions)
 
-    def suspect(self, session: Session) -> None:
-        """The same of one. The reconciler looks a few times a second."""
-        if session.session_id in self.sessions:
-            self.unasked[session.session_id] = session
+    def suspect(self, sessions: Mapping[str, Session]) -> None:
+        """The same of some that are registered, by their ids. The reconciler looks a few times a second."""
+        self.unasked.update(sessions)
 
     def suspect_due(self, now: datetime) -> bool:
         """The same of those whose rights may be others by the clock alone; True: there may be more. `now`: by that clock."""

@@ -86,9 +86,8 @@ async def _list_all(found: Crowd) -> None:
 
 
 def _judged_by_another(found: Crowd) -> None:
-    """As the entry of a catalog tells those who hold it."""
-    for follower in [member.session.suspect for member in found.members]:
-        follower()
+    """As the entry of a catalog says who holds it."""
+    found.worker.registry.suspect(dict(found.worker.registry.sessions))
 
 
 def _other_settings(found: Crowd) -> None:

@@ -186,13 +186,14 @@ def _worker(store: Store, directory: Path) -> Worker:
     health = TargetHealth(lambda: datetime.now(UTC))
     dialer = UpstreamDialer(cast("Any", None))  # nothing is dialled
     policies = Policies(current)
+    registry = Registry(0)
     return Worker(
         number=0,
         current=current,
         directory=store,
         trail=AuditTrail(directory, 0, 1 << 40, asyncio.get_running_loop()),
         judge=Judge(1 << 20, 1.0),
-        registry=Registry(0),
+        registry=registry,
         logins=LoginThrottle(5, 60.0, 1.0),
         cancels=CancelThrottle(100),
         knocking=Knocking(current, cast("Any", store)),
@@ -200,7 +201,7 @@ def _worker(store: Store, directory: Path) -> Worker:
         tls=None,
         dialer=dialer,
         policies=policies,
-        catalogs=Catalogs(current, store, dialer, policies.prepare, policies.superseded),
+        catalogs=Catalogs(current, store, dialer, policies.prepare, registry.suspect, policies.superseded),
         ahead=Ahead(current, store, dialer, store, health),
         own_logins=OwnLogins(store, store),
         peers=store,
