@@ -96,8 +96,10 @@ class LiveSession(asyncio.Protocol):
         self.quitting: asyncio.TimerHandle | None = None  # once the client has said so
         self.account = Account(who, shared)
         self.attending: Attending | None = None
-        self.data_received, self.upstream_data = self._client_data, self._upstream_data  # type: ignore[method-assign]
-        if (steady := steady_of(self, shared, self.account, worker, client, self.upstream)) is not None:
+        steady = steady_of(self, shared, self.account, worker, client, self.upstream)
+        if steady is None:
+            self.data_received, self.upstream_data = self.client_data_at_length, self.upstream_data_at_length  # type: ignore[method-assign]
+        else:
             self.data_received, self.upstream_data = steady.client_data, steady.upstream_data  # type: ignore[method-assign]
         shared.adviser = self
         if opened.hold is not None:
@@ -146,7 +148,7 @@ class LiveSession(asyncio.Protocol):
 
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
-    def _client_data(self, data: bytes) -> None:
+    def client_data_at_length(self, data: bytes) -> None:
         if self.worker.registry.unasked and not staying.stays(self):
             return
         size = len(data)
@@ -162,7 +164,7 @@ class LiveSession(asyncio.Protocol):
         else:
             from_client(self, out)
 
-    def _upstream_data(self, data: bytes) -> None:
+    def upstream_data_at_length(self, data: bytes) -> None:
         if staying.stays(self) if self.worker.registry.unasked else not self.ended:
             now = time.monotonic()
             from_upstream(self, self.upstream_side.feed(data, now), now)

@@ -24,12 +24,12 @@ def steady_of(
     client: asyncio.Transport,
     upstream: asyncio.Transport,
 ) -> "Steady | None":
-    """None: it was not built, or this trail has no journal that it could write to. Its callbacks replace the session's own."""
+    """None: it was not built, or this trail has no journal that it could write to. Its callbacks go first."""
     trail = worker.trail
     if _twin is None or not isinstance(trail, AuditTrail) or trail.journal is None:
         return None
     steady: Steady = _twin.Steady(
         session, shared, trail, account, worker.counters, client, upstream, trail.journal, trail.stamp, worker.registry.unasked
     )
-    shared.settle = steady.settle
+    shared.beside = steady
     return steady

@@ -20,6 +20,7 @@ from gateway.wire.scan cimport be16, be32, put_number, rows_end
 
 from gateway.audit.redaction import may_hold_password
 from gateway.session.ledger import BIND, DESCRIBE_ENTRY, EXECUTE, PARSE, QUERY, SYNC_ENTRY, Entry
+from gateway.session.names import NOTHING_NAMED
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -80,7 +81,7 @@ cdef Py_ssize_t values_end(const unsigned char* data, Py_ssize_t at, Py_ssize_t 
 
 
 cdef class Steady:
-    cdef object session, to_client, to_upstream, client_data_at_length, upstream_data_at_length
+    cdef object session, client, upstream
     cdef Progress shared
     cdef Tally tally
     cdef Traffic account, counters
@@ -118,10 +119,8 @@ cdef class Steady:
         self.journal = journal
         self.stamp = stamp
         self.unasked = unasked  # whose rights are in doubt: nobody takes the short way while there is one
-        self.to_client = client.write
-        self.to_upstream = upstream.write
-        self.client_data_at_length = session.data_received
-        self.upstream_data_at_length = session.upstream_data
+        self.client = client
+        self.upstream = upstream
         self.short = shared.short
         self.rest = shared.rest
         self.limit = min(0x3FFFFFFE, shared.facts.max_message_bytes)
@@ -134,19 +133,19 @@ cdef class Steady:
         if self.owed == NOTHING and not self.unasked and self.request(data):
             self.account.bytes_in += PyBytes_GET_SIZE(data)
             self.counters.bytes_in += PyBytes_GET_SIZE(data)
-            self.to_upstream(data)
+            self.upstream.write(data)
         else:
             self.settle()
-            self.client_data_at_length(data)
+            self.session.client_data_at_length(data)
 
     def upstream_data(self, bytes data not None):
         if self.owed != NOTHING and not self.unasked and self.reply(data):
             self.account.bytes_out += PyBytes_GET_SIZE(data)
             self.counters.bytes_out += PyBytes_GET_SIZE(data)
-            self.to_client(data)
+            self.client.write(data)
         else:
             self.settle()
-            self.upstream_data_at_length(data)
+            self.session.upstream_data_at_length(data)
 
     def settle(self):
         """From here on the general way has its turn. What is owed gets into the ledger."""
@@ -171,17 +170,19 @@ cdef class Steady:
             self.shared.prepared.group_sent()
         self.owed = NOTHING
 
-    cdef bint may_begin(self) except -1:
+    cdef bint may_begin(self, bint defines) except -1:
+        """`defines`: names get a meaning by it. Most sessions have none, and no dictionaries for them."""
         if not self.at_rest:
             if not self.session.at_rest:
                 return False
             self.at_rest = True
+            if self.prepared is None and self.shared.prepared is not NOTHING_NAMED:
+                self.find_names()
         if self.trail.at_once is None:
             return False
-        if self.prepared is None:
+        if defines and self.prepared is None:
             self.shared.will_define()
-            self.prepared, self.prepared_group, self.prepared_in_flight = self.shared.prepared.tables
-            self.portals, self.portals_group, _ = self.shared.portals.tables
+            self.find_names()
         if self.shared.in_force is not self.in_force:
             self.in_force = self.shared.in_force
             self.remembered = self.in_force.remembered
@@ -189,6 +190,11 @@ cdef class Steady:
             self.shape_bytes = self.in_force.shape_bytes
             self.known = self.last_shape = None
         return True
+
+    cdef int find_names(self) except -1:
+        self.prepared, self.prepared_group, self.prepared_in_flight = self.shared.prepared.tables
+        self.portals, self.portals_group, _ = self.shared.portals.tables
+        return 0
 
     # -- requests
 
@@ -210,7 +216,7 @@ cdef class Steady:
         cdef bytes fragment
         cdef bint by_shape = False
         cdef tuple like
-        if length < 0 or be32(text + 1) != size - 1 or text[size - 1] != 0 or not self.may_begin():
+        if length < 0 or be32(text + 1) != size - 1 or text[size - 1] != 0 or not self.may_begin(False):
             return False
         judged = None
         like = self.like_the_last(text + HEADER, length)
@@ -265,10 +271,9 @@ cdef class Steady:
         cdef Py_ssize_t length = put_shape(shape, text, size) if size <= self.shape_bytes else -1
         if length < 0:
             return None
-        key = PyBytes_FromStringAndSize(<const char*>shape, length)
-        like = self.shapes.get(key)
+        like = self.shapes.get(PyBytes_FromStringAndSize(<const char*>shape, length))
         if like is not None:
-            self.last_shape, self.last_like = key, like
+            self.last_shape, self.last_like = like[2], like
         return like
 
     cdef bint is_itself(self, const unsigned char* text, Py_ssize_t size) except -1:
@@ -285,7 +290,7 @@ cdef class Steady:
         sql_size = length + 1 - HEADER - 4  # but the name's NUL, the text's, and the count of types
         if text[length - 2] != 0 or be16(text + length - 1) != 0 or memchr(text + HEADER + 1, 0, sql_size) != NULL:
             return False
-        if not self.may_begin():
+        if not self.may_begin(True):
             return False
         judged = self.remembered.get(PyBytes_FromStringAndSize(<const char*>text + HEADER + 1, sql_size))
         if judged is None or not judged.passes:
@@ -320,7 +325,7 @@ cdef class Steady:
         parameters = be16(text + at)
         if (formats > 1 and formats != parameters) or values_end(text, at + 2, end, parameters) != end:
             return False
-        if not self.may_begin():
+        if not self.may_begin(True):
             return False
         judged = parsed
         if judged is None:
@@ -455,6 +460,9 @@ cdef class Steady:
     cdef int over(self, bint idle) except -1:
         """The session's state as if all had gone the general way."""
         self.shared.status = IDLE if idle else IN_TRANSACTION
+        if self.prepared is None:  # nor is a portal
+            self.owed = NOTHING
+            return 0
         if self.owed == OF_QUERY:
             if self.prepared or self.prepared_in_flight or self.prepared_group:
                 self.prepared_group[UNNAMED] = None

@@ -51,8 +51,12 @@ class Naming:
 _NONE: Final[frozenset[str]] = frozenset()  # each empty one made anew takes 216 bytes
 
 
-def _settled() -> None:
-    """The ledger knows all."""
+class Beside(Protocol):
+    """Who relays beside the ledger."""
+
+    def settle(self) -> None:
+        """Tell the ledger what is owed: somebody else is about to look."""
+        ...
 
 
 class Adviser(Protocol):
@@ -69,6 +73,7 @@ class Conversation(Progress):
         "_nonce",
         "adviser",
         "audit_sqlstate",
+        "beside",
         "catalog_touched",
         "effects",
         "facts",
@@ -82,7 +87,6 @@ class Conversation(Progress):
         "records",
         "rest",
         "session_id",
-        "settle",
         "short",
         "tally",
         "temporary",
@@ -128,12 +132,12 @@ class Conversation(Progress):
         self.tally = tally or Tally()
         self._marks = 0
         self._nonce = ""  # most sessions need none
-        self.settle: Callable[[], None] = _settled  # of who relays beside the ledger: to be told before it is looked at
+        self.beside: Beside | None = None
         self.adviser: Adviser | None = None
 
     def let_go(self) -> None:
         """The session is over, and so is the way back to it."""
-        self.settle, self.adviser = _settled, None
+        self.beside = self.adviser = None
 
     def adopt(self, in_force: PolicyInForce) -> None:
         """Judge by this from now on, also what is prepared already."""
@@ -165,6 +169,11 @@ class Conversation(Progress):
         """Nothing that matters is owed, and upstream is in no transaction: none of a block, none of a group without its Sync."""
         ledger = self.ledger
         return self.status == b"I" and not (ledger.copy_in or ledger.skipping or ledger.owes_but_closes)
+
+    def settle(self) -> None:
+        """The ledger is about to be looked at."""
+        if self.beside is not None:
+            self.beside.settle()
 
     def will_define(self) -> None:
         """A name is about to be given a meaning, for the first time perhaps."""

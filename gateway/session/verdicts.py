@@ -132,7 +132,8 @@ class PolicyInForce:
         """`audit_bytes`: how much of a text the audit keeps."""
         self.policy = policy
         self.remembered: dict[bytes, Judged] = {}
-        self.shapes: dict[bytes, tuple[Judged, bytes]] = {}
+        #: of each shape: a text of it, what stands behind the text in the audit, and the very key
+        self.shapes: dict[bytes, tuple[Judged, bytes, bytes]] = {}
         #: No text above this size is taken by its shape: the audit keeps all of it, and no limit refuses it.
         self.shape_bytes = min(MAX_BYTES, audit_bytes, policy.max_statement_bytes)
         self._max_entries = max_entries
@@ -162,11 +163,11 @@ class PolicyInForce:
     def _keep(self, shape: bytes, judged: Judged) -> None:
         # A text that has a shape is plain: the first such key in its fragment is ours.
         tail = judged.fragment[judged.fragment.index(_AFTER_TEXT) :]
-        self.shapes[shape] = judged, tail
+        self.shapes[shape] = judged, tail, shape
         self._bytes_of_shapes += len(shape) + len(tail) + len(judged.sql) + len(judged.fragment)
         while self._bytes_of_shapes > self._max_bytes or len(self.shapes) > self._max_entries:
             oldest = next(iter(self.shapes))
-            gone, tail = self.shapes.pop(oldest)
+            gone, tail, _ = self.shapes.pop(oldest)
             self._bytes_of_shapes -= len(oldest) + len(tail) + len(gone.sql) + len(gone.fragment)
 
     def remember(self, sql: bytes, verdict: Verdict) -> Judged:

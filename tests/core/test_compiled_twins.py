@@ -117,7 +117,7 @@ class Shell(Outlet):
         ends = Wire(self.sent), Wire(self.sent)
         rest = self.at_once, self.stamp, self.unasked
         self.steady = steady.Steady(self, book.shared, self, self.account, self.counters, *ends, *rest)
-        book.shared.settle = self.steady.settle
+        book.shared.beside = self.steady
 
     @property
     def at_rest(self) -> bool:
@@ -132,10 +132,10 @@ class Shell(Outlet):
     def drain_later(self) -> None:
         self.drains += 1
 
-    def data_received(self, data: bytes) -> None:
+    def client_data_at_length(self, data: bytes) -> None:
         self._at_length(self.book.client(data))
 
-    def upstream_data(self, data: bytes) -> None:
+    def upstream_data_at_length(self, data: bytes) -> None:
         self._at_length(self.book.upstream(data))
 
     def _at_length(self, out: bytes) -> None:
