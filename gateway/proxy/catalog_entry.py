@@ -6,12 +6,11 @@ When reading fails, the last one serves until it is too old to be relied on; the
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
 
-from gateway.access_mode import AccessMode
+from gateway.proxy.catalog_hold import CatalogUnavailable, Hold, Key
 from gateway.proxy.catalog_reading import Answers
 from gateway.proxy.catalog_tally import CatalogTally
 from gateway.proxy.registry import Session
@@ -23,27 +22,6 @@ _AFTER_DDL_SECONDS: Final = 0.05  # what comes in a burst is read once
 _RETRY_SECONDS: Final = 2.0
 _BREAK_FACTOR: Final = 5  # under a stream of DDL, a sixth of the time goes into reading
 _log: Final = structlog.stdlib.get_logger("gateway.catalog")
-
-
-class CatalogUnavailable(Exception):
-    """There is none to open a session with. `kind` and `sqlstate` are those of UpstreamRefused; for operators."""
-
-    def __init__(self, kind: str, sqlstate: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.sqlstate = sqlstate
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A target that is moved is another one: its sessions end."""
-
-    target_id: str
-    mode: AccessMode
-    host: str
-    port: int
-    dbname: str
-    login: str
 
 
 class Source(Protocol):
@@ -75,33 +53,6 @@ class Source(Protocol):
     def forget(self, entry: "Entry") -> None:
         """Nobody needs it."""
         ...
-
-
-class Hold:
-    """A session's hold on its catalog. `leave` when it ends; may be said twice."""
-
-    __slots__ = ("_entry", "_name")
-
-    def __init__(self, entry: "Entry") -> None:
-        self._entry = entry
-        self._name = ""
-
-    @property
-    def now(self) -> Catalog:
-        """The newest, perhaps stale."""
-        found = self._entry.in_force
-        if found is None:
-            raise RuntimeError("a catalog is held that was never read")
-        return found
-
-    def follow(self, session: Session) -> None:
-        """It is asked again whenever another catalog is in force."""
-        self._name = session.session_id
-        self._entry.followers[self._name] = session
-
-    def leave(self) -> None:
-        self._entry.followers.pop(self._name, None)
-        self._entry.release(self)
 
 
 class Entry:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from gateway.access.model import DatabaseRole, Target
 from gateway.access_mode import AccessMode
 from gateway.ports import Directory
-from gateway.proxy.catalog_entry import CatalogUnavailable, Entry, Hold, Key
+from gateway.proxy.catalog_entry import Entry
+from gateway.proxy.catalog_hold import CatalogUnavailable, Hold, Key
 from gateway.proxy.catalog_reading import Answers, read_answers
 from gateway.proxy.catalog_tally import CatalogTally
 from gateway.proxy.registry import Session
