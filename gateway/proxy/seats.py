@@ -10,16 +10,15 @@ second at most. Who finds no place free asks again once, when such a moment is o
 import asyncio
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import structlog
 
 from gateway.access.model import Lease
-from gateway.access.proof import Credential
 from gateway.bus.lines import HUB, BusUnavailable, JsonValue, Payload
 from gateway.bus.reservations import Limited, Reservation
 from gateway.proxy.grid import GRID_SECONDS, call_about
+from gateway.proxy.seat_counts import Whose, refused_by, whose_of
 from gateway.proxy.upstream import Place
 from gateway.session.effects import fatal
 from gateway.wire import sqlstate
@@ -30,13 +29,8 @@ _SPARE_SECONDS: Final = 0.05  # how long a place waits for its next session
 _GRANTED_SECONDS: Final = 1.0  # how long a place may go from session to session: ceilings are lowered, too
 _AT_ONCE: Final = 500  # places in one line to the hub
 _TELL_SECONDS: Final = 0.05  # how long the hub may not know where a session is upstream, or a little longer
-_GIVEN_BACK_SECONDS: Final = (
-    _SPARE_SECONDS + _TELL_SECONDS + 2 * GRID_SECONDS
-)  # a place that nobody took, and that the hub knows
+_GIVEN_BACK_SECONDS: Final = _SPARE_SECONDS + _TELL_SECONDS + 2 * GRID_SECONDS  # by then the hub knows that nobody took a place
 _log: Final = structlog.stdlib.get_logger("gateway.seats")
-
-_Shares: TypeAlias = tuple[tuple[str, int], ...]  # see Reservation
-_Whose: TypeAlias = tuple[str, str, _Shares]  # ids of the user and the target
 
 
 class Asked(Protocol):
@@ -74,7 +68,7 @@ class _Held:
 
     __slots__ = ("free_at", "granted_at", "name", "upstream", "whose")
 
-    def __init__(self, name: str, whose: _Whose) -> None:
+    def __init__(self, name: str, whose: Whose) -> None:
         self.name = name
         self.whose = whose
         self.granted_at = self.free_at = 0.0
@@ -125,14 +119,14 @@ class Seats:
     def __init__(self, bus: Asked) -> None:
         self._bus = bus
         self._held: dict[str, _Held] = {}  # by name; also those that are being asked for, but not the spare ones
-        self._spare: dict[_Whose, list[_Held]] = {}  # of each, the one that came last stands last
+        self._spare: dict[Whose, list[_Held]] = {}  # of each, the one that came last stands last
         self._untold: dict[str, _Held] = {}
         self._returned: list[str] = []  # names of places that are free again
         self._telling: asyncio.TimerHandle | None = None
 
     async def take(self, session_id: str, lease: Lease) -> Seat | ErrorFields:
         """Cancelling it gives back what may have been taken."""
-        whose = _whose(lease)
+        whose = whose_of(lease)
         if (spare := self._from_spares(whose)) is not None:
             return Seat(self, spare)
         wanted = self._held[session_id] = _Held(session_id, whose)
@@ -155,13 +149,13 @@ class Seats:
         if answer.get("full") is None:
             return Seat(self, wanted)
         del self._held[session_id]
-        return _full(Limited(str(answer["full"])), answer.get("ceiling"), answer.get("open"), lease)
+        return refused_by(Limited(str(answer["full"])), answer.get("ceiling"), answer.get("open"), lease)
 
     async def _reserve(self, wanted: _Held, ceiling: int | None) -> Payload:
         wanted.granted_at = _now()  # or a moment later
         return await self._bus.ask(HUB, "reserve", {**wanted.as_payload(), "ceiling": ceiling}, _ANSWER_SECONDS)
 
-    def _from_spares(self, whose: _Whose) -> _Held | None:
+    def _from_spares(self, whose: Whose) -> _Held | None:
         spares = self._spare.pop(whose, None)
         if spares is None:
             return None
@@ -185,7 +179,7 @@ class Seats:
         self._tell_soon()
 
     def moved(self, held: _Held, lease: Lease) -> None:
-        held.whose = _whose(lease)
+        held.whose = whose_of(lease)
         self._bus.send(HUB, "move", {"session": held.name, "shares": dict(held.whose[2])})
 
     def left(self, held: _Held) -> None:
@@ -247,47 +241,3 @@ class Seats:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _whose(lease: Lease) -> _Whose:
-    credential = lease.proof if isinstance(lease.proof, Credential) else None
-    most = 0 if credential is None else credential.max_sessions
-    return _counted_for(
-        lease.user.id,
-        lease.target.id,
-        lease.grant_id,
-        lease.limits.max_sessions or 0,
-        None if credential is None else credential.id,
-        most,
-    )
-
-
-@lru_cache(1024)
-def _counted_for(user: str, target: str, grant: str, most: int, credential: str | None, most_of_credential: int) -> _Whose:
-    """With what has a limit of its own besides the gateway, the person and the target. The same object for all alike."""
-    # Counted without a limit too: one may be set while its sessions are there.
-    shares: _Shares = ((f"{Limited.GRANT.value}:{grant}:{user}", most),)
-    if credential is not None:
-        shares += ((f"{Limited.CREDENTIAL.value}:{credential}", most_of_credential),)
-    return user, target, shares
-
-
-def _full(limited: Limited, ceiling: JsonValue, there: JsonValue, lease: Lease) -> ErrorFields:
-    """Which limit it is, and who can raise it."""
-    match limited:
-        case Limited.GATEWAY:
-            text = f"too many sessions: the gateway admits {ceiling} at a time"
-            hint = "Try again later; whoever runs the gateway can raise limits.max_sessions."
-        case Limited.USER:
-            text = f'too many sessions of user "{lease.user.name}": {ceiling} at a time are admitted'
-            hint = "Close one of them; whoever runs the gateway can raise limits.max_sessions_per_user."
-        case Limited.TARGET:
-            text = f'too many sessions on target "{lease.target.name}": {ceiling} at a time are admitted'
-            hint = "Try again later; an administrator can raise this target's limit."
-        case Limited.CREDENTIAL:
-            text = f"too many sessions with this short-lived credential: {ceiling} at a time are admitted"
-            hint = "Close one of them, or issue another credential: pgbastion credentials issue TARGET"
-        case Limited.GRANT:
-            text = f'too many sessions on your grant for "{lease.target.name}": it admits {ceiling} at a time, {there} are open'
-            hint = f"Close one of them; an administrator can raise the limit of grant {lease.grant_id}."
-    return fatal(sqlstate.TOO_MANY_CONNECTIONS, text, hint, f"pgbastion rule: too-many-sessions-{limited.value}")
