@@ -28,8 +28,7 @@ _ANSWER_SECONDS: Final = 1.0
 _SPARE_SECONDS: Final = 0.05  # how long a place waits for its next session
 _GRANTED_SECONDS: Final = 1.0  # how long a place may go from session to session: ceilings are lowered, too
 _AT_ONCE: Final = 500  # places in one line to the hub
-_TELL_SECONDS: Final = 0.05  # how long the hub may not know where a session is upstream, or a little longer
-_GIVEN_BACK_SECONDS: Final = _SPARE_SECONDS + _TELL_SECONDS + 2 * GRID_SECONDS  # by then the hub knows that nobody took a place
+_TELL_SECONDS: Final = 0.02  # how long the hub may not know where a session is upstream, or a little longer
 _log: Final = structlog.stdlib.get_logger("gateway.seats")
 
 
@@ -135,7 +134,7 @@ class Seats:
             if answer.get("full") is not None and self._give_back_spares(0.0):
                 answer = await self._reserve(wanted, lease.target.max_sessions)
             if answer.get("full") is not None:  # perhaps others have some, or a session opened ahead makes way
-                await asyncio.sleep(_GIVEN_BACK_SECONDS)
+                await asyncio.sleep(_SPARE_SECONDS + 2 * GRID_SECONDS)
                 answer = await self._reserve(wanted, lease.target.max_sessions)
         except BusUnavailable:
             self._give_back(wanted)  # an answer may be on its way
