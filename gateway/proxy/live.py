@@ -102,9 +102,9 @@ class LiveSession(asyncio.Protocol):
         else:
             self.data_received, self.upstream_data = steady.client_data, steady.upstream_data  # type: ignore[method-assign]
         shared.adviser = self
-        if opened.hold is not None:
-            opened.hold.follow(self)
         client.set_write_buffer_limits(high=HIGH_WATER)
+        if opened.hold is not None:
+            opened.hold.follow(self)  # nothing fails between this and its place in the registry
 
     @property
     def lease(self) -> Lease:
