@@ -22,6 +22,9 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --gener
 # What a gateway may have besides: whom it tells and asks, where its upstream passwords are kept.
 SERVERS_EXTRAS := --extra aws --extra gcp --extra mail --extra pagerduty --extra slack --extra vault
 
+# Bytecode is kept, whatever the caller's environment says: tests start a thousand processes, and each would compile us anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Three at a time on two cores: beside two, a quarter of the time nobody computed, as many a test waits for a clock.
 WORKERS := 3
 

@@ -18,9 +18,9 @@ from admin_api.problems import ApiError
 from gateway.access.model import Snapshot, Target
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import IdempotencyClaim, LiveGateway
-from gateway.services.access_requests import RequestStore
 from gateway.services.actor import Actor, require, resolve_actor
 from gateway.services.errors import ServiceError
+from gateway.services.request_people import RequestStore
 from gateway.services.visible import may_on, reach_target, visible
 from gateway.store.errors import StoreConflictError
 from gateway.store.events import FoundClaim

@@ -12,7 +12,7 @@ from admin_api.problems import ApiError
 from gateway.access.model import Snapshot
 from gateway.access.request_record import AccessRequest
 from gateway.ports import IdempotencyClaim, RequestFilter, UnitOfWork
-from gateway.services.access_requests import RequestStore
+from gateway.services.request_people import RequestStore
 
 
 class ClaimingStore:

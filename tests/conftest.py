@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,29 +14,22 @@ from tests.support.upstream import Database, Login, Upstream, fresh_database, ma
 # A script of ours must not find tests/support/gateway.py when it imports the package `gateway`.
 os.environ.setdefault("PYTHONSAFEPATH", "1")
 
-#: Whose tests go to one process of xdist, in their order: what they share takes long to make, or they are one story.
-_TOGETHER = (
-    "tests/canary/test_api_bodies.py",
-    "tests/canary/test_custody.py",
-    "tests/canary/test_day.py",
-    "tests/canary/test_debugged.py",
-    "tests/canary/test_keys.py",
-    "tests/canary/test_postgres_store.py",
-    "tests/canary/test_refusals.py",
-    "tests/canary/test_undumpable.py",
-    "tests/clients/test_jdbc.py",
-    "tests/clients/test_node.py",
-    "tests/generated/",
-)
+#: What a file says whose tests share something that takes long to make, or are one story: they go to one process of xdist.
+_SHARES = 'scope="module"'
 
-
-#: Of these, what comes later stands on what came before: if one fails, `--last-failed` runs the whole file again.
+#: Where what comes later stands on what came before: if one fails, `--last-failed` runs the whole file again.
 _STORIES = "tests/canary/"
 
 
 class _Together(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return next((place for place in _TOGETHER if nodeid.startswith(place)), nodeid)
+        file = nodeid.partition("::")[0]
+        return file if _is_shared(self.config.rootpath / file) else nodeid
+
+
+@cache
+def _is_shared(file: Path) -> bool:
+    return _SHARES in file.read_text()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

@@ -29,9 +29,10 @@ from gateway.access.request_record import ENDED, GIVEN, AccessRequest, State, Wo
 from gateway.audit.admin_event import AdminEvent
 from gateway.ports import DeniedStatement
 from gateway.services import access_requests
-from gateway.services.access_requests import Listing, RequestStore, ShownRequest, WhichRequests, show_request
+from gateway.services.access_requests import Listing, ShownRequest, WhichRequests, show_request
 from gateway.services.actor import Actor
 from gateway.services.errors import ServiceError
+from gateway.services.request_people import RequestStore
 
 router = APIRouter(prefix="/access-requests", tags=["access requests"])
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from gateway.bus.lines import ALL, JsonValue, Payload
 from gateway.proxy.grid import call_about
-from gateway.settings import CurrentSettings
+from gateway.settings import CurrentSettings, Settings
 
 _TELL_SECONDS: Final = 0.02
 
@@ -127,3 +127,9 @@ class Knocking:
     def gone(self, worker: str) -> None:
         """Its process has ended, and with it whoever stood at its door."""
         self._others.pop(worker, None)
+
+
+def login_seconds(settings: Settings) -> float:
+    """What somebody who has knocked may need to be let in, at most."""
+    limits = settings.limits
+    return limits.pre_auth_timeout_seconds + limits.upstream_connect_timeout_seconds + settings.policy.catalog_timeout_seconds

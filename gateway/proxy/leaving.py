@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.access.model import Denial
+from gateway.proxy.knocking import login_seconds
 from gateway.proxy.listener import Listener
 from gateway.proxy.turns import in_turns
 from gateway.proxy.worker import Worker
-from gateway.settings import Settings
 
 _POLL_SECONDS: Final = 0.05
 _RETIREMENT_POLL_SECONDS: Final = 0.2
@@ -44,12 +44,6 @@ async def stop(worker: Worker, listener: Listener, patience_seconds: float) -> N
             break
         await asyncio.sleep(_POLL_SECONDS)
     await asyncio.sleep(_POLL_SECONDS)  # farewells leave
-
-
-def login_seconds(settings: Settings) -> float:
-    """What somebody who has knocked may need to be let in, at most."""
-    limits = settings.limits
-    return limits.pre_auth_timeout_seconds + limits.upstream_connect_timeout_seconds + settings.policy.catalog_timeout_seconds
 
 
 async def retire(worker: Worker, listener: Listener) -> None:

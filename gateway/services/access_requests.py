@@ -19,7 +19,6 @@ from gateway.services.request_looking import (
     list_requests,
     show_request,
 )
-from gateway.services.request_people import RequestStore
 from gateway.services.request_review import Brief, Opened, review_of
 from gateway.services.request_sweep import sweep_requests
 
@@ -30,7 +29,6 @@ __all__ = [
     "Listing",
     "LookStore",
     "Opened",
-    "RequestStore",
     "ShownRequest",
     "WhichRequests",
     "approve_on_call",

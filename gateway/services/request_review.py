@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.access import requests
 from gateway.access.approvals import AutomaticRule
@@ -20,7 +20,9 @@ from gateway.services.errors import ServiceError
 from gateway.services.request_deciding import needs_of
 from gateway.services.request_people import RequestStore, may_see, unknown_request
 from gateway.services.request_statements import Needed
-from gateway.statements.asked import AskedStatement
+
+if TYPE_CHECKING:
+    from gateway.statements.asked import AskedStatement
 
 _HISTORY: Final = 20
 
@@ -51,7 +53,7 @@ class Brief:
     denied_before: int
     approved_before: int
     without_gap_seconds: int
-    statements: tuple[AskedStatement, ...] = ()
+    statements: "tuple[AskedStatement, ...]" = ()
     operations: tuple[Operation, ...] = ()
     obstacle: str = ""
     rules: tuple[AutomaticRule, ...] = ()

@@ -6,14 +6,16 @@ Reading them takes time, so it is done before the store is held, in a thread; wh
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.access.asking import Right, Scope, StatementsWanted
 from gateway.access.model import Target
 from gateway.access.requested import Command, Only, Operation
 from gateway.access_mode import AccessMode
 from gateway.services.errors import ServiceError
-from gateway.services.policy import target_policy
-from gateway.statements.asked import AskedStatement, Derived, NotDerived, derive
+
+if TYPE_CHECKING:
+    from gateway.statements.asked import AskedStatement, Derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Needed:
     target: Target
     mode: AccessMode
     only: Only
-    statements: tuple[AskedStatement, ...]
+    statements: "tuple[AskedStatement, ...]"
 
     def fits(self, right: Right, target: Target) -> bool:
         """Whether it is of these statements, on a target that still means the same by them."""
@@ -35,6 +37,9 @@ class Needed:
 
 async def needed_by(texts: Sequence[str], scope: Scope, target: Target) -> Needed:
     """Raises ServiceError for what cannot be asked for."""
+    from gateway.services.policy import target_policy  # the parser is large, and few who import this ask for statements
+    from gateway.statements.asked import NotDerived, derive
+
     found = await asyncio.to_thread(derive, tuple(texts), lambda mode: target_policy(target, mode), exact=scope is Scope.EXACT)
     if isinstance(found, NotDerived):
         place = f"statement {found.statement}: " if found.statement else ""
@@ -42,7 +47,7 @@ async def needed_by(texts: Sequence[str], scope: Scope, target: Target) -> Neede
     return Needed(tuple(texts), scope, target, found.mode, _only(found), found.statements)
 
 
-def _only(derived: Derived) -> Only:
+def _only(derived: "Derived") -> Only:
     operations = frozenset(Operation(Command(command), schema, table) for command, schema, table in derived.only.operations)
     return Only(derived.only.statements, operations)
 

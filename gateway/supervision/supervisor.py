@@ -16,7 +16,7 @@ from gateway.bus.hub import BusHub
 from gateway.bus.lifeline import Duty
 from gateway.bus.lines import ALL, Handler, Message, Payload
 from gateway.ending import CLOSE_SECONDS, end_within
-from gateway.proxy.leaving import login_seconds
+from gateway.proxy.knocking import login_seconds
 from gateway.proxy.tls import ServerTls, TlsError, server_files
 from gateway.settings import CurrentSettings, Settings, SettingsError
 from gateway.supervision.child import Child

@@ -19,9 +19,9 @@ from gateway.notify.slack.names import Pressed
 from gateway.notify.slack.people import People, Stranger
 from gateway.notify.slack.personal import buttons, settled
 from gateway.notify.slack.workspace import NO_ANSWER, Workspace, outcome_of
-from gateway.services.access_requests import RequestStore
 from gateway.services.errors import ServiceError
 from gateway.services.request_messages import Topic
+from gateway.services.request_people import RequestStore
 from gateway.store.errors import StoreError
 
 _TRIES: Final = 3

@@ -10,7 +10,7 @@ from gateway.notify.slack.desk import Desk
 from gateway.notify.slack.office import workspace_of
 from gateway.notify.slack.people import People
 from gateway.notify.slack.workspace import SlackUnusable, read_token
-from gateway.services.access_requests import RequestStore
+from gateway.services.request_people import RequestStore
 from gateway.settings.notify import Slack
 
 
