@@ -8,6 +8,7 @@ from typing import Final
 from gateway.supervision.child import Child
 from gateway.supervision.parts import WorkerPart
 
+_FIRST_SECONDS: Final = 10.0  # those who waited for the gateway are let in first
 _PAUSE_SECONDS: Final = 2.0  # first let the one who was needed begin its work
 
 
@@ -36,9 +37,11 @@ class Spares:
 
     async def keep(self, part: WorkerPart) -> None:
         """There is always one, or soon."""
+        pause = _FIRST_SECONDS
         while True:
             await self.wanted.wait()
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = _PAUSE_SECONDS
             self.wanted.clear()
             if self._spare is None or not self._spare.alive:
                 with contextlib.suppress(OSError):

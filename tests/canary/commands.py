@@ -8,13 +8,11 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from gateway.cli.main import run
-
-PROGRAM = Path(sys.executable).with_name("pgbastion")
+from tests.support.commands import PROGRAM
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ import pytest
 import trustme
 
 from gateway.cli.main import COMMANDS, GROUPS, _load
-from tests.canary.commands import PROGRAM
 from tests.canary.keys import note_private_key
 from tests.canary.places import family, process_places
 from tests.canary.scanner import Figures, Place
 from tests.canary.talkative import upstream_database
 from tests.canary.world import TYPED, TYPED_SQL, TYPED_VALUE, World, made_world
 from tests.support import wire
+from tests.support.commands import PROGRAM
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Served, provider
 from tests.support.upstream import Upstream
 from tests.support.wire import SYNC, Closed, Refused, extended, parse, query

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +10,8 @@ from gateway.bus.hub import BusHub
 from gateway.bus.peer import BusPeer
 from gateway.store.migrate import upgrade
 from gateway.store.sql_store import SqlStore
+from tests.support.commands import quick_program
 
-PROGRAM = Path(sys.executable).with_name("pgbastion")
 SESSION = {
     "session": "s-4711",
     "user": "alice",
@@ -55,7 +53,7 @@ async def gateway(tmp_path):
 
 async def run(folder, *words, status=0):
     process = await asyncio.create_subprocess_exec(
-        PROGRAM,
+        quick_program(),
         *words,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

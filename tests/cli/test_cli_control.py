@@ -10,27 +10,28 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import PROGRAM, quick_program
 from tests.support.short_names import SHORT_NAMES_TOML
 
 CANARY = "upstream-canary-3e77"
 CHOSEN = "person-canary-19bc"
-PROGRAM = Path(sys.executable).with_name("pgbastion")
 
 
 @dataclass(frozen=True)
 class Cli:
     config: Path
     folder: Path
+    program: Path = field(default_factory=quick_program)
 
     def run(self, *words: str, given: str | None = None, status: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [PROGRAM, *words],
+            [self.program, *words],
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
@@ -214,6 +215,7 @@ def test_config_may_stand_before_or_after_the_command(cli, tmp_path):
 
 
 def test_help_is_quick_and_names_every_group(cli):
+    cli = replace(cli, program=PROGRAM)
     started = [time.perf_counter()]
     for _ in range(3):
         text = cli.run("--help").stdout
@@ -224,6 +226,7 @@ def test_help_is_quick_and_names_every_group(cli):
 
 
 def test_the_version_is_the_distributions(cli):
+    cli = replace(cli, program=PROGRAM)
     assert cli.run("--version").stdout == f"pgbastion {metadata.version('pgbastion')}\n"
 
 

@@ -4,18 +4,17 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from psycopg import sql
 
+from tests.support.commands import quick_program
 from tests.support.gateway import RunningGateway, running_gateway
 from tests.support.upstream import Database
 
@@ -126,7 +125,7 @@ class Ops:
         return found
 
     def _done(self, *words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
-        command = [str(Path(sys.executable).with_name("pgbastion")), *words]
+        command = [quick_program(), *words]
         environment = {**os.environ, "PGBASTION_CONFIG": str(self._gateway.config), "COLUMNS": "200"}
         done = subprocess.run(command, env=environment, input=given, text=True, capture_output=True, timeout=120)
         for secret in self._never:

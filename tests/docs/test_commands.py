@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.site import places, prepare, tunnel
+from tests.support.commands import PROGRAM, quick_program
 from tests.support.upstream import Database, Upstream
 
 ROOT = Path(__file__).parents[2]
@@ -114,11 +114,11 @@ class Site:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PGBASTION_", "PG"))}
-        return {**kept, "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"}
+        return {**kept, "PATH": f"{quick_program().parent}:{kept['PATH']}"}
 
     def serve(self, command: str) -> None:
         self.serving = subprocess.Popen(
-            ["bash", "-c", f"exec {self.localized(command)}"],
+            ["bash", "-c", f"exec {PROGRAM.parent}/{self.localized(command)}"],
             cwd=self.folder,
             env=self.environment(),
             text=True,

@@ -2,8 +2,6 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
@@ -13,10 +11,10 @@ from gateway.access_mode import AccessMode
 from gateway.secret import Secret
 from gateway.services import targets
 from gateway.services.target_facts import Permitted
+from tests.support.commands import quick_program
 from tests.support.gateway import WHY, Person, RunningGateway
 from tests.support.upstream import Database
 
-PROGRAM = Path(sys.executable).with_name("pgbastion")
 OBJECTS = """
 CREATE SCHEMA shop;
 CREATE FUNCTION shop.tax(int) RETURNS int LANGUAGE sql STABLE AS 'SELECT $1 / 5';
@@ -50,7 +48,7 @@ def shop(gateway: RunningGateway, database: Database) -> tuple[Person, str]:
 
 
 def command(gateway: RunningGateway, target: str, entry: str, *more: str) -> "subprocess.CompletedProcess[str]":
-    words = [PROGRAM, "targets", "allow-function", target, entry, "--preview", "--config", gateway.config, *more]
+    words = [quick_program(), "targets", "allow-function", target, entry, "--preview", "--config", gateway.config, *more]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
 

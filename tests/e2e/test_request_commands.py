@@ -5,7 +5,6 @@ import re
 import secrets
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ import psycopg
 import pytest
 
 from tests.e2e.conftest import WIDE_OPEN
+from tests.support.commands import quick_program
 from tests.support.free_port import free_port
 from tests.support.gateway import Person, RunningGateway, running_gateway
 from tests.support.upstream import Database
 
-PROGRAM = str(Path(sys.executable).with_name("pgbastion"))
 SECONDS = 60
 
 
@@ -38,11 +37,11 @@ class Somebody:
     environment: dict[str, str]
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        command = [PROGRAM, *words]
+        command = [quick_program(), *words]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment)
 
     def run(self, *words: str) -> str:
-        done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, env=self.environment, timeout=SECONDS)
+        done = subprocess.run([quick_program(), *words], capture_output=True, text=True, env=self.environment, timeout=SECONDS)
         assert done.returncode == 0, done
         return done.stdout
 
@@ -70,7 +69,7 @@ def case(site: RunningGateway, shared_database: Database, tmp_path: Path) -> Cas
 
 def here(site: RunningGateway, *words: str) -> str:
     environment = {**os.environ, "PGBASTION_CONFIG": str(site.config)}
-    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, env=environment, timeout=SECONDS)
+    done = subprocess.run([quick_program(), *words], capture_output=True, text=True, env=environment, timeout=SECONDS)
     assert done.returncode == 0, done
     return done.stdout
 

@@ -74,7 +74,7 @@ def test_a_killed_worker_is_replaced_and_its_upstream_sessions_go(database: Data
     """F17."""
     with gateway_with(workers=1) as gateway:
         person, target = gateway.analyst(database)
-        time.sleep(4)  # there is a spare by now
+        time.sleep(13)  # there is a spare by now
         idle = gateway.client(person, target)
         active = gateway.client(person, target)
         running = threading.Thread(target=run_into_an_error, args=(active,))

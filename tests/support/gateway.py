@@ -18,12 +18,15 @@ from typing import Any
 
 import psycopg
 
+from admin_api.together import together
 from gateway.access.model import ListMode, TlsMode
 from gateway.access_mode import AccessMode, GrantOption
 from gateway.bus.peer import ask
 from gateway.cli.local import Operator, operator
+from gateway.ports import Store
 from gateway.secret import Secret
 from gateway.services import allowlist, grants, targets, users
+from tests.support.audit_files import AuditFiles
 from tests.support.upstream import Database
 
 #: So many upstream sessions of every target are opened ahead: to run any of the tests with them.
@@ -51,6 +54,9 @@ class RunningGateway:
     log: list[str]
     _open: list["psycopg.Connection[Any]"] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._audit = AuditFiles(self.state_dir / "audit")
+
     @property
     def state_dir(self) -> Path:
         return self.directory / "state"
@@ -60,10 +66,7 @@ class RunningGateway:
         return self.state_dir / "tls" / "ca.pem"
 
     def person(self, name: str = "") -> Person:
-        name = name or f"u_{secrets.token_hex(4)}"
-        made = self.admin.change(users.create_user(self.admin.store, name=name, **WHY))
-        assert made.generated is not None
-        return Person(name, made.generated.reveal())
+        return self.admin.change(_made_person(self.admin.store, name))
 
     def target(
         self,
@@ -74,18 +77,29 @@ class RunningGateway:
         tls: TlsMode = TlsMode.VERIFY_FULL,
     ) -> str:
         """Upstream TLS is verified where the server has TLS at all."""
+
+        async def made() -> str:
+            async with together(self.admin.store) as store:
+                return await self._made_target(store, database, name, modes, tls)
+
+        return self.admin.change(made())
+
+    async def _made_target(
+        self, store: Store, database: Database, name: str, modes: tuple[AccessMode, ...], tls: TlsMode
+    ) -> str:
         name = name or f"t_{secrets.token_hex(4)}"
         upstream = database.upstream
         if not upstream.has_tls:
             tls = TlsMode.DISABLE
         ca_pem = upstream.ca_file.read_text() if tls is not TlsMode.DISABLE else None
         place = targets.Place(upstream.host, upstream.port, database.name, tls, ca_pem)
-        self.admin.change(targets.create_target(self.admin.store, name=name, place=place, **WHY))
+        await targets.create_target(store, name=name, place=place, **WHY)
         logins = {AccessMode.READ_ONLY: database.app_ro, AccessMode.READ_WRITE: database.app_rw}
         for mode in modes:
-            self.login(name, mode, logins[mode].name, logins[mode].password)
+            login, password = logins[mode].name, logins[mode].password
+            await targets.set_login(store, self.admin.vault, name=name, mode=mode, login=login, password=password, **WHY)
         if open_ahead := int(os.environ.get(AHEAD_VARIABLE, "0")):
-            self.admin.change(targets.set_open_ahead(self.admin.store, name=name, open_ahead=open_ahead, **WHY))
+            await targets.set_open_ahead(store, name=name, open_ahead=open_ahead, **WHY)
         return name
 
     def login(self, target: str, mode: AccessMode, role: str, password: Secret) -> None:
@@ -132,10 +146,18 @@ class RunningGateway:
         **terms: Any,
     ) -> tuple[Person, str]:
         """A person with a grant on a new target for this database. The gateway's workers know of both when this returns."""
-        person, target = self.person(), self.target(database)
+        person, target = self.admin.change(self._made_analyst(database))
         self.grant(person, target, mode, *options, max_changed_rows=max_changed_rows, **terms)
         self.settle(person, target)
         return person, target
+
+    async def _made_analyst(self, database: Database) -> tuple[Person, str]:
+        """One change: each one is told to every process of the gateway."""
+        async with together(self.admin.store) as store:
+            return (
+                await _made_person(store),
+                await self._made_target(store, database, "", tuple(AccessMode), TlsMode.VERIFY_FULL),
+            )
 
     def settle(self, person: Person, target: str) -> None:
         """Wait until a login works: a change is seen at the next poll, at the latest."""
@@ -174,13 +196,7 @@ class RunningGateway:
         The files lag behind the journals of the workers by some milliseconds.
         """
         time.sleep(0.05)
-        found = []
-        for path in sorted((self.state_dir / "audit").glob("*.jsonl")):
-            for line in path.read_text().splitlines():
-                record = json.loads(line)
-                if all(record.get(key) == value for key, value in wanted.items()):
-                    found.append(record)
-        return found
+        return [record for record in self._audit.records() if all(record.get(key) == value for key, value in wanted.items())]
 
     def wait_for_event(self, seconds: float = 3.0, **wanted: Any) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
@@ -197,6 +213,13 @@ class RunningGateway:
     def worker_pids(self) -> list[int]:
         """Of the workers alone, those too that are leaving."""
         return [pid for name, pid in processes(self.state_dir) if name.startswith("worker:")]
+
+
+async def _made_person(store: Store, name: str = "") -> Person:
+    name = name or f"u_{secrets.token_hex(4)}"
+    made = await users.create_user(store, name=name, **WHY)
+    assert made.generated is not None
+    return Person(name, made.generated.reveal())
 
 
 def processes(state_dir: Path) -> list[tuple[str, int]]:
