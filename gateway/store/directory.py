@@ -17,6 +17,7 @@ from gateway.access.model import Snapshot
 from gateway.store.errors import StoreError, StoreUnavailableError
 from gateway.store.feed import Feed
 from gateway.store.keys_wanted import Keys
+from gateway.store.letting_go import empty, parts_of
 from gateway.store.places import Place, PostgresPlace, SqlitePlace, locate
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class StoreDirectory:
                 pause = max(self._poll_seconds, _RETRY_SECONDS) if self._answers.failing else self._poll_seconds
                 await asyncio.wait_for(self._wake.wait(), pause)
             self._wake.clear()
+            former = self._snapshot
             try:
                 changed = await self._look()
             except Exception as error:  # whatever it was, this loop goes on: `fresh` tells the rest of the gateway
@@ -111,6 +113,9 @@ class StoreDirectory:
             else:
                 if changed:
                     self._publish()
+                    if former is not None:
+                        parts, former = parts_of(former), None
+                        asyncio.get_running_loop().run_in_executor(None, empty, parts)
 
     async def _look(self) -> bool:
         asked_at = time.monotonic()

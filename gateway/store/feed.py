@@ -3,10 +3,12 @@
 import contextlib
 import gc
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.access.model import Snapshot
 from gateway.store.keys_wanted import Keys, check_keys
+
+_NEVER: Final = 1_000_000_000
 
 
 class Feed(Protocol):
@@ -34,12 +36,14 @@ def check_new_link(stored_key_id: str | None, keys: Keys | None) -> None:
 
 
 @contextlib.contextmanager
-def no_collection() -> Iterator[None]:
-    """So many new objects would start full garbage collections, each of which stops the loop; none of them is garbage yet."""
-    enabled = gc.isenabled()
-    gc.disable()
+def no_full_collection() -> Iterator[None]:
+    """So many new objects would start searches for cycles through everything, each of which stops the loop; none is garbage yet.
+
+    The young are looked through as ever, a few at a time: put off, it would be all of them at once.
+    """
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        gc.set_threshold(young, middle, old)

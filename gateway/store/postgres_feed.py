@@ -13,7 +13,7 @@ import asyncpg
 from gateway.access.model import Snapshot
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.feed import check_new_link, no_collection
+from gateway.store.feed import check_new_link, no_full_collection
 from gateway.store.keys_wanted import Keys
 from gateway.store.places import CHANNEL, PostgresPlace
 from gateway.store.postgres import Driver, connect
@@ -68,7 +68,7 @@ class PostgresFeed:
             if self._trusted and known is not None and row["revision"] == known.revision:
                 return None
             check_new_link(cast(str | None, row["key_id"]), self._keys)
-            with no_collection():
+            with no_full_collection():
                 snapshot = await read_rows(await _rows(link), str(self._place))
         except BaseException:
             await self.close()

@@ -13,6 +13,7 @@ from gateway.access.model import Snapshot
 from gateway.store import tables
 from gateway.store.access import Access
 from gateway.store.errors import StoreUnavailableError
+from gateway.store.letting_go import empty_rows
 from gateway.store.rows import RawStore, Rows, to_snapshot
 
 _TABLES: Final = (
@@ -107,11 +108,18 @@ async def read_has_managed(connection: AsyncConnection) -> bool:
 
 
 async def read_rows(raw: RawStore, name: str) -> Snapshot:
-    """In a thread: the event loop has better things to do. `name`: the store, for errors."""
+    """In a thread: the event loop has better things to do. `name`: the store, for errors. The rows are gone afterwards."""
     try:
-        return await asyncio.to_thread(to_snapshot, raw)
+        return await asyncio.to_thread(_use_up, raw)
     except (ValueError, LookupError, TypeError) as error:
         raise StoreUnavailableError(f"the store {name} holds rows that cannot be read") from error
+
+
+def _use_up(raw: RawStore) -> Snapshot:
+    try:
+        return to_snapshot(raw)
+    finally:
+        empty_rows(raw)
 
 
 def raw_store(revision: int, lockdown: str | None, rows: Mapping[str, Rows]) -> RawStore:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NotRequired, TypeAlias, TypedDict
 
+import orjson
+
 from gateway.access.approvals import ApprovalPolicy, AutomaticRule, BreakGlass, Electors, Person, RuleKind, Step
 from gateway.access.asking import ModeWanted, Right, RoleWanted, Scope, StatementsWanted, Wanted
 from gateway.access.request_record import AccessRequest, Decision, Names, Review, State, Word
@@ -182,7 +184,7 @@ def write_backers(backers: Iterable[Backer]) -> str:
 
 
 def read_backers(text: str) -> tuple[Backer, ...]:
-    return tuple(Backer(user_id, tuple(ids)) for user_id, ids in json.loads(text))
+    return tuple(Backer(user_id, tuple(ids)) for user_id, ids in orjson.loads(text))
 
 
 def _step(step: Step) -> Document:

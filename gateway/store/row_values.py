@@ -7,6 +7,7 @@ import json
 import sqlite3
 from datetime import datetime
 
+import orjson
 from sqlalchemy import RowMapping
 
 from gateway.access.accounts import Account, ClaimMapping, Identity, Standing
@@ -75,7 +76,7 @@ def to_user(row: Row) -> User:
         protected=bool(row["protected"]),
         read_only=bool(row["read_only"]),
         email=row["email"],
-        certificate_names=frozenset(json.loads(row["certificate_names"])),
+        certificate_names=frozenset(orjson.loads(row["certificate_names"])),
     )
 
 
@@ -96,9 +97,9 @@ def to_target(row: Row, roles: dict[AccessMode, DatabaseRole]) -> Target:
         enabled=bool(row["enabled"]),
         allowlist=ListMode(row["allowlist"]),
         roles=roles,
-        allowed_functions=frozenset(json.loads(row["allowed_functions"])),
-        allowed_schemas=frozenset(json.loads(row["allowed_schemas"])),
-        allowed_settings=frozenset(json.loads(row["allowed_settings"])),
+        allowed_functions=frozenset(orjson.loads(row["allowed_functions"])),
+        allowed_schemas=frozenset(orjson.loads(row["allowed_schemas"])),
+        allowed_settings=frozenset(orjson.loads(row["allowed_settings"])),
         revision=row["revision"],
         max_sessions=row["max_sessions"],
         open_ahead=row["open_ahead"],
@@ -117,10 +118,10 @@ def to_grant(row: Row) -> Grant:
         mode=AccessMode(row["mode"]),
         valid_until=from_text(row["valid_until"]),
         version=row["version"],
-        options=frozenset(GrantOption(name) for name in json.loads(row["options"])),
+        options=frozenset(GrantOption(name) for name in orjson.loads(row["options"])),
         max_changed_rows=row["max_changed_rows"],
         valid_from=from_text(row["valid_from"]),
-        windows=tuple(parse_window(text, known_zones_only=False) for text in json.loads(row["windows"])),
+        windows=tuple(parse_window(text, known_zones_only=False) for text in orjson.loads(row["windows"])),
         limits=_limits(row),
         reading=_reading(row),
         request_id=row["request_id"],
@@ -132,7 +133,7 @@ def to_grant(row: Row) -> Grant:
 
 
 def to_approval_policy(row: Row) -> ApprovalPolicy:
-    modes: list[str] = json.loads(row["modes"])
+    modes: list[str] = orjson.loads(row["modes"])
     return read_policy(row["id"], row["name"], row["environment_id"], modes, row["document"], row["version"])
 
 
@@ -141,8 +142,8 @@ def _reading(row: Row) -> Reading:
         max_rows=row["max_rows"],
         max_bytes=row["max_bytes"],
         max_bytes_per_day=row["max_bytes_per_day"],
-        schemas=frozenset(json.loads(row["schemas"])),
-        tables=frozenset((schema, name) for schema, name in json.loads(row["tables"])),
+        schemas=frozenset(orjson.loads(row["schemas"])),
+        tables=frozenset((schema, name) for schema, name in orjson.loads(row["tables"])),
     )
     return ALL_READING if reading == ALL_READING else reading
 
@@ -180,11 +181,11 @@ def to_token(row: Row) -> ApiToken:
         created_by=row["created_by"],
         version=row["version"],
         user_id=row["user_id"],
-        environments=None if row["environments"] is None else frozenset(json.loads(row["environments"])),
+        environments=None if row["environments"] is None else frozenset(orjson.loads(row["environments"])),
         permissions=None
         if row["permissions"] is None
-        else frozenset(Permission(name) for name in json.loads(row["permissions"])),
-        networks=tuple(parse_network(text) for text in json.loads(row["networks"])),
+        else frozenset(Permission(name) for name in orjson.loads(row["permissions"])),
+        networks=tuple(parse_network(text) for text in orjson.loads(row["networks"])),
         kind=TokenKind(row["kind"]),
     )
 
@@ -213,7 +214,7 @@ def to_account(row: Row) -> Account:
         password_hash=row["password_hash"],
         sealed_secret=row["sealed_secret"],
         last_step=row["last_step"],
-        recovery_hashes=frozenset(json.loads(row["recovery_hashes"])),
+        recovery_hashes=frozenset(orjson.loads(row["recovery_hashes"])),
         identity=None if row["issuer"] is None else Identity(row["issuer"], row["subject"]),
         managed=bool(row["managed"]),
         standing=Standing(row["standing"]),

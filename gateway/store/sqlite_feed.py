@@ -18,7 +18,7 @@ import aiosqlite
 from gateway.access.model import Snapshot
 from gateway.store.engine import store_errors
 from gateway.store.errors import StoreUnavailableError
-from gateway.store.feed import check_new_link, no_collection
+from gateway.store.feed import check_new_link, no_full_collection
 from gateway.store.keys_wanted import Keys
 from gateway.store.places import SqlitePlace
 from gateway.store.queries import SELECT_META, SELECTS, Meta, not_set_up, raw_store, read_rows
@@ -83,7 +83,7 @@ class SqliteFeed:
             check_new_link(meta.key_id, self._keys)
         elif known is not None and meta.revision == known.revision:
             return None
-        with no_collection():
+        with no_full_collection():
             return await read_rows(await _rows(link.driver), str(self._place))
 
     async def _relink(self) -> _Link:
