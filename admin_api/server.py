@@ -19,6 +19,7 @@ from gateway.settings import Settings
 GRACE_SECONDS: Final = 3.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 30
+_LAST_ASK_SECONDS: Final = 0.25
 _MAX_HEAD_BYTES: Final = 32 * 1024
 _WATCH_SECONDS: Final = 2.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -78,6 +79,13 @@ class AdminServer(Server):
         ]
         self.started = True
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Who was let in a moment ago may still ask: uvicorn would close at once what has not asked yet."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_LAST_ASK_SECONDS)
+        await super().shutdown(sockets)
 
 
 def is_plain(settings: Settings) -> bool:

@@ -274,6 +274,17 @@ async def test_sigterm_ends_streams_and_the_process_at_once(tmp_path: Path) -> N
         assert b"event: end" in await reading
 
 
+async def test_who_was_let_in_before_the_end_may_still_ask(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        with socket.create_connection(("127.0.0.1", server.port), 5) as sock:
+            await asyncio.sleep(0.2)
+            server.process.terminate()
+            await asyncio.sleep(0.15)  # it looks for its end ten times a second
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert server.process.wait(5) == 0
+
+
 async def _end_of_stream(server: Server) -> bytes:
     heard = b""
     async with server.client() as client, client.stream("GET", "/v1/audit/stream", timeout=20) as answer:
