@@ -67,7 +67,8 @@ class Contestant:
     """`reader` may read, `writer` may write. `roots` (process ids) with all descendants are the proxy; none: direct.
 
     `forks_ahead` says that it made a process for each connection that may come, before it comes (pgpool-II). `shut` ends all
-    sessions and lets nobody in any more, where it has such a thing.
+    sessions and lets nobody in any more, where it has such a thing. So many seconds after its start (`complete_seconds`) the last
+    of its processes is there.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Contestant:
     roots: tuple[int, ...] = ()
     forks_ahead: bool = False
     shut: Callable[[], object] | None = None
+    complete_seconds: float = 0.0
 
     @property
     def is_direct(self) -> bool:

@@ -20,6 +20,7 @@ PURE_VARIABLE: Final = "PGBASTION_PURE"
 COMPILED_MODULE: Final = "gateway.wire.framing_c"
 #: How many upstream sessions of each access mode wait for clients, where a build has them opened ahead.
 OPENED_AHEAD: Final = 8
+_SPARE_SECONDS: Final = 14.0  # its spare worker is begun ten seconds after it is ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Build:
                 Door(*place, writer.name, writer.password, f"{target}:rw", ca_file),
                 (running.process.pid,),
                 shut=lambda: running.admin.change(lockdown.lock_down(running.admin.store, **WHY)),
+                complete_seconds=_SPARE_SECONDS,
             ).answering()
 
 

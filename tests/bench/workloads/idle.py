@@ -18,8 +18,8 @@ IDLE: Final = "idle connections"
 #: As much as a proxy has that expects hardly anybody; a few connections are made before counting, for what is made once.
 _FEW: Final = 8
 _SETTLE_SECONDS, _SETTLE_SECONDS_MAX, _SETTLE_READINGS, _STILL_BYTES = 2.0, 20.0, 8, 64_000
-#: A gateway makes a stand-in for a worker some seconds after its start: then the figures are taken anew.
-_ATTEMPTS: Final = 4
+#: When processes come or go meanwhile. Each with a new one: memory that was given back once is taken before any other.
+_ATTEMPTS: Final = 3
 
 
 def measure_idle(entry: Entry, ground: Ground, connections: int) -> Readings:
@@ -27,21 +27,20 @@ def measure_idle(entry: Entry, ground: Ground, connections: int) -> Readings:
 
     Raises RuntimeError when processes came or went in between, again and again.
     """
-    with entry.start(ground, connections + _FEW) as contestant:
-        if contestant.forks_ahead:
-            # Its processes are there before their connections: compare it with one that was started for a few.
-            with contextlib.ExitStack() as stack:
+    for _ in range(_ATTEMPTS):
+        with entry.start(ground, connections + _FEW) as contestant, contextlib.ExitStack() as stack:
+            if contestant.forks_ahead:
+                # Its processes are there before their connections: compare it with one that was started for a few.
                 many = _memory_with(contestant, connections + _FEW, stack)
-            with entry.start(ground, _FEW) as small, contextlib.ExitStack() as stack:
-                few = _memory_with(small, _FEW, stack)
-            return {Metric.IDLE_BYTES: (many - few) / connections}
-        for _ in range(_ATTEMPTS):
-            with contextlib.ExitStack() as stack:
-                few = _memory_with(contestant, _FEW, stack)
-                before = contestant.processes()
-                many = _memory_with(contestant, connections, stack)
-                if contestant.processes() == before:
-                    return {Metric.IDLE_BYTES: (many - few) / connections}
+                stack.close()
+                with entry.start(ground, _FEW) as small:
+                    return {Metric.IDLE_BYTES: (many - _memory_with(small, _FEW, stack)) / connections}
+            time.sleep(contestant.complete_seconds)
+            few = _memory_with(contestant, _FEW, stack)
+            before = contestant.processes()
+            many = _memory_with(contestant, connections, stack)
+            if contestant.processes() == before:
+                return {Metric.IDLE_BYTES: (many - few) / connections}
     raise RuntimeError("its processes come and go")
 
 

@@ -45,6 +45,7 @@ def measure_many(entry: Entry, ground: Ground, connections: int) -> Readings:
 
 
 def _measure(contestant: Contestant, crowd: Crowd, connections: int) -> Readings:
+    time.sleep(contestant.complete_seconds)
     crowd.grow(_FEW)
     processes = _await_rest(contestant)
     found = _latency(crowd, Metric.FEW_P50, Metric.FEW_P99)
