@@ -34,14 +34,13 @@ def _limits(lease: Lease) -> Payload:
 class Account(Traffic):
     """The bytes are raised directly on the hot path."""
 
-    __slots__ = ("_began", "_shared", "_started_at", "_who", "process_id")
+    __slots__ = ("_shared", "_who", "process_id")
 
     def __init__(self, who: Introduction, shared: Conversation) -> None:
         super().__init__()
         self._who = who
         self._shared = shared
-        self._began = time.monotonic()
-        self._started_at = time.time()
+        shared.began, shared.started_at = time.monotonic(), time.time()
         self.process_id: int | None = None  # as the client knows it
 
     @property
@@ -62,7 +61,7 @@ class Account(Traffic):
             "address": str(self._who.address),
             "application": self._who.application,
             "tls": self._who.tls,
-            "started_at": datetime.fromtimestamp(self._started_at, UTC).isoformat(timespec="seconds"),
+            "started_at": datetime.fromtimestamp(self._shared.started_at, UTC).isoformat(timespec="seconds"),
             "state": "active" if self._shared.busy else "idle in transaction" if self.busy else "idle",
             "statements": self._shared.statements,
             "bytes_in": self.bytes_in,
@@ -80,5 +79,5 @@ class Account(Traffic):
             "statements": self._shared.statements,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
-            "duration_seconds": round(time.monotonic() - self._began, 3),
+            "duration_seconds": round(time.monotonic() - self._shared.began, 3),
         }

@@ -25,7 +25,7 @@ def from_client(session: "LiveSession", out: bytes) -> None:
     if session.ended:
         return
     records = shared.records
-    if out and not session.releasing and (not records or session.trail.write_now(records)):
+    if out and not session.releasing and (not records or session.worker.trail.write_now(records)):
         records.clear()
         session.upstream.write(out)
     elif out:
@@ -43,11 +43,11 @@ def from_upstream(session: "LiveSession", out: bytes, now: float) -> None:
     if out:
         size = len(out)
         session.account.bytes_out += size
-        session.counters.bytes_out += size
+        session.worker.counters.bytes_out += size
         session.client.write(out)
     shared = session.shared
     if shared.records:
-        session.trail.note(shared.records)
+        session.worker.trail.note(shared.records)
         shared.records.clear()
     if shared.effects:
         session.act()
@@ -87,7 +87,7 @@ def read_on(session: "LiveSession") -> None:
 
 def look_at_trail(session: "LiveSession") -> None:
     """Whether statements can be written down, before the client's side decides on any."""
-    session.shared.audit_sqlstate = "" if session.trail.healthy else session.trail.sqlstate_of_failure
+    session.shared.audit_sqlstate = "" if session.worker.trail.healthy else session.worker.trail.sqlstate_of_failure
 
 
 def gate_of_client(session: "LiveSession") -> ReadGate:
@@ -106,7 +106,7 @@ def gate_of_upstream(session: "LiveSession") -> ReadGate:
 
 def _forward_when_written(session: "LiveSession", out: bytes) -> None:
     if session.releasing is None:
-        session.releasing = Releasing(session.trail, session.upstream, gate_of_client(session), session.unwritten)
+        session.releasing = Releasing(session.worker.trail, session.upstream, gate_of_client(session), session.unwritten)
     session.releasing.add(out, session.shared.records)
     session.shared.records.clear()
 
@@ -114,7 +114,7 @@ def _forward_when_written(session: "LiveSession", out: bytes) -> None:
 def unwritten(session: "LiveSession") -> None:
     """What waits behind a record that could not be written never leaves."""
     text = "the gateway could not write its audit trail, so the statement was not run"
-    session.end("audit-unavailable", fatal(session.trail.sqlstate_of_failure, text, "Tell your administrator."))
+    session.end("audit-unavailable", fatal(session.worker.trail.sqlstate_of_failure, text, "Tell your administrator."))
 
 
 def _look_at_volume(session: "LiveSession") -> None:

@@ -46,7 +46,6 @@ class LiveSession(asyncio.Protocol):
         "client_gate",
         "client_gone",
         "client_side",
-        "counters",
         "data_received",
         "ended",
         "hold",
@@ -55,10 +54,8 @@ class LiveSession(asyncio.Protocol):
         "releasing",
         "seat",
         "server_major",
-        "session_id",
         "shared",
         "standing",
-        "trail",
         "upstream",
         "upstream_data",
         "upstream_gate",
@@ -68,7 +65,6 @@ class LiveSession(asyncio.Protocol):
     )
 
     def __init__(self, worker: Worker, who: Introduction, lease: Lease, opened: Opened, client: asyncio.Transport) -> None:
-        self.session_id = who.session_id
         self.cancel_key = b""  # until it is given one
         self.worker = worker
         self._who = who
@@ -85,8 +81,6 @@ class LiveSession(asyncio.Protocol):
         self._cancel: UpstreamCancel | None = None  # these three are made when they are needed
         self.client_gate: ReadGate | None = None
         self.upstream_gate: ReadGate | None = None
-        self.trail = worker.trail
-        self.counters = worker.counters
         self.releasing: Releasing | None = None  # what waits for the audit trail
         self.ended = False
         self.open_sides = 2  # whose connections are not closed yet
@@ -105,6 +99,10 @@ class LiveSession(asyncio.Protocol):
         client.set_write_buffer_limits(high=HIGH_WATER)
         if opened.hold is not None:
             opened.hold.follow(self)  # nothing fails between this and its place in the registry
+
+    @property
+    def session_id(self) -> str:
+        return self._who.session_id
 
     @property
     def lease(self) -> Lease:
@@ -139,7 +137,7 @@ class LiveSession(asyncio.Protocol):
 
     def begin(self, opened: Opened, minor: int) -> bytes:
         """Records that it begins; returns what its client reads first. `minor`: of the protocol that the client speaks."""
-        self.counters.sessions_started += 1
+        self.worker.counters.sessions_started += 1
         note_start(self.shared, self._who, self.lease, opened)
         self.record()
         key = self.worker.registry.new_key(self, long=minor >= LONG_KEYS_MINOR) if opened.welcome.key else None
@@ -149,12 +147,13 @@ class LiveSession(asyncio.Protocol):
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
     def client_data_at_length(self, data: bytes) -> None:
-        if self.worker.registry.unasked and not staying.stays(self):
+        worker = self.worker
+        if worker.registry.unasked and not staying.stays(self):
             return
         size = len(data)
         self.account.bytes_in += size
-        self.counters.bytes_in += size
-        shared, trail = self.shared, self.trail
+        worker.counters.bytes_in += size
+        shared, trail = self.shared, worker.trail
         if shared.audit_sqlstate or not trail.healthy:
             carrying.look_at_trail(self)
         out = self.client_side.feed(data, time.monotonic())
@@ -171,10 +170,10 @@ class LiveSession(asyncio.Protocol):
 
     def record(self) -> None:
         """To the audit: what the conversation has noted."""
-        records, append = self.shared.records, self.trail.append
-        if not self.trail.write_now(records):
+        records, trail = self.shared.records, self.worker.trail
+        if not trail.write_now(records):
             for record in records:
-                append(record)
+                trail.append(record)
         records.clear()
 
     def act(self) -> None:

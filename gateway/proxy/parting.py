@@ -38,7 +38,7 @@ def end(session: "LiveSession", reason: str, farewell: ErrorFields | None) -> No
     if session.hold is not None:
         session.hold.leave()
     session.shared.abandon_all(time.monotonic())
-    kind = session.counters.ended(reason)
+    kind = session.worker.counters.ended(reason)
     session.worker.end_log.note(session.session_id, session.lease.user.name, kind)
     session.shared.event("session_end", session.account.totals(reason))
     session.record()

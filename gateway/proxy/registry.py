@@ -22,8 +22,10 @@ _log: Final = structlog.stdlib.get_logger("gateway.reconciler")
 class Session(Protocol):
     """What the reconciler, the cancel listener and `sessions list` need of a client's connection."""
 
-    session_id: str
     cancel_key: bytes
+
+    @property
+    def session_id(self) -> str: ...
 
     def reconcile(self) -> None:
         """Ask again whether this session may live; end it if not."""

@@ -75,7 +75,7 @@ def _farewell(denial: Denial) -> ErrorFields:
 def cancel_query(session: "LiveSession") -> None:
     """What runs now, if anything does; it is asked again while that still runs."""
     busy = session.shared.busy
-    session.counters.cancels += 1
+    session.worker.counters.cancels += 1
     session.shared.event("cancel", {"outcome": "sent" if busy else "nothing runs"})
     session.record()
     if busy:

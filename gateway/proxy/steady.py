@@ -10,7 +10,7 @@ from gateway.session.conversation import Conversation
 
 if TYPE_CHECKING:
     from gateway.proxy.live import LiveSession
-    from gateway.proxy.steady_c import Steady
+    from gateway.proxy.steady_c import Common, Steady
     from gateway.proxy.worker import Worker
 
 _twin: Final = twin_of(__name__)
@@ -25,11 +25,18 @@ def steady_of(
     upstream: asyncio.Transport,
 ) -> "Steady | None":
     """None: it was not built, or this trail has no journal that it could write to. Its callbacks go first."""
+    if worker.common is None:
+        worker.common = _common_of(worker)
+    if worker.common is None or _twin is None:
+        return None
+    steady: Steady = _twin.Steady(session, shared, worker.common, account, client, upstream)
+    shared.beside = steady
+    return steady
+
+
+def _common_of(worker: "Worker") -> "Common | None":
     trail = worker.trail
     if _twin is None or not isinstance(trail, AuditTrail) or trail.journal is None:
         return None
-    steady: Steady = _twin.Steady(
-        session, shared, trail, account, worker.counters, client, upstream, trail.journal, trail.stamp, worker.registry.unasked
-    )
-    shared.beside = steady
-    return steady
+    common: Common = _twin.Common(trail, worker.counters, trail.journal, trail.stamp, worker.registry.unasked)
+    return common

@@ -9,19 +9,20 @@ from gateway.proxy.live import LiveSession
 from gateway.proxy.registry import Session
 from gateway.session.conversation import Conversation
 
+class Common:
+    def __init__(
+        self, trail: AuditTrail, counters: Counters, journal: Journal, stamp: Stamp, unasked: dict[str, Session]
+    ) -> None: ...
+
 class Steady:
     def __init__(
         self,
         session: LiveSession,
         shared: Conversation,
-        trail: AuditTrail,
+        common: Common,
         account: Account,
-        counters: Counters,
         client: asyncio.Transport,
         upstream: asyncio.Transport,
-        journal: Journal,
-        stamp: Stamp,
-        unasked: dict[str, Session],
     ) -> None: ...
     def client_data(self, data: bytes) -> None: ...
     def upstream_data(self, data: bytes) -> None: ...

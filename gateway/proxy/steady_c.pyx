@@ -14,7 +14,7 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from gateway.proxy.audit_journal_c cimport Journal, Outlet
 from gateway.proxy.audit_lines_c cimport Stamp
-from gateway.session.tally_c cimport Progress, Tally, Traffic
+from gateway.session.tally_c cimport Known, Progress, Traffic
 from gateway.statements.shape_c cimport MAX_BYTES, put_shape
 from gateway.wire.scan cimport be16, be32, put_number, rows_end
 
@@ -80,49 +80,65 @@ cdef Py_ssize_t values_end(const unsigned char* data, Py_ssize_t at, Py_ssize_t 
     return at if at <= end else -1
 
 
-cdef class Steady:
-    cdef object session, client, upstream
-    cdef Progress shared
-    cdef Tally tally
-    cdef Traffic account, counters
+cdef class Common:
+    """What all sessions of a worker have in common."""
+
     cdef Outlet trail
-    cdef object in_force, entry_of_bind, known
-    cdef dict unasked, remembered, shapes, prepared_group, prepared_in_flight, prepared, portals_group, portals
+    cdef Traffic counters
     cdef Journal journal
     cdef Stamp stamp
-    cdef bytes short, rest, name, last_shape
-    cdef tuple last_like
-    cdef long long limit, began, number
-    cdef Py_ssize_t parameters, shape_bytes
-    cdef Owed owed
-    cdef bint at_rest, described
+    cdef dict unasked  # whose rights are in doubt: nobody takes the short way while there is one
+
+    def __init__(
+        self,
+        Outlet trail not None,
+        Traffic counters not None,
+        Journal journal not None,
+        Stamp stamp not None,
+        dict unasked not None,
+    ):
+        self.trail = trail
+        self.counters = counters
+        self.journal = journal
+        self.stamp = stamp
+        self.unasked = unasked
+
+
+cdef class Named:
+    """The tables of a session's names, which live as long as it does, and the name that was looked up last."""
+
+    cdef dict prepared, prepared_group, prepared_in_flight, portals, portals_group
+    cdef bytes last
+
+
+cdef class Steady:
+    # An idle session keeps this, too: each field counts.
+    cdef object session, client, upstream, known
+    cdef Progress shared
+    cdef Common common
+    cdef Traffic account
+    cdef Known in_force
+    cdef Named named
+    cdef tuple last_like  # what the last query passed as, by its shape
+    cdef long long began, number
+    cdef int limit, parameters
+    cdef unsigned char owed, at_rest, described
 
     def __init__(
         self,
         session,
         Progress shared not None,
-        Outlet trail not None,
+        Common common not None,
         Traffic account not None,
-        Traffic counters not None,
         client,
         upstream,
-        Journal journal not None,
-        Stamp stamp not None,
-        dict unasked not None,
     ):
         self.session = session
         self.shared = shared
-        self.trail = trail
+        self.common = common
         self.account = account
-        self.counters = counters
-        self.tally = shared.tally
-        self.journal = journal
-        self.stamp = stamp
-        self.unasked = unasked  # whose rights are in doubt: nobody takes the short way while there is one
         self.client = client
         self.upstream = upstream
-        self.short = shared.short
-        self.rest = shared.rest
         self.limit = min(0x3FFFFFFE, shared.facts.max_message_bytes)
         self.owed = NOTHING
         self.at_rest = False
@@ -130,18 +146,18 @@ cdef class Steady:
     # -- bytes from either side
 
     def client_data(self, bytes data not None):
-        if self.owed == NOTHING and not self.unasked and self.request(data):
+        if self.owed == NOTHING and not self.common.unasked and self.request(data):
             self.account.bytes_in += PyBytes_GET_SIZE(data)
-            self.counters.bytes_in += PyBytes_GET_SIZE(data)
+            self.common.counters.bytes_in += PyBytes_GET_SIZE(data)
             self.upstream.write(data)
         else:
             self.settle()
             self.session.client_data_at_length(data)
 
     def upstream_data(self, bytes data not None):
-        if self.owed != NOTHING and not self.unasked and self.reply(data):
+        if self.owed != NOTHING and not self.common.unasked and self.reply(data):
             self.account.bytes_out += PyBytes_GET_SIZE(data)
-            self.counters.bytes_out += PyBytes_GET_SIZE(data)
+            self.common.counters.bytes_out += PyBytes_GET_SIZE(data)
             self.client.write(data)
         else:
             self.settle()
@@ -176,24 +192,23 @@ cdef class Steady:
             if not self.session.at_rest:
                 return False
             self.at_rest = True
-            if self.prepared is None and self.shared.prepared is not NOTHING_NAMED:
+            if self.named is None and self.shared.prepared is not NOTHING_NAMED:
                 self.find_names()
-        if self.trail.at_once is None:
+        if self.common.trail.at_once is None:
             return False
-        if defines and self.prepared is None:
+        if defines and self.named is None:
             self.shared.will_define()
             self.find_names()
         if self.shared.in_force is not self.in_force:
             self.in_force = self.shared.in_force
-            self.remembered = self.in_force.remembered
-            self.shapes = self.in_force.shapes
-            self.shape_bytes = self.in_force.shape_bytes
-            self.known = self.last_shape = None
+            self.known = self.last_like = None
         return True
 
     cdef int find_names(self) except -1:
-        self.prepared, self.prepared_group, self.prepared_in_flight = self.shared.prepared.tables
-        self.portals, self.portals_group, _ = self.shared.portals.tables
+        named = Named()
+        named.prepared, named.prepared_group, named.prepared_in_flight = self.shared.prepared.tables
+        named.portals, named.portals_group, _ = self.shared.portals.tables
+        self.named = named
         return 0
 
     # -- requests
@@ -221,12 +236,12 @@ cdef class Steady:
         judged = None
         like = self.like_the_last(text + HEADER, length)
         if like is None:
-            judged = self.remembered.get(PyBytes_FromStringAndSize(<const char*>text + HEADER, length))
+            judged = self.in_force.remembered.get(PyBytes_FromStringAndSize(<const char*>text + HEADER, length))
             like = self.known_like(text + HEADER, length) if judged is None else None
         if judged is not None:
             if not judged.passes:
                 return False
-            self.last_shape = None
+            self.last_like = None
             fragment = judged.fragment
         else:
             if like is None or not self.is_itself(text + HEADER, length):
@@ -235,8 +250,8 @@ cdef class Steady:
             by_shape = True
         cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + self.session_size() + size + NUMBERS
         cdef long long now = microseconds()
-        self.stamp.new_second(now)
-        cdef unsigned char* out = self.journal.room(room + self.stamp.room())
+        self.common.stamp.new_second(now)
+        cdef unsigned char* out = self.common.journal.room(room + self.common.stamp.room())
         if out == NULL:
             return False
         cdef Py_ssize_t at = self.started(out, now, OF_STATEMENT_QUERY, 0)
@@ -249,7 +264,7 @@ cdef class Steady:
             at += put(out + at, OF_SHAPE)
         at += put(out + at, fragment)
         at += put(out + at, b"}\n")
-        self.journal.took(at)
+        self.common.journal.took(at)
         self.known, self.began = judged, now
         self.owed = OF_QUERY
         self.drain_later()
@@ -258,22 +273,23 @@ cdef class Steady:
     cdef tuple like_the_last(self, const unsigned char* text, Py_ssize_t size):
         """As `known_like`, if the last query passed by its shape and this one has the same: no dictionary is asked."""
         cdef unsigned char shape[MAX_BYTES]
-        if self.last_shape is None or size > self.shape_bytes:
+        if self.last_like is None or size > self.in_force.shape_bytes:
             return None
+        cdef bytes last = <bytes>self.last_like[2]
         cdef Py_ssize_t length = put_shape(shape, text, size)
-        if length != PyBytes_GET_SIZE(self.last_shape) or memcmp(shape, PyBytes_AS_STRING(self.last_shape), length):
+        if length != PyBytes_GET_SIZE(last) or memcmp(shape, PyBytes_AS_STRING(last), length):
             return None
         return self.last_like
 
     cdef tuple known_like(self, const unsigned char* text, Py_ssize_t size):
         """What a text of the same shape passed as, and what the audit says of it; None: there is none."""
         cdef unsigned char shape[MAX_BYTES]
-        cdef Py_ssize_t length = put_shape(shape, text, size) if size <= self.shape_bytes else -1
+        cdef Py_ssize_t length = put_shape(shape, text, size) if size <= self.in_force.shape_bytes else -1
         if length < 0:
             return None
-        like = self.shapes.get(PyBytes_FromStringAndSize(<const char*>shape, length))
+        like = self.in_force.shapes.get(PyBytes_FromStringAndSize(<const char*>shape, length))
         if like is not None:
-            self.last_shape, self.last_like = like[2], like
+            self.last_like = like
         return like
 
     cdef bint is_itself(self, const unsigned char* text, Py_ssize_t size) except -1:
@@ -292,7 +308,7 @@ cdef class Steady:
             return False
         if not self.may_begin(True):
             return False
-        judged = self.remembered.get(PyBytes_FromStringAndSize(<const char*>text + HEADER + 1, sql_size))
+        judged = self.in_force.remembered.get(PyBytes_FromStringAndSize(<const char*>text + HEADER + 1, sql_size))
         if judged is None or not judged.passes:
             return False
         return self.bound(text, length + 1, size, judged)
@@ -336,9 +352,9 @@ cdef class Steady:
             return False
         cdef bytes fragment = judged.fragment
         cdef long long now = microseconds()
-        self.stamp.new_second(now)
-        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + self.session_size() + self.stamp.room() + NUMBERS
-        cdef unsigned char* out = self.journal.room(2 * room)
+        self.common.stamp.new_second(now)
+        cdef Py_ssize_t room = PyBytes_GET_SIZE(fragment) + self.session_size() + self.common.stamp.room() + NUMBERS
+        cdef unsigned char* out = self.common.journal.room(2 * room)
         if out == NULL:
             return False
         at = 0
@@ -349,7 +365,7 @@ cdef class Steady:
         at += self.started(out + at, now, OF_STATEMENT_EXECUTE, parameters)
         at += put(out + at, fragment)
         at += put(out + at, b"}\n")
-        self.journal.took(at)
+        self.common.journal.took(at)
         self.known, self.parameters, self.described, self.began = judged, parameters, described, now
         self.owed = OF_BOUND if parsed is None else OF_PARSED
         self.drain_later()
@@ -357,28 +373,29 @@ cdef class Steady:
 
     cdef object statement(self, const unsigned char* name, Py_ssize_t size):
         """What this name stands for, if that may run as it is; else None."""
-        if self.name is None or PyBytes_GET_SIZE(self.name) != size or memcmp(PyBytes_AS_STRING(self.name), name, size):
-            self.name = PyBytes_FromStringAndSize(<const char*>name, size)
-        if self.name in self.prepared_group or self.name in self.prepared_in_flight:
+        cdef Named named = self.named
+        if named.last is None or PyBytes_GET_SIZE(named.last) != size or memcmp(PyBytes_AS_STRING(named.last), name, size):
+            named.last = PyBytes_FromStringAndSize(<const char*>name, size)
+        if named.last in named.prepared_group or named.last in named.prepared_in_flight:
             return None
-        judged = self.prepared.get(self.name)
-        if judged is None or not judged.passes or judged.policy is not self.in_force.policy:
+        judged = named.prepared.get(named.last)
+        if judged is None or not judged.passes or judged.policy is not (<object>self.in_force).policy:
             return None
         return judged
 
     cdef Py_ssize_t session_size(self):
         """Of what every record of a request has of the session."""
-        return PyBytes_GET_SIZE(self.short) + PyBytes_GET_SIZE(self.rest)
+        return PyBytes_GET_SIZE(self.shared.short) + PyBytes_GET_SIZE(self.shared.rest)
 
     cdef Py_ssize_t started(self, unsigned char* out, long long now, bytes head, Py_ssize_t parameters) except -1:
         """As `Conversation.started`: all of the line up to the statement's own fragment."""
-        cdef Py_ssize_t at = self.stamp.put(out, now)
-        self.tally.statements += 1
+        cdef Py_ssize_t at = self.common.stamp.put(out, now)
+        self.shared.tally.statements += 1
         self.shared.statements += 1
         self.number = self.shared.statements
         at += put(out + at, head)
-        at += put(out + at, self.short)
-        at += put(out + at, self.rest)
+        at += put(out + at, self.shared.short)
+        at += put(out + at, self.shared.rest)
         at += put(out + at, b',"statement":')
         at += put_number(out + at, <unsigned long long>self.number)
         at += put(out + at, b',"parameters":')
@@ -387,9 +404,9 @@ cdef class Steady:
         return at + 1
 
     cdef int drain_later(self) except -1:
-        if self.journal.drained:
-            self.journal.drained = False
-            self.trail.drain_later()
+        if self.common.journal.drained:
+            self.common.journal.drained = False
+            self.common.trail.drain_later()
         return 0
 
     # -- replies
@@ -399,7 +416,7 @@ cdef class Steady:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0, end = size - READY
         cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(data)
         cdef unsigned char status
-        if end < HEADER or text[end] != b"Z" or be32(text + end + 1) != 5 or self.trail.at_once is None:
+        if end < HEADER or text[end] != b"Z" or be32(text + end + 1) != 5 or self.common.trail.at_once is None:
             return False
         status = text[size - 1]
         if status != b"I" and status != b"T":
@@ -431,15 +448,15 @@ cdef class Steady:
         """The record of the end of what was owed. False: there is no room for it."""
         cdef Py_ssize_t at, digits = nul
         cdef long long now = microseconds()
-        self.stamp.new_second(now)
-        cdef unsigned char* out = self.journal.room(
-            PyBytes_GET_SIZE(ENDED_WELL) + PyBytes_GET_SIZE(self.short) + self.stamp.room() + NUMBERS
+        self.common.stamp.new_second(now)
+        cdef unsigned char* out = self.common.journal.room(
+            PyBytes_GET_SIZE(ENDED_WELL) + PyBytes_GET_SIZE(self.shared.short) + self.common.stamp.room() + NUMBERS
         )
         if out == NULL:
             return False
-        at = self.stamp.put(out, now)
+        at = self.common.stamp.put(out, now)
         at += put(out + at, ENDED_WELL)
-        at += put(out + at, self.short)
+        at += put(out + at, self.shared.short)
         at += put(out + at, b',"statement":')
         at += put_number(out + at, <unsigned long long>self.number)
         at += put(out + at, b',"duration_us":')
@@ -453,30 +470,31 @@ cdef class Steady:
             memcpy(out + at, text + digits, nul - digits)
             at += nul - digits
         at += put(out + at, b"}\n")
-        self.journal.took(at)
+        self.common.journal.took(at)
         self.drain_later()
         return True
 
     cdef int over(self, bint idle) except -1:
         """The session's state as if all had gone the general way."""
+        cdef Named named = self.named
         self.shared.status = IDLE if idle else IN_TRANSACTION
-        if self.prepared is None:  # nor is a portal
+        if named is None:  # nor is a portal
             self.owed = NOTHING
             return 0
         if self.owed == OF_QUERY:
-            if self.prepared or self.prepared_in_flight or self.prepared_group:
-                self.prepared_group[UNNAMED] = None
-                self.prepared.pop(UNNAMED, None)
+            if named.prepared or named.prepared_in_flight or named.prepared_group:
+                named.prepared_group[UNNAMED] = None
+                named.prepared.pop(UNNAMED, None)
         else:
-            if self.prepared_group:
-                self.prepared_group.clear()
-            if self.portals_group:
-                self.portals_group.clear()
+            if named.prepared_group:
+                named.prepared_group.clear()
+            if named.portals_group:
+                named.portals_group.clear()
             if self.owed == OF_PARSED:
-                self.prepared[UNNAMED] = self.known
+                named.prepared[UNNAMED] = self.known
             if not idle:
-                self.portals[UNNAMED] = Entry(BIND, 0, 0.0, None, UNNAMED, self.known, self.parameters)
-        if idle and self.portals:
-            self.portals.clear()
+                named.portals[UNNAMED] = Entry(BIND, 0, 0.0, None, UNNAMED, self.known, self.parameters)
+        if idle and named.portals:
+            named.portals.clear()
         self.owed = NOTHING
         return 0

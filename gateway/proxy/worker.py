@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.model import Lease
 from gateway.bus.lines import ALL, JsonValue, Payload
@@ -28,6 +28,9 @@ from gateway.proxy.tls import ServerTls
 from gateway.proxy.upstream import UpstreamDialer
 from gateway.session.volume import Limits, Volume
 from gateway.settings import CurrentSettings, Settings
+
+if TYPE_CHECKING:
+    from gateway.proxy.steady_c import Common
 
 
 class Peers(Protocol):
@@ -72,6 +75,7 @@ class Worker:
     day_counts: DayCounts = field(init=False)
     denied: DeniedStatements = field(default_factory=DeniedStatements)
     end_log: EndLog = field(default_factory=EndLog)
+    common: "Common | None" = None  # of the short way, once somebody takes it
 
     def __post_init__(self) -> None:
         self.day_counts = DayCounts(self.peers, rights_clock.now)

@@ -85,10 +85,7 @@ class Conversation(Progress):
         "portals",
         "prepared",
         "records",
-        "rest",
         "session_id",
-        "short",
-        "tally",
         "temporary",
         "unnamed_is_ours",
         "upstream_fatal",
@@ -106,11 +103,10 @@ class Conversation(Progress):
         tally: Tally | None = None,
         naming: Naming | None = None,
     ) -> None:
-        """The fragments together are the session's in the audit; the rest is the same object for sessions that are alike."""
         self.facts = facts
         self.session_id = session_id
         self.naming = naming
-        super().__init__(in_force)
+        super().__init__(in_force, tally or Tally(), short_fragment, rest_fragment)
         self.first_policy: Policy | None = in_force.policy
         self.lists_changed = False  # since the session began: more of the policy than what is in the database
         self.catalog_touched = False  # by DDL, in a transaction that may not be over
@@ -127,9 +123,6 @@ class Conversation(Progress):
         self.name_lost = False  # upstream's application_name was reset to that of a session that waits
         self.upstream_fatal = ""  # the code of a FATAL that upstream already told the client
         self.audit_sqlstate = ""  # set by the shell while the audit cannot be written: statements are refused with it
-        self.short = short_fragment
-        self.rest = rest_fragment
-        self.tally = tally or Tally()
         self._marks = 0
         self._nonce = ""  # most sessions need none
         self.beside: Beside | None = None

@@ -1,11 +1,24 @@
-"""What each query changes: counts, and a session's state. In the compiled twin they are fields of C, nearly for nothing."""
+"""What each query reads and changes: texts that are known, counts, a session's state. In the compiled twin, fields of C."""
 
 from typing import TYPE_CHECKING
 
 from gateway.compiled import twin_of
 
 if TYPE_CHECKING:
-    from gateway.session.verdicts import PolicyInForce
+    from gateway.session.verdicts import Judged, PolicyInForce
+
+
+class Known:
+    """What was said of texts under one policy."""
+
+    __slots__ = ("remembered", "shape_bytes", "shapes")
+
+    def __init__(self, shape_bytes: int) -> None:
+        self.remembered: dict[bytes, Judged] = {}
+        #: of each shape: a text of it, what stands behind the text in the audit, and the very key
+        self.shapes: dict[bytes, tuple[Judged, bytes, bytes]] = {}
+        #: No text above this size is taken by its shape.
+        self.shape_bytes = shape_bytes
 
 
 class Tally:
@@ -33,15 +46,23 @@ class Traffic:
 
 
 class Progress:
-    """Of a session. `statements`: those recorded; `status`: of the last ReadyForQuery, empty when other replies came since."""
+    """Of a session. `statements`: those recorded; `status`: of the last ReadyForQuery, empty when other replies came since.
 
-    __slots__ = ("in_force", "statements", "status")
+    `short` and `rest` together are the session in the audit; the rest is the same object for sessions that are alike. It began at
+    `began` seconds of time.monotonic(), and at `started_at` of time.time(), says the shell.
+    """
 
-    def __init__(self, in_force: "PolicyInForce") -> None:
+    __slots__ = ("began", "in_force", "rest", "short", "started_at", "statements", "status", "tally")
+
+    def __init__(self, in_force: "PolicyInForce", tally: Tally, short: bytes, rest: bytes) -> None:
         self.in_force = in_force
+        self.tally = tally
+        self.short = short
+        self.rest = rest
         self.statements = 0
         self.status = b"I"
+        self.began = self.started_at = 0.0
 
 
 if not TYPE_CHECKING and (_twin := twin_of(__name__)) is not None:
-    Tally, Traffic, Progress = _twin.Tally, _twin.Traffic, _twin.Progress
+    Known, Tally, Traffic, Progress = _twin.Known, _twin.Tally, _twin.Traffic, _twin.Progress

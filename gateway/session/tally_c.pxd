@@ -1,3 +1,8 @@
+cdef class Known:
+    cdef public dict remembered, shapes
+    cdef public Py_ssize_t shape_bytes
+
+
 cdef class Tally:
     cdef public long long statements, denied, judged_in_child
 
@@ -8,5 +13,7 @@ cdef class Traffic:
 
 cdef class Progress:
     cdef public long long statements
-    cdef public bytes status
-    cdef public object in_force
+    cdef public double began, started_at
+    cdef public bytes status, short, rest
+    cdef public Known in_force
+    cdef public Tally tally

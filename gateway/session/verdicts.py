@@ -5,6 +5,7 @@ from typing import Final
 from gateway.access_mode import GrantOption
 from gateway.audit.events import beginning_of, statement_fragment
 from gateway.audit.redaction import may_hold_password
+from gateway.session.tally import Known
 from gateway.statements.policy import Policy, judge
 from gateway.statements.shape import MAX_BYTES, kept_like, kept_shape
 from gateway.statements.verdict import Verdict
@@ -113,7 +114,7 @@ def _executed(names: tuple[str, ...]) -> tuple[bytes, ...]:
 _AFTER_TEXT: Final = b',"kind":'
 
 
-class PolicyInForce:
+class PolicyInForce(Known):
     """One policy and what it already said. `remembered` is read directly on the hot path."""
 
     __slots__ = (
@@ -123,19 +124,13 @@ class PolicyInForce:
         "_max_entries",
         "audit_bytes",
         "policy",
-        "remembered",
-        "shape_bytes",
-        "shapes",
     )
 
     def __init__(self, policy: Policy, max_entries: int, max_bytes: int, audit_bytes: int) -> None:
         """`audit_bytes`: how much of a text the audit keeps."""
+        # The audit keeps all of a text that is taken by its shape, and no limit refuses it.
+        super().__init__(min(MAX_BYTES, audit_bytes, policy.max_statement_bytes))
         self.policy = policy
-        self.remembered: dict[bytes, Judged] = {}
-        #: of each shape: a text of it, what stands behind the text in the audit, and the very key
-        self.shapes: dict[bytes, tuple[Judged, bytes, bytes]] = {}
-        #: No text above this size is taken by its shape: the audit keeps all of it, and no limit refuses it.
-        self.shape_bytes = min(MAX_BYTES, audit_bytes, policy.max_statement_bytes)
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self.audit_bytes = audit_bytes

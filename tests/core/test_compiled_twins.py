@@ -114,9 +114,8 @@ class Shell(Outlet):
         self.sent: list[bytes] = []
         self.unasked: dict[str, Shell] = {}
         self.drains = self.at_length = 0
-        ends = Wire(self.sent), Wire(self.sent)
-        rest = self.at_once, self.stamp, self.unasked
-        self.steady = steady.Steady(self, book.shared, self, self.account, self.counters, *ends, *rest)
+        common = steady.Common(self, self.counters, self.at_once, self.stamp, self.unasked)
+        self.steady = steady.Steady(self, book.shared, common, self.account, Wire(self.sent), Wire(self.sent))
         book.shared.beside = self.steady
 
     @property
