@@ -34,7 +34,7 @@ class _UntilClosed(asyncio.Protocol):
 class UpstreamCancel:
     """Of one session. At most one request is on its way; more while it is add nothing."""
 
-    __slots__ = ("_departure", "_insisting", "_key", "_place", "_process_id", "_stopping", "_task")
+    __slots__ = ("_departure", "_insisting", "_key", "_meant", "_place", "_process_id", "_stopping", "_task")
 
     def __init__(self, place: Place, process_id: int, key: bytes) -> None:
         self._place = place
@@ -44,6 +44,7 @@ class UpstreamCancel:
         self._departure: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._insisting: asyncio.Task[None] | None = None
+        self._meant: object | None = None  # the statement that is insisted on
 
     def see_off(self, upstream: asyncio.Transport, lost: asyncio.Event) -> None:
         """Nobody waits for what runs there: cancel it, and again, until upstream closed the connection (`lost` is set).
@@ -82,19 +83,24 @@ class UpstreamCancel:
         if self._key and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._send(), name="upstream-cancel")
 
-    def insist(self, still_runs: Callable[[], bool]) -> None:
-        """Cancel what runs, and again, later each time, while `still_runs` says that it is the same."""
-        self.request()
-        if self._insisting is None or self._insisting.done():
-            self._insisting = asyncio.create_task(self._insist(still_runs), name="upstream-insist")
-
-    async def _insist(self, still_runs: Callable[[], bool]) -> None:
-        pause = _AGAIN_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            if not still_runs():
-                return
+    def insist(self, statement: object | None, running: Callable[[], object | None]) -> None:
+        """Cancel `statement`, and again, later each time, while it is what is `running`; of None (only definitions) once."""
+        insisting = self._insisting is not None and not self._insisting.done()
+        if statement is None or (insisting and self._meant is statement):
             self.request()
+            return
+        if self._insisting is not None:
+            self._insisting.cancel()
+        self._meant = statement
+        self._insisting = asyncio.create_task(self._insist(statement, running), name="upstream-insist")
+
+    async def _insist(self, statement: object, running: Callable[[], object | None]) -> None:
+        if self._task is not None and not self._task.done():  # it may have hit what ran before, and this must not be forgotten
+            await asyncio.wait([self._task])
+        pause = _AGAIN_SECONDS
+        while running() is statement:
+            self.request()
+            await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _send(self) -> None:

@@ -79,8 +79,8 @@ def cancel_query(session: "LiveSession") -> None:
     session.shared.event("cancel", {"outcome": "sent" if busy else "nothing runs"})
     session.record()
     if busy:
-        session.cancel.insist(partial(_still_runs, session, session.shared.ledger.first_run))
+        session.cancel.insist(session.shared.ledger.first_run, partial(_running, session))
 
 
-def _still_runs(session: "LiveSession", statement: Entry | None) -> bool:
-    return statement is not None and not session.ended and session.shared.ledger.first_run is statement
+def _running(session: "LiveSession") -> Entry | None:
+    return None if session.ended else session.shared.ledger.first_run
