@@ -84,7 +84,9 @@ def measure_churn(ground: Ground, entries: Sequence[lineup.Entry], minutes: floa
             time.sleep(_SETTLE_SECONDS)
             for one in contestants:
                 points[one.name].append(Point(time.monotonic() - began, logins[one.name], one.memory_bytes()))
-            found = "; ".join(f"{name} {each[-1].bytes / _MB:.1f} MB after {each[-1].logins:,} logins" for name, each in points.items())
+            found = "; ".join(
+                f"{name} {each[-1].bytes / _MB:.1f} MB after {each[-1].logins:,} logins" for name, each in points.items()
+            )
             tell(f"{(time.monotonic() - began) / 60:.1f} of {minutes:g} minutes of churn: {found}")
     return [Course(name, tuple(found), refused[name]) for name, found in points.items()]
 
